@@ -1,0 +1,38 @@
+"""Proportions and how sure they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proportion:
+    """`correct` out of `n`, with its Wilson 95 % confidence interval (all as fractions)."""
+
+    correct: int
+    n: int
+    accuracy: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.accuracy:.2f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+def proportion(correct: int, n: int) -> Proportion:
+    """Return correct / n with the Wilson score interval (Wilson 1927), right for small n too.
+
+    Raises:
+        ValueError: n is not positive, or correct lies outside 0..n.
+    """
+    if n <= 0 or not 0 <= correct <= n:
+        raise ValueError(f"{correct} of {n} is not a proportion")
+    share = correct / n
+    centre = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    half = Z_95 / (1 + Z_95**2 / n) * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == n else centre + half
+    return Proportion(correct=correct, n=n, accuracy=share, low=low, high=high)
