@@ -23,8 +23,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ZooError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    if near:
-        hint = f"did you mean {' or '.join(near)}?"
-    else:
-        hint = f"known are {', '.join(names)}."
+    known_ones = f"known are {', '.join(names)}."
+    hint = f"did you mean {' or '.join(near)}?" if near else known_ones
     return ZooError(f"Unknown {kind} '{name}'; {hint}")
