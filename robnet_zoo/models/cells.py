@@ -1,0 +1,127 @@
+"""The cell that RobNet and the two-edge architectures share: states, edges, sums, concatenation."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.genotypes import (
+    CellGenotype,
+    Edge,
+    Genotype,
+    Nodes,
+    RobNetGenotype,
+    robnet_nodes,
+)
+from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn
+
+ABSENT = ("none", "00")
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell of a network before its width is known.
+
+    Attributes:
+        nodes: the incoming edges of each intermediate node.
+        concat: the states that make up the output.
+        multiple: the cell's width as a multiple of the network's `channels`.
+        reduction: whether the cell halves the image's sides.
+        affine: whether its batch norms have weights.
+    """
+
+    nodes: Nodes
+    concat: tuple[int, ...]
+    multiple: int
+    reduction: bool
+    affine: bool
+
+
+def plan_cells(genotype: Genotype, layers: int) -> list[CellPlan]:
+    """Lay out a network's cells: reductions at one and two thirds of the depth.
+
+    Widths grow 1 : 2 : 4 over the thirds, in ARNAS 1 : 2 : 2. ARNAS's robust cells stand behind
+    the second reduction, its accurate cells before it.
+
+    Raises:
+        ZooError: fewer than three layers, or another number than the RobNet codes are made for.
+    """
+    if layers < 3:
+        raise ZooError(f"layers={layers} is too few; a network has at least 3 cells.")
+    first, second = layers // 3, 2 * layers // 3
+    plans = []
+    for index in range(layers):
+        stage = (index >= first) + (index >= second)
+        reduction = index in (first, second)
+        if isinstance(genotype, RobNetGenotype):
+            nodes = robnet_nodes(_code(genotype, index, layers))
+            plans.append(CellPlan(nodes, (2, 3, 4, 5), 2**stage, reduction, affine=False))
+            continue
+        three_roles = "robust" in genotype.cells
+        cell = genotype.cells[_role(genotype, stage, reduction)]
+        multiple = (1, 2, 2)[stage] if three_roles else 2**stage
+        plans.append(CellPlan(cell.nodes, cell.concat, multiple, reduction, affine=True))
+    return plans
+
+
+def _code(genotype: RobNetGenotype, index: int, layers: int) -> tuple[str, ...]:
+    count = len(genotype.cells)
+    if count not in (1, layers):
+        raise ZooError(
+            f"layers={layers} does not fit '{genotype.name}', which has a code for each of its "
+            f"{count} cells; use layers={count}."
+        )
+    return genotype.cells[index % count]
+
+
+def _role(genotype: CellGenotype, stage: int, reduction: bool) -> str:
+    if reduction:
+        return "reduce"
+    if "normal" in genotype.cells:
+        return "normal"
+    return "robust" if stage == 2 else "accurate"
+
+
+def _present(edges: list[tuple[str, Edge]]) -> list[tuple[str, Edge]]:
+    """Leave out the absent edges, which add nothing; a node without any keeps one, for its size."""
+    return [edge for edge in edges if edge[1][0] not in ABSENT] or edges[:1]
+
+
+class CellBlock(nn.Module):
+    """A cell: (last output but one, last output) -> (N, width * len(concat), H', W').
+
+    Each node adds its edges in order; edges from the two inputs carry the cell's stride.
+    `reduce_first` says that the older input is twice as large as the newer one.
+    """
+
+    def __init__(
+        self, plan: CellPlan, older: int, newer: int, width: int, *, reduce_first: bool
+    ) -> None:
+        super().__init__()
+        preprocess = FactorizedReduce if reduce_first else ReluConvBn
+        self.preprocess0 = preprocess(older, width, plan.affine)
+        self.preprocess1 = ReluConvBn(newer, width, plan.affine)
+        self._ops = nn.ModuleDict()
+        self.concat = plan.concat
+        self.wiring: list[list[tuple[str, int]]] = []  # per node: the edge's key, its source
+        position = 0
+        for edges in plan.nodes:
+            numbered = [(str(position + i), edge) for i, edge in enumerate(edges)]
+            position += len(edges)
+            for key, (operation, source) in _present(numbered):
+                stride = 2 if plan.reduction and source < 2 else 1
+                self._ops[key] = OPERATIONS[operation](width, stride, plan.affine)
+            self.wiring.append([(key, source) for key, (_, source) in _present(numbered)])
+
+    def forward(self, older: Tensor, newer: Tensor) -> Tensor:
+        """Return the cell's output for the outputs of the two cells before it."""
+        states = [self.preprocess0(older), self.preprocess1(newer)]
+        for edges in self.wiring:
+            incoming = (self._ops[key](states[source]) for key, source in edges)
+            states.append(reduce(operator.add, incoming))
+        return torch.cat([states[i] for i in self.concat], dim=1)

@@ -1,0 +1,165 @@
+"""The candidate operations of the search spaces, each from `width` channels to `width` channels.
+
+Parameter names follow the DARTS and RobNet code, so that their checkpoints fit. All batch norms
+take `affine`: RobNet's cells and the supernets go without, two-edge evaluation networks with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Return a same-size convolution without bias."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+def _depthwise(width: int, kernel: int, stride: int, dilation: int) -> nn.Conv2d:
+    padding = dilation * (kernel // 2)
+    return nn.Conv2d(width, width, kernel, stride, padding, dilation, groups=width, bias=False)
+
+
+class ReluConvBn(nn.Module):
+    """ReLU, 1x1 convolution, batch norm: brings a cell's input to the cell's width."""
+
+    def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+        super().__init__()
+        bn = nn.BatchNorm2d(outputs, affine=affine)
+        self.op = nn.Sequential(nn.ReLU(), conv(inputs, outputs, 1), bn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        return self.op(x)
+
+
+class FactorizedReduce(nn.Module):
+    """Halve both sides without losing pixels: two strided 1x1 convolutions, one shifted by (1, 1).
+
+    Both sides must be even, and `outputs` too.
+    """
+
+    def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.conv_1 = conv(inputs, outputs // 2, 1, stride=2)
+        self.conv_2 = conv(inputs, outputs // 2, 1, stride=2)
+        self.bn = nn.BatchNorm2d(outputs, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H/2, W/2)."""
+        x = self.relu(x)
+        return self.bn(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], dim=1))
+
+
+class SeparableConv(nn.Module):
+    """(ReLU, depthwise, pointwise, batch norm), `repeats` times; the first one takes the stride."""
+
+    def __init__(
+        self,
+        width: int,
+        kernel: int,
+        stride: int,
+        affine: bool,
+        *,
+        dilation: int = 1,
+        repeats: int = 2,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for step in [stride] + [1] * (repeats - 1):
+            layers += [
+                nn.ReLU(),
+                _depthwise(width, kernel, step, dilation),
+                conv(width, width, 1),
+                nn.BatchNorm2d(width, affine=affine),
+            ]
+        self.op = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) -> (N, width, H/stride, W/stride)."""
+        return self.op(x)
+
+
+class Zero(nn.Module):
+    """No connection: zeros of the size that a connection would have given."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) -> (N, width, H/stride, W/stride)."""
+        return x[:, :, :: self.stride, :: self.stride] * 0
+
+
+class ConvAndSkip(nn.Module):
+    """RobNet's edge code 11: separable convolution plus identity, added in that order."""
+
+    def __init__(self, width: int, stride: int, affine: bool) -> None:
+        super().__init__()
+        self.conv = SeparableConv(width, 3, stride, affine)
+        self.res = skip(width, stride, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) -> (N, width, H/stride, W/stride)."""
+        return self.conv(x) + self.res(x)
+
+
+class RobNetEdge(nn.Module):
+    """The wrapper that RobNet's checkpoints have around each edge's operation."""
+
+    def __init__(self, op: nn.Module) -> None:
+        super().__init__()
+        self.op = op
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the operation."""
+        return self.op(x)
+
+
+def skip(width: int, stride: int, affine: bool) -> nn.Module:
+    """Return the identity, or a factorized reduce where the edge is strided."""
+    return nn.Identity() if stride == 1 else FactorizedReduce(width, width, affine)
+
+
+def _sep_conv(kernel: int) -> Callable[[int, int, bool], nn.Module]:
+    return lambda width, stride, affine: SeparableConv(width, kernel, stride, affine)
+
+
+def _dil_conv(kernel: int) -> Callable[[int, int, bool], nn.Module]:
+    return lambda width, stride, affine: SeparableConv(
+        width, kernel, stride, affine, dilation=2, repeats=1
+    )
+
+
+def _conv_7x1_1x7(width: int, stride: int, affine: bool) -> nn.Module:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(width, width, (1, 7), (1, stride), padding=(0, 3), bias=False),
+        nn.Conv2d(width, width, (7, 1), (stride, 1), padding=(3, 0), bias=False),
+        nn.BatchNorm2d(width, affine=affine),
+    )
+
+
+# name or RobNet edge code -> (width, stride, affine) -> module
+OPERATIONS: dict[str, Callable[[int, int, bool], nn.Module]] = {
+    "none": lambda width, stride, affine: Zero(stride),
+    "max_pool_3x3": lambda width, stride, affine: nn.MaxPool2d(3, stride, 1),
+    "avg_pool_3x3": lambda width, stride, affine: nn.AvgPool2d(
+        3, stride, 1, count_include_pad=False
+    ),
+    "skip_connect": skip,
+    "sep_conv_3x3": _sep_conv(3),
+    "sep_conv_5x5": _sep_conv(5),
+    "sep_conv_7x7": _sep_conv(7),
+    "dil_conv_3x3": _dil_conv(3),
+    "dil_conv_5x5": _dil_conv(5),
+    "conv_7x1_1x7": _conv_7x1_1x7,
+    "00": lambda width, stride, affine: Zero(stride),
+    "01": lambda width, stride, affine: RobNetEdge(SeparableConv(width, 3, stride, affine)),
+    "10": lambda width, stride, affine: RobNetEdge(skip(width, stride, affine)),
+    "11": lambda width, stride, affine: RobNetEdge(ConvAndSkip(width, stride, affine)),
+}
