@@ -1,0 +1,280 @@
+"""Every architecture of the zoo as data: its genotype, size, paper and published numbers.
+
+Nothing here builds a network; parameter counts are stored so that listing stays fast, and a test
+holds each one against the built model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where an architecture was published."""
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str
+
+    def __str__(self) -> str:
+        return f"{self.authors}: {self.title} ({self.year}), arXiv:{self.arxiv}"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A named architecture with its default arguments.
+
+    Attributes:
+        name: what `create_model` takes.
+        paper: where it comes from.
+        parameters: trainable parameters at the default arguments, without an auxiliary head.
+        genotype: the published genotype it is built from; None for human-designed networks.
+        status: "published", "reconstructed" or "human-designed".
+        arguments: what it is built with unless overridden.
+        published: the paper's own numbers, or why there are none.
+    """
+
+    name: str
+    paper: Paper
+    parameters: int
+    genotype: str | None = None
+    status: str = "published"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    published: str = ""
+
+
+def _cells(channels: int, layers: int, num_classes: int = 10) -> dict[str, Any]:
+    return {"channels": channels, "layers": layers, "num_classes": num_classes}
+
+
+ROBNET = Paper(
+    "When NAS Meets Robustness: In Search of Robust Architectures against Adversarial Attacks",
+    "Guo et al.",
+    2020,
+    "1911.10695",
+)
+RACL = Paper("Adversarially Robust Neural Architectures", "Dong et al.", 2020, "2009.00902")
+ARNAS = Paper(
+    "Towards Accurate and Robust Architectures via Neural Architecture Search",
+    "Ou, Feng and Sun",
+    2024,
+    "2405.05502",
+)
+DARTS = Paper("DARTS: Differentiable Architecture Search", "Liu et al.", 2019, "1806.09055")
+PC_DARTS = Paper(
+    "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search",
+    "Xu et al.",
+    2020,
+    "1907.05737",
+)
+P_DARTS = Paper(
+    "Progressive Differentiable Architecture Search: Bridging the Depth Gap between Search and "
+    "Evaluation",
+    "Chen et al.",
+    2019,
+    "1904.12760",
+)
+NASNET = Paper(
+    "Learning Transferable Architectures for Scalable Image Recognition",
+    "Zoph et al.",
+    2018,
+    "1707.07012",
+)
+AMOEBANET = Paper(
+    "Regularized Evolution for Image Classifier Architecture Search",
+    "Real et al.",
+    2019,
+    "1802.01548",
+)
+ADVRUSH = Paper(
+    "AdvRush: Searching for Adversarially Robust Neural Architectures",
+    "Mok et al.",
+    2021,
+    "2108.01289",
+)
+RESNET = Paper("Deep Residual Learning for Image Recognition", "He et al.", 2016, "1512.03385")
+WRN = Paper("Wide Residual Networks", "Zagoruyko and Komodakis", 2016, "1605.07146")
+DENSENET = Paper("Densely Connected Convolutional Networks", "Huang et al.", 2017, "1608.06993")
+VGG = Paper(
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    "Simonyan and Zisserman",
+    2015,
+    "1409.1556",
+)
+
+_HUMAN = "human-designed"
+_ROBNET_TABLE = "RobNet paper, CIFAR-10, Linf 8/255: "
+_RACL_TABLE = "RACL paper, CIFAR-10, Linf 8/255: "
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            "robnet_small",
+            ROBNET,
+            4_359_574,
+            "robnet_small",
+            "reconstructed",
+            _cells(36, 20),
+            f"{_ROBNET_TABLE}4.41 M, 78.05 clean, 48.32 PGD-20, 48.07 PGD-100 (code unpublished)",
+        ),
+        Architecture(
+            "robnet_medium",
+            ROBNET,
+            5_614_102,
+            "robnet_medium",
+            "reconstructed",
+            _cells(36, 20),
+            f"{_ROBNET_TABLE}5.66 M, 78.33 clean, 49.13 PGD-20, 48.96 PGD-100 (code unpublished)",
+        ),
+        Architecture(
+            "robnet_large",
+            ROBNET,
+            6_842_710,
+            "robnet_large",
+            arguments=_cells(36, 20),
+            published=f"{_ROBNET_TABLE}6.89 M, 78.57 clean, 49.44 PGD-20, 49.24 PGD-100",
+        ),
+        Architecture(
+            "robnet_large_v2",
+            ROBNET,
+            33_326_666,
+            "robnet_large",
+            arguments=_cells(64, 33),
+            published=f"{_ROBNET_TABLE}33.42 M, 85.69 clean, 50.53 PGD-20, 50.26 PGD-100",
+        ),
+        Architecture(
+            "robnet_free",
+            ROBNET,
+            5_439_790,
+            "robnet_free",
+            arguments=_cells(36, 20),
+            published=f"{_ROBNET_TABLE}5.49 M, 82.79 clean, 52.74 PGD-20, 52.57 PGD-100",
+        ),
+        Architecture(
+            "robnet_large_imagenet",
+            ROBNET,
+            12_756_448,
+            "robnet_large",
+            arguments=_cells(48, 20, 1000) | {"stem": "imagenet"},
+            published="the authors' ImageNet network; no size in the paper's main text",
+        ),
+        Architecture(
+            "racl",
+            RACL,
+            3_571_174,
+            "racl",
+            arguments=_cells(36, 20),
+            published=f"{_RACL_TABLE}3.6 M, 83.89 clean, 49.34 PGD-20, 49.04 PGD-100",
+        ),
+        Architecture(
+            "arnas",
+            ARNAS,
+            4_520_394,
+            "arnas",
+            arguments=_cells(64, 20),
+            published="see the paper's tables",
+        ),
+        Architecture(
+            "arnas_tiny_imagenet",
+            ARNAS,
+            5_405_684,
+            "arnas",
+            arguments=_cells(84, 14, 200),
+            published="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
+        ),
+        Architecture(
+            "darts_v2",
+            DARTS,
+            3_349_342,
+            "darts_v2",
+            arguments=_cells(36, 20),
+            published=f"{_RACL_TABLE}3.3 M, 83.75 clean, 44.91 PGD-20, 44.26 PGD-100",
+        ),
+        Architecture(
+            "pc_darts",
+            PC_DARTS,
+            3_634_678,
+            "pc_darts",
+            arguments=_cells(36, 20),
+            published=f"{_RACL_TABLE}3.6 M, 83.94 clean, 41.92 PGD-20",
+        ),
+        Architecture(
+            "p_darts",
+            P_DARTS,
+            3_433_798,
+            "p_darts",
+            arguments=_cells(36, 20),
+            published="no adversarially trained numbers in the papers compared with",
+        ),
+        Architecture(
+            "nasnet_a",
+            NASNET,
+            3_830_950,
+            "nasnet_a",
+            arguments=_cells(36, 20),
+            published=f"{_RACL_TABLE}3.8 M, 83.66 clean, 48.02 PGD-20",
+        ),
+        Architecture(
+            "amoebanet_a",
+            AMOEBANET,
+            3_145_078,
+            "amoebanet_a",
+            arguments=_cells(36, 20),
+            published=f"{_RACL_TABLE}3.2 M, 83.41 clean, 39.47 PGD-20",
+        ),
+        Architecture(
+            "advrush",
+            ADVRUSH,
+            4_158_046,
+            "advrush",
+            arguments=_cells(36, 20),
+            published="AdvRush paper, CIFAR-10, Linf 8/255: 4.2 M, 87.30 clean, 53.07 PGD-20, "
+            "50.04 AutoAttack",
+        ),
+        Architecture(
+            "resnet18",
+            RESNET,
+            11_173_962,
+            status=_HUMAN,
+            arguments={"num_classes": 10},
+            published=f"{_ROBNET_TABLE}11.17 M, 78.38 clean, 45.60 PGD-20, 45.10 PGD-100",
+        ),
+        Architecture(
+            "resnet50",
+            RESNET,
+            23_520_842,
+            status=_HUMAN,
+            arguments={"num_classes": 10},
+            published=f"{_ROBNET_TABLE}23.52 M, 79.15 clean, 45.84 PGD-20, 45.35 PGD-100",
+        ),
+        Architecture(
+            "wrn_28_10",
+            WRN,
+            36_479_194,
+            status=_HUMAN,
+            arguments={"num_classes": 10},
+            published=f"{_ROBNET_TABLE}36.48 M, 86.43 clean, 47.10 PGD-20, 46.90 PGD-100",
+        ),
+        Architecture(
+            "densenet121",
+            DENSENET,
+            6_956_298,
+            status=_HUMAN,
+            arguments={"num_classes": 10},
+            published=f"{_ROBNET_TABLE}6.95 M, 82.72 clean, 47.93 PGD-20, 47.46 PGD-100",
+        ),
+        Architecture(
+            "vgg19",
+            VGG,
+            20_040_522,
+            status=_HUMAN,
+            arguments={"num_classes": 10},
+            published="the source of the RACL paper's black-box attacks (Table 2)",
+        ),
+    )
+}

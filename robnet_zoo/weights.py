@@ -1,0 +1,308 @@
+"""Weights folders: half-precision safetensors beside a config.json that rebuilds the model.
+
+A folder is trusted with nothing: its file must have the size and sha256 that config.json states,
+only safetensors is read, and every tensor must have the name, shape and type that the
+architecture expects. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import atomic_path, sha256_of, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = "robnet_zoo.weights/1"
+TENSORS, CONFIG = "model.safetensors", "config.json"
+CONFIG_LIMIT, HEADER_LIMIT = 4 << 20, 8 << 20  # bytes; real ones take a tenth at most
+CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
+
+_PACKAGE = Path(__file__).parent
+EMBEDDED = _PACKAGE / "pretrained"
+CHECKOUT = _PACKAGE.parent / "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What is known about one set of weights: the content of its config.json.
+
+    Attributes:
+        name: "architecture.tag".
+        arguments: what the network is built with, such as channels, layers and num_classes.
+        genotype: the genotype as a dict; None for human-designed networks.
+        genotype_status: "published", "reconstructed", "searched here" or "human-designed".
+        sha256: of model.safetensors.
+        dataset: the data set's name; `image_size` is the side of its images in pixels.
+        threat_model: name, norm and epsilon (as text) of the adversarial training.
+        check: logits of the stored weights on a fixed input.
+        training: recipe, settings, seed, epochs, selection, environment and so on.
+        results: accuracies as fractions with their n and confidence intervals.
+        folder: where the files are.
+    """
+
+    name: str
+    architecture: str
+    arguments: Mapping[str, Any]
+    genotype: Mapping[str, Any] | None
+    genotype_status: str
+    sha256: str
+    size_bytes: int
+    parameters: int
+    dataset: str
+    image_size: int
+    threat_model: Mapping[str, Any]
+    check: Mapping[str, Any]
+    licence: str
+    training: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path
+
+    @property
+    def tag(self) -> str:
+        """The part of the name behind the architecture."""
+        return self.name.removeprefix(f"{self.architecture}.")
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "Mapping[str, Any]": dict,
+    "Mapping[str, Any] | None": (dict, type(None)),
+}
+
+
+def read_weights(folder: Path) -> Weights:
+    """Read a folder's config.json; the tensors stay unread.
+
+    Raises:
+        ZooError: no such folder, or its config.json is missing, not JSON, of another format,
+            or lacks an entry.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        if path.stat().st_size > CONFIG_LIMIT:
+            raise ZooError(f"'{path}' is over {CONFIG_LIMIT >> 20} MiB; that is no config.json.")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ZooError(
+            f"No weights in '{folder}': {CONFIG} cannot be read ({error.strerror}); "
+            f"name a folder that holds {TENSORS} and {CONFIG}."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ZooError(f"'{path}' is not valid JSON; copy or download it again.") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ZooError(f"'{path}' is not a weights description of format {FORMAT}.")
+    values: dict[str, Any] = {}
+    for entry in fields(Weights):
+        if entry.name == "folder" or (entry.name not in config and entry.name in _OPTIONAL):
+            continue
+        value = config.get(entry.name)
+        if not isinstance(value, _TYPES[str(entry.type)]) or isinstance(value, bool):
+            raise ZooError(
+                f"'{path}' has a missing or wrong entry '{entry.name}'; copy or download it again."
+            )
+        values[entry.name] = value
+    return Weights(**values, folder=Path(folder))
+
+
+_OPTIONAL = ("training", "results")
+
+
+def installed_weights() -> dict[str, Path]:
+    """Return name -> folder of the embedded weights and of the checkout's `weights/`.
+
+    Where both hold a name, the embedded one counts.
+    """
+    places = [EMBEDDED]
+    if (CHECKOUT.parent / "pyproject.toml").is_file():  # else the neighbour is site-packages
+        places.insert(0, CHECKOUT)
+    return {
+        config.parent.name: config.parent
+        for place in places
+        for config in sorted(place.glob(f"*.*/{CONFIG}"))
+    }
+
+
+def read_tensors(weights: Weights, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the stored tensors in float32, after every check.
+
+    Args:
+        weights: what was read from the folder.
+        expected: `stored_state` of the network they are for; its tensors may be on "meta".
+
+    Raises:
+        ZooError: the file is missing, truncated, oversized, altered, no safetensors, made for
+            another architecture, of another type, or holds NaN or infinite values.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = weights.folder / TENSORS
+    limit = HEADER_LIMIT + 4 * sum(tensor.numel() for tensor in expected.values())
+    content = _read_checked(path, weights, limit)
+    try:
+        found = load(content)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ZooError(f"'{path}' is not a valid safetensors file; it is not used.") from error
+    refuse_names(f"'{path}'", weights.architecture, found, expected)
+    for name, tensor in found.items():
+        if tensor.dtype not in (torch.float16, torch.float32):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ZooError(f"'{path}' holds '{name}' as {kind}; float16 or float32 is needed.")
+        if tensor.shape != expected[name].shape:
+            raise ZooError(
+                f"'{path}' holds '{name}' with shape {list(tensor.shape)}, but "
+                f"{weights.architecture} needs {list(expected[name].shape)}."
+            )
+        if not torch.isfinite(tensor).all():
+            raise ZooError(f"'{path}' holds NaN or infinite values in '{name}'; it is not used.")
+    return {name: tensor.float() for name, tensor in found.items()}
+
+
+def stored_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a weights file holds: those that `forward` computes with.
+
+    Left out are an auxiliary head, which serves training only, and batch norm's step counts.
+    """
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("auxiliary_head.") and not name.endswith("num_batches_tracked")
+    }
+
+
+def refuse_names(
+    where: str, architecture: str, found: Collection[str], needed: Collection[str]
+) -> None:
+    """Raise ZooError unless both hold the same names; the first of those that differ are named."""
+    missing = [name for name in needed if name not in found]
+    surplus = [name for name in found if name not in needed]
+    told = [
+        f"{what} {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("lacks", missing), ("has a surplus of", surplus))
+        if names
+    ]
+    if told:
+        raise ZooError(
+            f"{where} does not hold the tensors of {architecture}: it {' and '.join(told)}."
+        )
+
+
+def _read_checked(path: Path, weights: Weights, limit: int) -> bytes:
+    """Return the file's bytes, once their number and hash agree with config.json."""
+    again = "copy or download the folder again (embedded weights: reinstall robnet-zoo)"
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise ZooError(
+                f"'{path}' has {size:,} bytes, more than {weights.architecture} can need "
+                f"({limit:,}); it is not used."
+            )
+        if size != weights.size_bytes:
+            how = "truncated" if size < weights.size_bytes else "too long"
+            raise ZooError(
+                f"'{path}' is {how}: {size:,} bytes instead of {weights.size_bytes:,}; {again}."
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ZooError(f"Cannot read '{path}' ({error.strerror}); {again}.") from error
+    if hashlib.sha256(content).hexdigest() != weights.sha256:
+        raise ZooError(f"'{path}' is altered: its sha256 is not the recorded one; {again}.")
+    if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
+        raise ZooError(f"'{path}' has an oversized header; it is not used.")
+    return content
+
+
+def verify_logits(model: nn.Module, weights: Weights) -> None:
+    """Compare the model's logits on the fixed input with the stored ones.
+
+    Raises:
+        ZooError: they differ by more than rounding does.
+    """
+    import torch
+
+    logits = _check_logits(model, weights.image_size, weights.arguments)
+    stored = torch.tensor(weights.check["logits"])
+    if stored.shape != logits.shape or not torch.allclose(
+        logits, stored, rtol=CHECK_TOLERANCE, atol=CHECK_TOLERANCE
+    ):
+        raise ZooError(
+            f"{weights.name} does not compute its stored logits on this machine; "
+            "the model code and the weights do not belong together."
+        )
+
+
+def _check_logits(model: nn.Module, image_size: int, arguments: Mapping[str, Any]) -> Tensor:
+    """Return the logits, on the CPU in eval mode, of two images drawn with seed 0."""
+    import torch
+
+    shape = (2, arguments.get("in_channels", 3), image_size, image_size)
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    judged = copy.deepcopy(model).cpu().float().eval()
+    with torch.no_grad():
+        return judged(images)
+
+
+def save_weights(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Weights:
+    """Write the model's half-precision tensors and its config.json into a folder.
+
+    Args:
+        model: its parameters and batch statistics are stored; the model is left as it is.
+        folder: named "architecture.tag" where the weights are to be found by name.
+        config: every entry of `Weights` but those computed here: sha256, size_bytes,
+            parameters and check (logits of the half-precision weights).
+
+    The tensors are replaced before config.json: a reader in between is told of a sha256 that
+    does not match, and never gets the wrong weights.
+
+    Raises:
+        ZooError: a tensor is not finite in half precision.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from robnet_zoo.models.count import count_parameters
+
+    folder = Path(folder)
+    arguments = {
+        key: value
+        for key, value in config["arguments"].items()
+        if key not in ("auxiliary", "image_size")  # of the training, which are not stored
+    }
+    halves = {
+        name: tensor.detach().half().cpu().contiguous()
+        for name, tensor in stored_state(model).items()
+    }
+    for name, tensor in halves.items():
+        if not torch.isfinite(tensor).all():
+            raise ZooError(
+                f"Cannot store '{name}': it is NaN, infinite or above 65504, the largest value "
+                "of half precision; the training has diverged."
+            )
+    rounded = copy.deepcopy(model).cpu().float()
+    rounded.load_state_dict({n: t.float() for n, t in halves.items()}, strict=False)
+    logits = _check_logits(rounded, config["image_size"], arguments)
+    with atomic_path(folder / TENSORS) as temporary:
+        save_file(halves, temporary, metadata={"format": "pt"})
+        measured = {
+            "arguments": arguments,
+            "sha256": sha256_of(temporary),
+            "size_bytes": temporary.stat().st_size,
+            "parameters": count_parameters(model),
+            "check": {
+                "input": "two images, torch.rand from a generator with seed 0",
+                "logits": logits.tolist(),
+            },
+        }
+    write_json(folder / CONFIG, {"format": FORMAT, **config, **measured})
+    return read_weights(folder)
