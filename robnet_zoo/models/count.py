@@ -18,7 +18,8 @@ def count_parameters(model: nn.Module, *, auxiliary: bool = False) -> int:
 def count_macs(model: nn.Module, input_shape: tuple[int, int, int]) -> int:
     """Return the multiply-accumulates that one image's logits take.
 
-    Convolutions and linear layers count, as in the papers' tables; sums and pools do not. Nothing is computed: the pass runs on shapes only and leaves the model as it was.
+    Convolutions and linear layers count, as in the papers' tables; sums and pools do not.
+    Nothing is computed: the pass runs on shapes only and leaves the model as it was.
 
     Args:
         model: any network of convolutions and linear layers.
