@@ -1,0 +1,131 @@
+"""Data sets that are folders of image files: ImageNet and Tiny-ImageNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robnet_zoo.data import Part
+from robnet_zoo.data.splits import FolderSplit
+from robnet_zoo.errors import ZooError
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+Classes = tuple[str, ...]
+
+
+def read_imagenet(root: Path, split: Part) -> tuple[Classes, FolderSplit]:
+    """Read `imagenet/train` or, for the test split, `imagenet/val`: a folder of images a class.
+
+    Images are resized to 256 pixels on the shorter side and cropped to the centre 224.
+
+    Raises:
+        ZooError: the folders are missing, empty, or name different classes.
+    """
+    folder = root / "imagenet"
+    part = folder / ("val" if split == "test" else "train")
+    classes = _class_folders(part, "imagenet", "train/ and val/ with one folder of images a class")
+    if split == "test" and (folder / "train").is_dir():
+        trained = _class_folders(folder / "train", "imagenet", "one folder of images a class")
+        strange = sorted(set(classes) - set(trained))
+        if strange:
+            raise ZooError(
+                f"'{part}' has classes that '{folder / 'train'}' has not ({', '.join(strange[:3])})"
+                "; both must name the same classes."
+            )
+        classes = trained
+    return classes, _labelled(_members(part, classes), part, centre_crop)
+
+
+def read_tiny_imagenet(root: Path, split: Part) -> tuple[Classes, FolderSplit]:
+    """Read `tiny-imagenet-200/train` or, for the test split, its labelled `val`.
+
+    Raises:
+        ZooError: the folders or the annotations are missing or do not fit each other.
+    """
+    folder = root / "tiny-imagenet-200"
+    layout = "train/<class>/images, val/images and val/val_annotations.txt"
+    classes = _class_folders(folder / "train", "tiny-imagenet", layout)
+    if split != "test":
+        part = folder / "train"
+        return classes, _labelled(_members(part, classes, "images"), part, colour_64)
+    part = folder / "val"
+    known = {name: label for label, name in enumerate(classes)}
+    members = []
+    try:
+        for line in (part / "val_annotations.txt").read_text(encoding="utf-8").splitlines():
+            file, name, *_ = line.split("\t")
+            members.append((part / "images" / file, known[name]))
+    except OSError as error:
+        raise _missing(part, "tiny-imagenet", layout) from error
+    except (KeyError, ValueError) as error:
+        raise ZooError(
+            f"'{part / 'val_annotations.txt'}' has a line '{line}' that names no image and class "
+            "of train/; restore the file."
+        ) from error
+    return classes, _labelled(members, part, colour_64)
+
+
+READERS: dict[str, Callable[[Path, Part], tuple[Classes, FolderSplit]]] = {
+    "imagenet": read_imagenet,
+    "tiny-imagenet": read_tiny_imagenet,
+}
+
+
+def centre_crop(path: Path) -> np.ndarray:
+    """Decode an image to RGB, resize its shorter side to 256 and crop the centre 224."""
+    from PIL import Image
+    from torchvision.transforms.functional import center_crop, resize
+
+    with Image.open(path) as image:
+        return np.asarray(center_crop(resize(image.convert("RGB"), [256]), [224]))
+
+
+def colour_64(path: Path) -> np.ndarray:
+    """Decode an image of 64x64 pixels to RGB; some of Tiny-ImageNet's are stored grey."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        if image.size != (64, 64):
+            raise ValueError(f"it has {image.size[0]}x{image.size[1]} pixels instead of 64x64")
+        return np.asarray(image.convert("RGB"))
+
+
+def _class_folders(folder: Path, name: str, layout: str) -> Classes:
+    found = (
+        sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        if folder.is_dir()
+        else []
+    )
+    if not found:
+        raise _missing(folder, name, layout)
+    return tuple(found)
+
+
+def _missing(folder: Path, name: str, layout: str) -> ZooError:
+    return ZooError(
+        f"{name} is not at hand: '{folder}' is missing or empty; unpack it as {layout}, name "
+        "another folder with --data or ROBNET_ZOO_DATA, or use --dataset digits, which needs no "
+        "download."
+    )
+
+
+def _members(folder: Path, classes: Classes, inner: str = ".") -> list[tuple[Path, int]]:
+    return [
+        (path, label)
+        for label, name in enumerate(classes)
+        if (folder / name / inner).is_dir()
+        for path in sorted((folder / name / inner).iterdir())
+        if path.suffix.lower() in SUFFIXES
+    ]
+
+
+def _labelled(
+    members: list[tuple[Path, int]], folder: Path, decode: Callable[[Path], np.ndarray]
+) -> FolderSplit:
+    if not members:
+        raise ZooError(f"'{folder}' holds no images ({', '.join(SUFFIXES)}); unpack it again.")
+    paths, labels = zip(*members, strict=True)
+    return FolderSplit(paths, torch.tensor(labels), decode)

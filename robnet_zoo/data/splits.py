@@ -1,0 +1,180 @@
+"""Images and labels of one split, as training and evaluation take them: uint8, by index."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robnet_zoo.console import progress
+from robnet_zoo.errors import ZooError
+
+DECODERS = min(32, os.cpu_count() or 1)  # threads; Pillow decodes outside the interpreter's lock
+CHUNK = 1000  # images decoded between two updates of the progress bar
+
+
+class Split(Protocol):
+    """What training and evaluation ask of a split."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Classes, int64 (N,), on the split's device."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where labels and images lie."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 that names the content, for records."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return uint8 images (B, C, H, W) for int64 indices (B,)."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the split on another device."""
+
+    def subset(self, indices: Tensor) -> Self:
+        """Return the split of these images, in this order."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySplit:
+    """A split held in memory: uint8 pixels (N, C, H, W) and int64 labels (N,)."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    @classmethod
+    def from_numpy(cls, images: np.ndarray, labels: np.ndarray) -> ArraySplit:
+        """Take uint8 images (N, H, W) or (N, H, W, C) and integer labels (N,)."""
+        if images.ndim == 3:
+            images = images[..., None]
+        pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        return cls(pixels, torch.from_numpy(labels.astype(np.int64)))
+
+    @property
+    def device(self) -> torch.device:
+        """Where labels and images lie."""
+        return self.pixels.device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return uint8 images (B, C, H, W) for int64 indices (B,)."""
+        return self.pixels.index_select(0, indices.to(self.device))
+
+    def to(self, device: torch.device | str) -> ArraySplit:
+        """Return the split on another device."""
+        return ArraySplit(self.pixels.to(device), self.labels.to(device))
+
+    def subset(self, indices: Tensor) -> ArraySplit:
+        """Return the split of these images, in this order."""
+        indices = indices.to(self.device)
+        return ArraySplit(self.images(indices), self.labels.index_select(0, indices))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of the shape, the pixels' bytes and the int64 labels' bytes."""
+        found = hashlib.sha256(f"{tuple(self.pixels.shape)}".encode())
+        found.update(self.pixels.cpu().contiguous().numpy().data)
+        found.update(self.labels.cpu().contiguous().numpy().data)
+        return found.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSplit:
+    """A split left in its image files, decoded whenever asked for by a pool of threads."""
+
+    paths: Sequence[Path]
+    labels: Tensor
+    decode: Callable[[Path], np.ndarray]  # to uint8 (H, W, C), the same size for all
+
+    @property
+    def device(self) -> torch.device:
+        """Where labels and images lie."""
+        return self.labels.device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Return uint8 images (B, C, H, W) for int64 indices (B,).
+
+        Raises:
+            ZooError: a file cannot be decoded.
+        """
+        return torch.from_numpy(self._decoded(indices.tolist())).to(self.device)
+
+    def to(self, device: torch.device | str) -> FolderSplit:
+        """Return the split on another device; the files stay where they are."""
+        return replace(self, labels=self.labels.to(device))
+
+    def subset(self, indices: Tensor) -> FolderSplit:
+        """Return the split of these images, in this order."""
+        paths = [self.paths[index] for index in indices.tolist()]
+        return replace(self, paths=paths, labels=self.labels[indices.to(self.device)])
+
+    def in_memory(self, description: str) -> ArraySplit:
+        """Decode every file once."""
+        parts = []
+        with progress(len(self), description) as bar:
+            for first in range(0, len(self), CHUNK):
+                parts.append(self._decoded(range(first, min(first + CHUNK, len(self)))))
+                bar.advance(len(parts[-1]))
+        return ArraySplit(torch.from_numpy(np.concatenate(parts)), self.labels)
+
+    def _decoded(self, indices: Sequence[int]) -> np.ndarray:
+        with ThreadPoolExecutor(DECODERS) as pool:
+            images = list(pool.map(self._open, indices))
+        return np.stack(images).transpose(0, 3, 1, 2).copy()
+
+    def _open(self, index: int) -> np.ndarray:
+        path = self.paths[index]
+        try:
+            return self.decode(path)
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow's three ways to say broken
+            raise ZooError(f"Cannot decode '{path}': {error}; replace the file.") from error
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of each file's class folder, name, size and label.
+
+        Pixels are left out: decoding a million files to name them would take hours.
+        """
+        found = hashlib.sha256()
+        for path, label in zip(self.paths, self.labels.tolist(), strict=True):
+            line = f"{path.parent.name}/{path.name} {path.stat().st_size} {label}\n"
+            found.update(line.encode())
+        return found.hexdigest()
+
+
+def hold_out(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Divide `count` training images into indices of a training and a validation part.
+
+    The validation part has 2,000 images, at most 10 %, drawn by the seed; both are in order.
+
+    Raises:
+        ZooError: fewer than two images.
+    """
+    if count < 2:
+        raise ZooError(
+            f"{count} image(s) cannot be divided into a training and a validation part; "
+            "give at least 2."
+        )
+    size = min(2000, max(1, count // 10))
+    # RandomState's stream is frozen for good, which default_rng's is not.
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(count))
+    return order[size:].sort().values, order[:size].sort().values
