@@ -148,6 +148,15 @@ class Network(nn.Module):
             )
 
 
+def check_sizes(*, channels: int, num_classes: int, in_channels: int) -> None:
+    """Raise ZooError for a width or a count that no network of the zoo can have."""
+    if channels < 2 or channels % 2:
+        raise ZooError(f"channels={channels} is not possible; use an even number, 2 or more.")
+    for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if value < 1:
+            raise ZooError(f"{name}={value} is not possible; use 1 or more.")
+
+
 def build_network(
     genotype: Genotype,
     *,
@@ -179,11 +188,7 @@ def build_network(
     """
     if stem not in SIDE_DIVISOR:
         raise unknown_name("stem", stem, SIDE_DIVISOR)
-    if channels < 2 or channels % 2:
-        raise ZooError(f"channels={channels} is not possible; use an even number, 2 or more.")
-    for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if value < 1:
-            raise ZooError(f"{name}={value} is not possible; use 1 or more.")
+    check_sizes(channels=channels, num_classes=num_classes, in_channels=in_channels)
     if image_size < 1 or image_size % SIDE_DIVISOR[stem]:
         raise ZooError(
             f"image_size={image_size} is not possible; with the {stem} stem an image's sides are "

@@ -1,0 +1,165 @@
+"""Human-designed networks for small images, which the papers compare with.
+
+All keep the image's size in the stem (3x3, stride 1, no pooling) and take any side from 8 pixels.
+Parameters with 10 classes, beside RobNet's Table 1: ResNet-18 11,173,962 (11.17M), ResNet-50
+23,520,842 (23.52M), WideResNet-28-10 36,479,194 (36.48M), DenseNet-121 6,956,426 (6.95M; the 128
+of the batch norm in torchvision's stem are usually left out for small images), VGG-19 with batch
+norm 20,035,018 (RACL's source of transferred attacks, size not given).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import DenseNet
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.models.denoise import Denoise
+from robnet_zoo.models.networks import check_sizes
+from robnet_zoo.models.operations import conv
+
+
+def _he_initialised(model: nn.Module) -> nn.Module:
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> nn.Module:
+    head = {
+        "avgpool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(width, num_classes),
+    }
+    return _he_initialised(nn.Sequential(OrderedDict(layers | head)))
+
+
+def _resnet(
+    block: type[BasicBlock | Bottleneck],
+    depths: tuple[int, ...],
+    *,
+    num_classes: int,
+    in_channels: int,
+    channels: int,
+    denoise: bool = False,
+) -> nn.Module:
+    """Build torchvision's ResNet, layer names included, with a stem for small images."""
+    layers: dict[str, nn.Module] = {
+        "conv1": conv(in_channels, channels, 3),
+        "bn1": nn.BatchNorm2d(channels),
+        "relu": nn.ReLU(),
+    }
+    inputs = channels
+    for number, depth in enumerate(depths, start=1):
+        width, blocks = channels * 2 ** (number - 1), []
+        outputs = width * block.expansion
+        for index in range(depth):
+            stride = 2 if number > 1 and index == 0 else 1
+            shortcut = None
+            if stride > 1 or inputs != outputs:
+                shortcut = nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+            blocks.append(block(inputs, width, stride, shortcut))
+            inputs = outputs
+        layers[f"layer{number}"] = nn.Sequential(*blocks)
+        if denoise and number > 1:
+            layers[f"denoise{number}"] = Denoise(outputs)
+    return _with_head(layers, inputs, num_classes)
+
+
+class _WideBlock(nn.Module):
+    """Pre-activation residual block of WideResNet."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = conv(inputs, outputs, 3, stride)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv(outputs, outputs, 3)
+        self.shortcut = conv(inputs, outputs, 1, stride) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.bn1(x))
+        residual = x if self.shortcut is None else self.shortcut(active)
+        return residual + self.conv2(F.relu(self.bn2(self.conv1(active))))
+
+
+def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
+    layers: dict[str, nn.Module] = {"conv1": conv(in_channels, channels, 3)}
+    inputs = channels
+    for number, stride in enumerate((1, 2, 2), start=1):
+        width = 10 * channels * 2 ** (number - 1)
+        blocks = [_WideBlock(inputs, width, stride)]
+        blocks += [_WideBlock(width, width, 1) for _ in range(3)]
+        layers[f"layer{number}"] = nn.Sequential(*blocks)
+        inputs = width
+    layers |= {"bn": nn.BatchNorm2d(inputs), "relu": nn.ReLU()}
+    return _with_head(layers, inputs, num_classes)
+
+
+def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
+    model = DenseNet(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
+    stem = conv(in_channels, channels, 3)
+    model.features.conv0 = _he_initialised(stem)
+    del model.features.pool0
+    return model
+
+
+def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    inputs = in_channels
+    for multiple, depth in ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4)):
+        for _ in range(depth):
+            width = multiple * channels
+            layers += [conv(inputs, width, 3), nn.BatchNorm2d(width), nn.ReLU()]
+            inputs = width
+        # Rounding up changes nothing for 32x32 and lets smaller maps through, down to 1x1.
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    return _with_head({"features": nn.Sequential(*layers)}, inputs, num_classes)
+
+
+# name -> builder, the published width of the stem
+BASELINES: dict[str, tuple[Callable[..., nn.Module], int]] = {
+    "resnet18": (partial(_resnet, BasicBlock, (2, 2, 2, 2)), 64),
+    "resnet50": (partial(_resnet, Bottleneck, (3, 4, 6, 3)), 64),
+    "wide_resnet28_10": (_wide_resnet_28_10, 16),
+    "densenet121": (_densenet121, 64),
+    "vgg19": (_vgg19, 64),
+}
+
+
+def build_baseline(
+    name: str,
+    *,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    channels: int | None = None,
+    denoise: bool = False,
+) -> nn.Module:
+    """Build a human-designed network: images (N, C, H, W) in [0,1] -> logits (N, num_classes).
+
+    Args:
+        name: one of `BASELINES`.
+        num_classes: the number of logits.
+        in_channels: 3 for colour images, 1 for grey ones.
+        channels: the stem's width, even, that all other widths follow; None for the published one.
+        denoise: add a feature-denoising block behind each stage that halves the image (ResNets
+            only, as in RobNet's Table 4).
+
+    Raises:
+        ZooError: no such network, a size it cannot have, or denoising where there is none.
+    """
+    if name not in BASELINES:
+        raise unknown_name("baseline", name, BASELINES)
+    builder, published_width = BASELINES[name]
+    width = published_width if channels is None else channels
+    check_sizes(channels=width, num_classes=num_classes, in_channels=in_channels)
+    if denoise and not name.startswith("resnet"):
+        raise ZooError(f"'{name}' has no denoising blocks; use resnet18 or resnet50.")
+    options = {"denoise": True} if denoise else {}
+    return builder(num_classes=num_classes, in_channels=in_channels, channels=width, **options)
