@@ -2,9 +2,9 @@
 
 All keep the image's size in the stem (3x3, stride 1, no pooling) and take any side from 8 pixels.
 Parameters with 10 classes, beside RobNet's Table 1: ResNet-18 11,173,962 (11.17M), ResNet-50
-23,520,842 (23.52M), WideResNet-28-10 36,479,194 (36.48M), DenseNet-121 6,956,426 (6.95M; the 128
-of the batch norm in torchvision's stem are usually left out for small images), VGG-19 with batch
-norm 20,035,018 (RACL's source of transferred attacks, size not given).
+23,520,842 (23.52M), WideResNet-28-10 36,479,194 (36.48M), DenseNet-121 6,956,298 (6.95M, if cut
+rather than rounded), VGG-19 with batch norm 20,040,522 (RACL's source of transferred attacks, whose
+size it does not give).
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> 
 
 def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
     model = DenseNet(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
-    stem = conv(in_channels, channels, 3)
-    model.features.conv0 = _he_initialised(stem)
-    del model.features.pool0
-    return model
+    model.features.conv0 = conv(in_channels, channels, 3)
+    for name in ("norm0", "relu0", "pool0"):  # the dense layers begin with their own
+        delattr(model.features, name)
+    return _he_initialised(model)
 
 
 def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
@@ -116,7 +116,7 @@ def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
     for multiple, depth in ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4)):
         for _ in range(depth):
             width = multiple * channels
-            layers += [conv(inputs, width, 3), nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
             inputs = width
         # Rounding up changes nothing for 32x32 and lets smaller maps through, down to 1x1.
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
@@ -127,7 +127,7 @@ def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
 BASELINES: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "resnet18": (partial(_resnet, BasicBlock, (2, 2, 2, 2)), 64),
     "resnet50": (partial(_resnet, Bottleneck, (3, 4, 6, 3)), 64),
-    "wide_resnet28_10": (_wide_resnet_28_10, 16),
+    "wrn_28_10": (_wide_resnet_28_10, 16),
     "densenet121": (_densenet121, 64),
     "vgg19": (_vgg19, 64),
 }
