@@ -81,9 +81,10 @@ def read_torchvision(name: str, root: Path, split: Part, download: bool) -> Arra
         missing = next((path for path in files if not path.is_file()), None)
         if missing:
             raise ZooError(
-                f"{name} is not at hand: '{missing}' is missing and {reason}; unpack "
-                f"{ADDRESSES[name]} into '{missing.parent}', name another folder with --data or "
-                "ROBNET_ZOO_DATA, or use --dataset digits, which needs no download."
+                f"{name} is not at hand: '{missing}' is missing and {reason}; fetch "
+                f"{ADDRESSES[name]} and unpack it so that this file is there, name another "
+                "folder with --data or ROBNET_ZOO_DATA, or use --dataset digits, which needs no "
+                "download."
             )
     from torchvision.datasets.utils import check_md5
 
