@@ -23,28 +23,31 @@ SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What was judged; `weights_sha256` hashes the parameters and buffers as loaded."""
+    """What was judged.
+
+    `state_sha256` hashes the parameters and buffers as they were in memory, and
+    `weights_file_sha256` the file they came from, where there was one.
+    """
 
     name: str
-    weights_sha256: str
+    state_sha256: str
     parameters: int
     architecture: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     weights: str = ""
+    weights_file_sha256: str = ""
     genotype_status: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """The images it was judged on; `sha256` covers exactly these images and labels."""
+    """The images it was judged on, the first n of those available, and their hash."""
 
     name: str
     split: str
     n: int
     available: int
-    num_classes: int
     sha256: str
-    indices: str = "first n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +84,11 @@ class Clean:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """How many images are robust after each step; entry 0 is the clean image.
+    """How many of the n images are robust after each step; entry 0 is the attack's start.
 
     `last` judges the iterate of that very step, `any` every iterate up to it; with restarts an
-    image must survive them all. Entry k is therefore the result of the same attack with k steps
-    wherever the step size does not depend on their number.
+    image must survive them all. Entry k is therefore the result of the same attack with k steps.
+    `last` is empty where the attack left images alone once they were broken.
     """
 
     last: tuple[int, ...]
@@ -94,11 +97,12 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Queries:
-    """Forward passes a query-counting black-box attack spent on each image it broke."""
+    """What a black-box attack asked the model: queries spent on each of the images it broke."""
 
     budget: int
-    mean: float
-    median: float
+    broken: int
+    mean: float | None
+    median: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +125,8 @@ class AttackResult:
     `last` the papers' number, the last iterate alone; both on all n images. `forwards` and
     `backwards` count images. `max_perturbation` is measured by the harness, in float32, and
     `over_epsilon` counts returned images outside the threat model, which are never counted as
-    broken.
+    broken. `median_distance` is how far the broken images of an attack that looks for the
+    smallest perturbation are, wherever they lie; it is judged at epsilon nevertheless.
     """
 
     name: str
@@ -140,6 +145,11 @@ class AttackResult:
     seconds: float = 0.0
     forwards: int = 0
     backwards: int = 0
+
+    @property
+    def flags(self) -> list[bool]:
+        """Whether each image is robust."""
+        return [verdict == "1" for verdict in self.verdicts]
 
 
 @dataclass(frozen=True, kw_only=True)

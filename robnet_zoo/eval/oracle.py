@@ -1,0 +1,130 @@
+"""The model as attacks meet it: in pieces that fit into memory, counted, and left as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.eval.verdicts import classes
+
+LANE = 16  # images
+
+
+def whole_lanes(batch_size: int) -> int:
+    """Return the batch size rounded up to whole lanes."""
+    return -(-batch_size // LANE) * LANE
+
+
+class Oracle(nn.Module):
+    """Passes images through a model in chunks, and counts them.
+
+    An attack hands over as many images as it likes; they go through the model in chunks of
+    `batch_size`. Every chunk is a multiple of LANE images, the last one filled up with copies:
+    CPU kernels give an image the same bits in any such batch (they do not in a batch of 7), so
+    that verdicts do not depend on the batch size. Gradients through more than one chunk recompute
+    the forward pass, so that memory is bounded by a chunk, not by what the attack hands over.
+
+    Attributes:
+        chunk: images in one forward pass at most.
+        forwards, backwards: images passed so far, without the copies.
+    """
+
+    def __init__(
+        self, model: nn.Module, batch_size: int, on_forward: Callable[[int], None] | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.chunk = whole_lanes(batch_size)
+        self.lane = LANE
+        self.on_forward = on_forward
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes) for images (N, C, H, W) in [0,1]."""
+        chunks = images.split(self.chunk)
+        recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
+        logits = [
+            checkpoint(self._lanes, chunk, use_reentrant=False) if recompute else self._lanes(chunk)
+            for chunk in chunks
+        ]
+        self.forwards += len(images)
+        if self.on_forward is not None:
+            self.on_forward(len(images))
+        found = logits[0] if len(logits) == 1 else torch.cat(logits)
+        if found.requires_grad:
+            found.register_hook(self._count_backward)
+        return found
+
+    def _lanes(self, images: Tensor) -> Tensor:
+        n = len(images)
+        short = -n % self.lane
+        if short:
+            images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
+        logits = self.model(images)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            raise ZooError(
+                "The model must return logits of shape (N, classes) for images (N, C, H, W); "
+                f"it returned {_describe(logits)}."
+            )
+        return logits[:n]
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the predicted class of each image (N,), -1 where a logit is not a number."""
+        return classes(self(images))
+
+    @contextmanager
+    def single_images(self) -> Iterator[None]:
+        """Fill nothing up meanwhile, for attacks that hand over one image at a time anyway."""
+        self.lane = 1
+        try:
+            yield
+        finally:
+            self.lane = LANE
+
+
+def _describe(value: object) -> str:
+    shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"a {type(value).__name__}{shape}"
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Hold the model in eval mode and strict float32, and put everything back afterwards.
+
+    Attack libraries reseed the global generators, fill `param.grad`, flatten train and eval
+    modes and remove the trace function. Parameters ask for no gradient meanwhile: only those by
+    the input are needed.
+    """
+    modes = {module: module.training for module in model.modules()}
+    asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    generators = torch.get_rng_state()
+    gpu_generators = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    trace = sys.gettrace()
+    try:
+        for module in modes:
+            module.training = False
+        for parameter in asked:
+            parameter.requires_grad_(False)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, requires_grad in asked.items():
+            parameter.requires_grad_(requires_grad)
+        torch.set_rng_state(generators)
+        if gpu_generators:
+            torch.cuda.set_rng_state_all(gpu_generators)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        sys.settrace(trace)

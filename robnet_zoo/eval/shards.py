@@ -1,0 +1,80 @@
+"""Finished blocks on disk, so that an interrupted evaluation loses one block at most."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo import files
+from robnet_zoo.errors import ZooError
+
+IDENTITY = "evaluation.json"
+
+
+class Shards:
+    """A folder of one JSON file a block, each written whole or not at all.
+
+    Args:
+        folder: where; None keeps nothing.
+        identity: what decides the verdicts; blocks of another evaluation are refused.
+    """
+
+    def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, identity
+
+    def open(self, resume: bool) -> None:
+        """Make the folder ready, empty unless `resume`.
+
+        Raises:
+            ZooError: it holds blocks of another evaluation and was to be resumed.
+        """
+        if self.folder is None:
+            return
+        if not resume:
+            self.remove()
+        elif (self.folder / IDENTITY).exists():
+            found = _read(self.folder / IDENTITY)
+            refuse_other(found, self.identity, self.folder)
+        files.write_json(self.folder / IDENTITY, self.identity)
+
+    def load(self, stage: str, number: int) -> dict[str, Any] | None:
+        """Return a stored block, None if there is none."""
+        path = self._path(stage, number)
+        return _read(path) if path is not None and path.exists() else None
+
+    def save(self, stage: str, number: int, block: dict[str, Any]) -> None:
+        """Store a finished block."""
+        path = self._path(stage, number)
+        if path is not None:
+            files.write_text(path, json.dumps(block, allow_nan=False))
+
+    def remove(self) -> None:
+        """Remove the folder once its content is in the record."""
+        if self.folder is not None and self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _path(self, stage: str, number: int) -> Path | None:
+        return None if self.folder is None else self.folder / f"{stage}.{number:05d}.json"
+
+
+def refuse_other(found: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
+    """Raise ZooError, naming what differs, unless both describe the same evaluation."""
+    different = sorted(key for key in wanted if found.get(key) != wanted[key])
+    if different:
+        raise ZooError(
+            f"Cannot resume from '{where}': it was made with another {' and '.join(different)}; "
+            "repeat the command it was made with, leave out --resume to start over, "
+            "or name another --out."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ZooError(f"Cannot read '{path}' ({error}); delete it and resume.") from error
+    if not isinstance(found, dict):
+        raise ZooError(f"'{path}' does not hold a finished block; delete it and resume.")
+    return found
