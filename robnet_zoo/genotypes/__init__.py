@@ -94,7 +94,7 @@ class CellGenotype:
     cells: Mapping[str, Cell]
 
     def __post_init__(self) -> None:
-        _check_status(self.status)
+        _check_labels(self.name, self.status)
         if set(self.cells) not in CELL_ROLES:
             known = " or ".join("/".join(sorted(roles)) for roles in CELL_ROLES)
             raise ZooError(f"The cells are named {sorted(self.cells)}; they must be {known}.")
@@ -113,7 +113,7 @@ class RobNetGenotype:
     cells: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
-        _check_status(self.status)
+        _check_labels(self.name, self.status)
         if not self.cells:
             raise ZooError("A RobNet genotype needs the code of at least one cell.")
         for index, code in enumerate(self.cells):
@@ -131,7 +131,9 @@ class RobNetGenotype:
 Genotype = CellGenotype | RobNetGenotype
 
 
-def _check_status(status: str) -> None:
+def _check_labels(name: str, status: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise ZooError(f"The genotype's name is {name!r}; it must be a text.")
     if status not in STATUSES:
         raise unknown_name("genotype status", str(status), STATUSES)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from dataclasses import dataclass
 from functools import reduce
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import (
     CellGenotype,
-    Edge,
     Genotype,
     Nodes,
     RobNetGenotype,
@@ -87,11 +87,6 @@ def _role(genotype: CellGenotype, stage: int, reduction: bool) -> str:
     return "robust" if stage == 2 else "accurate"
 
 
-def _present(edges: list[tuple[str, Edge]]) -> list[tuple[str, Edge]]:
-    """Leave out the absent edges, which add nothing; a node without any keeps one, for its size."""
-    return [edge for edge in edges if edge[1][0] not in ABSENT] or edges[:1]
-
-
 class CellBlock(nn.Module):
     """A cell: (last output but one, last output) -> (N, width * len(concat), H', W').
 
@@ -109,14 +104,15 @@ class CellBlock(nn.Module):
         self._ops = nn.ModuleDict()
         self.concat = plan.concat
         self.wiring: list[list[tuple[str, int]]] = []  # per node: the edge's key, its source
-        position = 0
+        number = itertools.count()
         for edges in plan.nodes:
-            numbered = [(str(position + i), edge) for i, edge in enumerate(edges)]
-            position += len(edges)
-            for key, (operation, source) in _present(numbered):
+            numbered = [(str(next(number)), operation, source) for operation, source in edges]
+            # Absent edges add nothing; a node that has no others keeps one, for its size.
+            present = [edge for edge in numbered if edge[1] not in ABSENT] or numbered[:1]
+            for key, operation, source in present:
                 stride = 2 if plan.reduction and source < 2 else 1
                 self._ops[key] = OPERATIONS[operation](width, stride, plan.affine)
-            self.wiring.append([(key, source) for key, (_, source) in _present(numbered)])
+            self.wiring.append([(key, source) for key, _, source in present])
 
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Return the cell's output for the outputs of the two cells before it."""

@@ -71,7 +71,7 @@ class Network(nn.Module):
         denoise: bool,
     ) -> None:
         super().__init__()
-        self.in_channels, self.side_divisor = in_channels, SIDE_DIVISOR[stem]
+        self.in_channels, self.stem_name = in_channels, stem
         if stem == "cifar":
             newer = older = STEM_MULTIPLE * channels
             self.stem = nn.Sequential(conv(in_channels, newer, 3), nn.BatchNorm2d(newer))
@@ -125,7 +125,7 @@ class Network(nn.Module):
     def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits and the output of the second reduction cell."""
         self._check_input(x)
-        if self.side_divisor == SIDE_DIVISOR["cifar"]:
+        if self.stem_name == "cifar":
             older = newer = self.stem(x)
         else:
             older = self.stem0(x)
@@ -139,7 +139,7 @@ class Network(nn.Module):
         return self.classifier(self.global_pooling(newer).flatten(1)), features
 
     def _check_input(self, x: Tensor) -> None:
-        divisor = self.side_divisor
+        divisor = SIDE_DIVISOR[self.stem_name]
         sides_fit = x.dim() == 4 and x.shape[2] % divisor == 0 and x.shape[3] % divisor == 0
         if not sides_fit or x.shape[1] != self.in_channels:
             raise ZooError(

@@ -36,7 +36,7 @@ class ReluConvBn(nn.Module):
 
 
 class FactorizedReduce(nn.Module):
-    """Halve both sides without losing pixels: two strided 1x1 convolutions, one shifted by (1, 1).
+    """Halve both sides: two strided 1x1 convolutions, the second on the map shifted by (1, 1).
 
     Both sides must be even, and `outputs` too.
     """
