@@ -1,0 +1,1 @@
+"""Adversarial training: recipes, losses and a loop that cannot lose work."""

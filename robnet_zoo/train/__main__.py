@@ -1,0 +1,157 @@
+"""`python -m robnet_zoo.train`: train a model of the zoo, resume a run, export its weights."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo import console
+from robnet_zoo.environment import pick_device
+from robnet_zoo.errors import ZooError
+from robnet_zoo.train.recipes import RECIPES, get_recipe, override
+from robnet_zoo.train.settings import (
+    Precision,
+    Settings,
+    parse_duration,
+    read_settings,
+    refuse_changes,
+)
+
+# options that are settings under their own name
+PLAIN = ("model", "dataset", "channels", "batch_size", "layers", "seed", "threat_model", "precision",
+         "accumulate", "joint_batch_norm", "compile")  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the training command; no option is set unless it is given."""
+    recipes = "\n".join(f"  {name:<13} {recipe.claim}" for name, recipe in RECIPES.items())
+    parser = argparse.ArgumentParser(
+        prog="robnet_zoo.train",
+        description="Train a model adversarially. Several processes: start with torchrun.\n\n"
+        f"recipes:\n{recipes}".replace("%", "%%"),
+        epilog="When a run is finished:  python -m robnet_zoo.train export RUN --out DIR",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--model", help="architecture (racl), or cells:FILE.json")
+    add("--dataset", help="digits (default), cifar10, ..., or arrays:FILE.npz")
+    add("--recipe", help="training method (default standard)")
+    add("--set", action="append", metavar="KEY=VALUE", help="change a setting of the recipe")
+    add("--epochs", type=int, help="passes over the training images")
+    add("--batch-size", type=int, help="images a step, over all processes")
+    add("--channels", type=int, help="width of the network")
+    add("--layers", type=int, help="number of cells")
+    add("--seed", type=int, help="of weights, order and noise (default 0)")
+    add("--threat-model", help="row of the table of threat models; arrays need one")
+    add("--eps", help="perturbation size, such as 8/255 (default the threat model's)")
+    add("--time-budget", metavar="TIME", help="train as long as 90s, 25m or 1h allows")
+    add("--accumulate", type=int, help="compute a batch in this many parts")
+    add("--precision", choices=("float32", "bfloat16"), help="default bfloat16 on CUDA only")
+    add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
+    add("--joint-batch-norm", action="store_true", help="batch statistics over all processes")
+    add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
+    add("--data", type=Path, default=None, help="folder of the data sets")
+    add("--out", type=Path, default=None, help="the run's folder (default runs/MODEL.DATASET...)")
+    add("--resume", action="store_true", default=False, help="go on from the last checkpoint")
+    return parser
+
+
+def export_parser() -> argparse.ArgumentParser:
+    """Return the parser of the export command."""
+    parser = argparse.ArgumentParser(
+        prog="robnet_zoo.train export",
+        description="Write a finished run's best weights as a weights folder.",
+    )
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--out", type=Path, required=True, help="such as weights/racl.digits")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 2 for a mistake, 128 + n when stopped."""
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["export"]:
+        asked = export_parser().parse_args(given[1:])
+        return console.run(lambda: _export(asked))
+    options = build_parser().parse_args(given)
+    return console.run(lambda: _train(options))
+
+
+def _train(options: argparse.Namespace) -> int:
+    given = vars(options)
+    if options.resume and options.out is None:
+        raise ZooError("--resume needs the run's folder; name it with --out.")
+    if not options.resume and "model" not in given:
+        raise ZooError("No model was named; add --model, such as --model racl.")
+    if "epochs" in given and "time_budget" in given:
+        raise ZooError("--epochs and --time-budget both say how long to train; give one of them.")
+    device = pick_device(options.device)
+    if options.resume:
+        settings = read_settings(options.out)
+        refuse_changes(settings, _asked(settings, given))
+    else:
+        precision: Precision = "bfloat16" if device.startswith("cuda") else "float32"
+        standard = get_recipe("standard")
+        blank = Settings(model="", dataset="digits", recipe=standard, precision=precision)
+        settings = _asked(blank, given)
+    folder = options.out or Path("runs") / _run_name(settings)
+    from robnet_zoo.train.loop import Stopped
+    from robnet_zoo.train.session import train
+
+    try:
+        record = train(settings, folder, device=device, root=options.data, resume=options.resume)
+    except Stopped as stopped:
+        print(f"stopped; go on with --resume --out {folder}", file=sys.stderr)
+        return 128 + stopped.number
+    best = record["best"]
+    robust = "" if best["robust"] is None else f", PGD-10 {best['robust']:.1%}"
+    print(
+        f"{folder}: best epoch {best['epoch']} ({best['weights']} weights), held-out clean "
+        f"{best['clean']:.1%}{robust}; {record['seconds']:.0f} s"
+    )
+    return 0
+
+
+def _asked(base: Settings, given: Mapping[str, Any]) -> Settings:
+    """Return the settings with every option that was given put in."""
+    recipe = base.recipe
+    if given.get("recipe", recipe.name) != recipe.name:
+        recipe = get_recipe(given["recipe"])
+    changes = {}
+    for pair in given.get("set", ()):
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as steps=10.")
+        changes[key] = text
+    if "epochs" in given:
+        changes["epochs"] = str(given["epochs"])
+    values = {name: given[name] for name in PLAIN if name in given}
+    if "eps" in given:
+        values["epsilon"] = given["eps"]
+    if "time_budget" in given:
+        values["time_budget"] = parse_duration(given["time_budget"])
+    return dataclasses.replace(base, recipe=override(recipe, changes), **values)
+
+
+def _run_name(settings: Settings) -> str:
+    model, data = (
+        Path(name.partition(":")[2] or name).stem for name in (settings.model, settings.dataset)
+    )
+    return f"{model}.{data}.{settings.recipe.name}.{settings.seed}"
+
+
+def _export(options: argparse.Namespace) -> int:
+    from robnet_zoo.train.export import export
+
+    weights = export(options.run, options.out)
+    print(f"{weights.name}: {weights.size_bytes:,} bytes in {weights.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The time a run takes, the plan that fits it to a budget, and requests to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from robnet_zoo.train.recipes import Recipe
+from robnet_zoo.train.run import Run
+from robnet_zoo.train.schedule import Plan, mean_passes, passes
+
+SAVE_SECONDS = 300.0  # between checkpoints within an epoch
+WARM_UP = 2  # steps of a session that are not timed
+PROBE_SECONDS, PROBE_STEPS = 2.0, 3  # of timed training before a plan is drawn
+REPLANS = 20  # plans drawn in a budget
+RESERVE = 0.02  # share of a budget kept for writing files and for steps that take longer
+VALIDATION_PASSES = 11  # of each held-out image: ten steps and the verdict
+
+
+@dataclass
+class Clock:
+    """What a session measures and is asked.
+
+    Attributes:
+        budget: seconds for the whole run; None for no limit.
+        stop: number of the signal that asked for an end, or 0.
+        ticked: when the run's seconds were last counted.
+        saved: when the last checkpoint was written.
+        steps: steps of this session.
+        seconds: spent on training since the last plan.
+        passes: network passes over a batch in that time.
+        validating: seconds of the last validation; None before the first.
+    """
+
+    budget: float | None = None
+    stop: int = 0
+    ticked: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    steps: int = 0
+    seconds: float = 0.0
+    passes: float = 0.0
+    validating: float | None = None
+
+    @property
+    def save_is_due(self) -> bool:
+        """Whether a checkpoint within the epoch is to be written now."""
+        return self.stop > 0 or time.monotonic() - self.saved > SAVE_SECONDS
+
+    def _tick(self, run: Run) -> float:
+        now = time.monotonic()
+        spent, self.ticked = now - self.ticked, now
+        run.position.seconds += spent
+        return spent
+
+    def count_step(self, run: Run) -> None:
+        """Count the time of the step that was just taken."""
+        spent = self._tick(run)
+        self.steps += 1
+        if self.steps > WARM_UP:
+            self.seconds += spent
+            self.passes += passes(run.settings.recipe, run.plan.at(run.position.step - 1))
+
+    def count_validation(self, run: Run) -> None:
+        """Count the time of the validation that just ended."""
+        self.validating = self._tick(run)
+
+    def plan(self, run: Run) -> Plan:
+        """Return the run's plan: a new one where a budget asks for it, else the present one."""
+        share_of_budget = max(PROBE_SECONDS, (self.budget or 0) / REPLANS)
+        wait = share_of_budget if run.plan.first else PROBE_SECONDS
+        if (
+            self.budget is None
+            or run.position.step >= run.plan.last
+            or self.seconds < wait
+            or self.steps < WARM_UP + PROBE_STEPS
+        ):
+            return run.plan
+        per_pass = self.seconds / self.passes
+        batches = len(run.validation) / run.settings.recipe.batch_size
+        models = 1 if run.average is None else 2
+        guess = per_pass * batches * models * VALIDATION_PASSES
+        self.seconds = self.passes = 0.0
+        return replan(
+            run.settings.recipe,
+            run.plan,
+            run.position.step,
+            left=self.budget * (1 - RESERVE) - run.position.seconds,
+            seconds_per_pass=per_pass,
+            validation_seconds=guess if self.validating is None else self.validating,
+            steps_per_epoch=run.steps_per_epoch,
+        )
+
+
+def replan(
+    recipe: Recipe,
+    plan: Plan,
+    step: int,
+    *,
+    left: float,
+    seconds_per_pass: float,
+    validation_seconds: float,
+    steps_per_epoch: int,
+) -> Plan:
+    """Return a plan whose last step, and the validation after it, end within the time left.
+
+    Args:
+        recipe: tells what a step costs in each part of the training.
+        plan: the present plan; the schedule goes on from the share it has reached.
+        step: steps taken so far.
+        left: seconds left of the budget.
+        seconds_per_pass: measured seconds of a network pass over a batch.
+        validation_seconds: seconds of a validation; there is one an epoch and one at the end.
+        steps_per_epoch: steps in an epoch.
+    """
+    share = plan.at(step)
+    cost = seconds_per_pass * mean_passes(recipe, share) + validation_seconds / steps_per_epoch
+    return Plan(step, share, step + max(int((left - validation_seconds) / cost), 0))
+
+
+@contextmanager
+def stop_signals(clock: Clock) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into a request that the loop answers after the present step."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        clock.stop = number
+
+    kept = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

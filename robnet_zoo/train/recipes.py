@@ -1,0 +1,317 @@
+"""The recipes: every setting of a training run that belongs to the method, with its source.
+
+Learning rates are written for batches of 128 images or fewer and grow in proportion above (the
+linear scaling rule); all the papers' rates below follow from 0.1. Step sizes are shares of the
+threat model's epsilon, so that a recipe means the same on every data set: a quarter is 2/255 of
+8/255. Moments are shares of the whole training, so that `--epochs` stretches a recipe as a whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from robnet_zoo.errors import ZooError, unknown_name
+
+LR_BATCH = 128  # the batch size that learning rates are written for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of a training method.
+
+    Attributes:
+        name: what `--recipe` calls it.
+        claim: what the recipe is for and what it is said to reach.
+        cost: network passes a training image costs in an epoch, and the hardware known to do it.
+        source: where the settings come from.
+        epochs: passes over the training part.
+        batch_size: images in an optimiser step, over all processes.
+        loss: "natural", "pgd-at", "trades" or "mart" (`losses.py`).
+        beta: weight of the KL term of TRADES and MART.
+        label_smoothing: share of the target spread over all classes.
+        auxiliary: weight of the auxiliary head's loss on the clean images; 0 builds no head.
+        denoise: add feature denoising blocks (RobNet, Table 4) to the network.
+        steps: gradients that crafting takes.
+        step_share: crafting's step size as a share of epsilon.
+        early_steps: gradients taken in the first `early_until` of training.
+        early_step_share: step size in that part.
+        early_until: share of the training that the early part lasts; 0 for none.
+        start: where crafting starts: "clean", "uniform" or "gaussian" (standard deviation 0.001).
+        start_share: half-width of a uniform start as a share of epsilon.
+        clip_start: keep the start inside [0,1].
+        project: keep iterates within epsilon.
+        craft_mode: mode of the network, hence of batch norm, while crafting.
+        lr: peak learning rate for batches up to 128 images, scaled in proportion above.
+        lr_start: learning rate at the beginning of the warm-up.
+        lr_end: learning rate at the end.
+        warmup: share of the training over which the rate climbs to its peak, in a line.
+        decay: how it falls from there: "linear", "cosine", or "piecewise" (a tenth at each
+            milestone).
+        milestones: shares of the training at which a piecewise rate falls.
+        lr_per_epoch: change the rate between epochs only.
+        nesterov: use Nesterov's momentum; the momentum is 0.9.
+        weight_decay: of all convolution and linear weights.
+        decay_all: let weight decay act on batch norm and biases too.
+        clip: largest gradient norm; 0 for no clipping.
+        ema: decay of the weight average; 0 for none.
+        awp: relative size of the adversarial weight perturbation; 0 for none.
+        awp_from: share of the training after which weights are perturbed.
+        crop: padding of the random crop as a share of the image's side.
+        flip: flip half of the images, unless the data set's classes forbid it.
+        cutout: side of the blanked square as a share of the image's side; 0 for none.
+        guard: fall of held-out robust accuracy, to less than half of the best, that counts as a
+            collapse and is rolled back.
+    """
+
+    name: str
+    claim: str
+    cost: str
+    source: str
+    epochs: int
+    batch_size: int
+    loss: Literal["natural", "pgd-at", "trades", "mart"] = "pgd-at"
+    beta: float = 6.0
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.0
+    denoise: bool = False
+    steps: int = 7
+    step_share: float = 0.25
+    early_steps: int = 3
+    early_step_share: float = 0.5
+    early_until: float = 0.0
+    start: Literal["clean", "uniform", "gaussian"] = "uniform"
+    start_share: float = 1.0
+    clip_start: bool = True
+    project: bool = True
+    craft_mode: Literal["train", "eval"] = "eval"
+    lr: float = 0.1
+    lr_start: float = 0.0
+    lr_end: float = 0.0
+    warmup: float = 0.0
+    decay: Literal["linear", "cosine", "piecewise"] = "linear"
+    milestones: tuple[float, ...] = ()
+    lr_per_epoch: bool = False
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    decay_all: bool = False
+    clip: float = 0.0
+    ema: float = 0.0
+    awp: float = 0.0
+    awp_from: float = 0.1
+    crop: float = 0.125
+    flip: bool = True
+    cutout: float = 0.0
+    guard: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "steps", "early_steps"):
+            if getattr(self, name) < 1:
+                raise ZooError(f"{name} {getattr(self, name)} is out of range; it must be >= 1.")
+        for name in ("lr", "step_share", "early_step_share", "start_share"):
+            if not getattr(self, name) > 0:
+                raise ZooError(f"{name} {getattr(self, name)} is out of range; it must be above 0.")
+        for name in ("label_smoothing", "early_until", "warmup", "ema", "awp_from", "cutout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ZooError(f"{name} {getattr(self, name)} is out of range; allowed is [0, 1).")
+        for name in ("beta", "auxiliary", "weight_decay", "clip", "awp", "crop", "lr_start"):
+            if not getattr(self, name) >= 0:
+                raise ZooError(f"{name} {getattr(self, name)} is out of range; it must be >= 0.")
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether training crafts adversarial images at all."""
+        return self.loss != "natural"
+
+    def peak_lr(self) -> float:
+        """Return the peak learning rate at this batch size."""
+        return self.lr * max(1.0, self.batch_size / LR_BATCH)
+
+
+_ALL = (
+    Recipe(
+        name="natural",
+        claim="no attack: the papers' comparison, accurate and fragile",
+        cost="1 forward and 1 backward pass",
+        source="RACL, Table 1, right half; one cycle instead of the papers' 600 epochs",
+        epochs=40,
+        batch_size=128,
+        loss="natural",
+        warmup=0.35,
+        nesterov=True,
+        label_smoothing=0.1,
+        ema=0.999,
+        clip=5.0,
+    ),
+    Recipe(
+        name="fast",
+        claim="useful robustness in minutes: about 80 % clean and 46-48 % PGD-20 on CIFAR-10",
+        cost="2 forward and 2 backward passes; under 10 minutes on one H200",
+        source="de Jorge et al. 2022, N-FGSM: noise of 2 epsilon, one step of epsilon, no clipping",
+        epochs=30,
+        batch_size=512,
+        steps=1,
+        step_share=1.0,
+        start_share=2.0,
+        project=False,
+        warmup=0.35,
+        nesterov=True,
+        ema=0.999,
+        clip=5.0,
+    ),
+    Recipe(
+        name="standard",
+        claim="the zoo's default: 80-83 % clean and 49-52 % PGD-20 on CIFAR-10",
+        cost="4 forward and backward passes, 8 in the last 40 %; about 25 minutes on one H200",
+        source="PGD-AT (Madry et al. 2018) with one cycle (Wong et al. 2020) and label smoothing, "
+        "batch norm in eval mode while crafting (Pang et al. 2021) and EMA (Gowal et al. 2020)",
+        epochs=36,
+        batch_size=512,
+        steps=7,
+        step_share=0.25,
+        early_steps=3,
+        early_step_share=0.5,
+        early_until=0.6,
+        warmup=0.35,
+        nesterov=True,
+        label_smoothing=0.1,
+        ema=0.999,
+        clip=5.0,
+    ),
+    Recipe(
+        name="best",
+        claim="the most robust weights: 53-55 % PGD-20 and 49-51 % AutoAttack on CIFAR-10",
+        cost="about 13 forward and backward passes; 1-2 hours on one H200",
+        source="TRADES (Zhang et al. 2019) with AWP (Wu et al. 2020) and EMA; for PGD-AT with AWP "
+        "set loss=pgd-at and awp=0.01",
+        epochs=60,
+        batch_size=512,
+        loss="trades",
+        steps=10,
+        start="gaussian",
+        warmup=0.2,
+        decay="cosine",
+        nesterov=True,
+        ema=0.999,
+        awp=0.005,
+        clip=5.0,
+    ),
+    Recipe(
+        name="paper-robnet",
+        claim="RobNet's own training: 82.8 % clean and 52.7 % PGD-20 for RobNet-free on CIFAR-10",
+        cost="8 forward and backward passes, 170 epochs",
+        source="When NAS Meets Robustness, official training script: 20 + 150 epochs, PGD-7 in "
+        "train mode from an unclipped start, weight decay on weights only",
+        epochs=170,
+        batch_size=1536,
+        clip_start=False,
+        craft_mode="train",
+        lr_start=0.02,
+        lr_end=0.001,
+        warmup=20 / 170,
+        decay="cosine",
+        lr_per_epoch=True,
+        weight_decay=1e-4,
+        cutout=0.5,
+    ),
+    Recipe(
+        name="paper-arnas",
+        claim="ARNAS's own training",
+        cost="9 forward and backward passes, 200 epochs",
+        source="ARNAS, official training script: PGD-7 with steps of 0.01 from Gaussian noise, "
+        "auxiliary head on the clean images, cutout of 16 pixels",
+        epochs=200,
+        batch_size=32,
+        auxiliary=0.4,
+        step_share=0.01 * 255 / 8,
+        start="gaussian",
+        decay="piecewise",
+        milestones=(99 / 200, 149 / 200),
+        lr_per_epoch=True,
+        weight_decay=1e-4,
+        decay_all=True,
+        clip=5.0,
+        cutout=0.5,
+    ),
+    Recipe(
+        name="advrush",
+        claim="AdvRush's training, the public recipe that the RACL cell was retrained with",
+        cost="8 forward and backward passes, 200 epochs",
+        source="AdvRush, official training script: PGD-7 with steps of 0.01 from Gaussian noise, "
+        "a tenth of the rate at epochs 100 and 150",
+        epochs=200,
+        batch_size=64,
+        step_share=0.01 * 255 / 8,
+        start="gaussian",
+        decay="piecewise",
+        milestones=(0.5, 0.75),
+        lr_per_epoch=True,
+        weight_decay=1e-4,
+        decay_all=True,
+        clip=5.0,
+    ),
+)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+FIXED = ("name", "claim", "cost", "source")  # the header, which no override may touch
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises:
+        ZooError: no such recipe; the nearest names are shown.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def override(recipe: Recipe, values: Mapping[str, str]) -> Recipe:
+    """Return the recipe with settings replaced by values written as text.
+
+    Raises:
+        ZooError: an unknown setting, or a value of the wrong type or out of range.
+    """
+    kinds = {k: v for k, v in typing.get_type_hints(Recipe).items() if k not in FIXED}
+    for name in values:
+        if name not in kinds:
+            raise unknown_name("recipe setting", name, kinds)
+    return dataclasses.replace(
+        recipe, **{name: _parse(name, text, kinds[name]) for name, text in values.items()}
+    )
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that `dataclasses.asdict` wrote, read back from JSON."""
+    return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    """Read a setting's text as the type its field has."""
+    wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {_example(kind)}.")
+    if typing.get_origin(kind) is Literal:
+        if text not in typing.get_args(kind):
+            raise wrong
+        return text
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise wrong
+        return text == "true"
+    try:
+        if isinstance(kind, types.GenericAlias):
+            return tuple(float(part) for part in text.split(",") if part)
+        return kind(text)
+    except ValueError as error:
+        raise wrong from error
+
+
+def _example(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(typing.get_args(kind))
+    if isinstance(kind, types.GenericAlias):
+        return "numbers with commas between them"
+    return {bool: "true or false", int: "a whole number", float: "a number"}[kind]

@@ -1,0 +1,77 @@
+"""What changes over a training run, as functions of the share of it that is done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from robnet_zoo.adversary import Adversary
+from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.train.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How steps map to the share of training done: a line from (first, share) to (last, 1).
+
+    A run without a time budget keeps one plan, Plan(0, 0.0, steps). A time budget draws a new
+    line from where the run stands whenever the speed is known better.
+    """
+
+    first: int
+    share: float
+    last: int
+
+    def at(self, step: int) -> float:
+        """Return the share of the training that is done before `step`."""
+        return self.share + (1 - self.share) * (step - self.first) / (self.last - self.first)
+
+
+def learning_rate(recipe: Recipe, share: float) -> float:
+    """Return the learning rate when `share` of the training is done."""
+    peak = recipe.peak_lr()
+    if recipe.decay == "piecewise":
+        return peak * 0.1 ** sum(share >= milestone for milestone in recipe.milestones)
+    if share < recipe.warmup:
+        return recipe.lr_start + (peak - recipe.lr_start) * share / recipe.warmup
+    fallen = (share - recipe.warmup) / (1 - recipe.warmup)
+    left = (1 + math.cos(math.pi * fallen)) / 2 if recipe.decay == "cosine" else 1 - fallen
+    return recipe.lr_end + (peak - recipe.lr_end) * left
+
+
+def crafting(recipe: Recipe, threat: ThreatModel, share: float) -> Adversary:
+    """Return the adversary that training faces when `share` of it is done."""
+    early = share < recipe.early_until
+    epsilon = threat.epsilon.value
+    step_share = recipe.early_step_share if early else recipe.step_share
+    return Adversary(
+        epsilon=epsilon,
+        step_size=epsilon * step_share,
+        steps=recipe.early_steps if early else recipe.steps,
+        norm=threat.norm,
+        start=recipe.start,
+        start_size=epsilon * recipe.start_share if recipe.start == "uniform" else None,
+        clip_start=recipe.clip_start,
+        project=recipe.project,
+        loss="kl" if recipe.loss == "trades" else "ce",
+    )
+
+
+def validation_adversary(threat: ThreatModel) -> Adversary:
+    """Return the adversary that chooses checkpoints: PGD-10 with the threat model's step."""
+    return Adversary(
+        epsilon=threat.epsilon.value, step_size=threat.step.value, steps=10, norm=threat.norm
+    )
+
+
+def passes(recipe: Recipe, share: float) -> float:
+    """Return what a step costs when `share` of the training is done, in network passes."""
+    if not recipe.adversarial:
+        return 1.0
+    return 1.0 + (recipe.early_steps if share < recipe.early_until else recipe.steps)
+
+
+def mean_passes(recipe: Recipe, share: float) -> float:
+    """Return the mean cost of a step over what is left of the training after `share`."""
+    early = max(recipe.early_until - share, 0.0) / (1 - share)
+    return early * passes(recipe, 0.0) + (1 - early) * passes(recipe, 1.0)

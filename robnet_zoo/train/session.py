@@ -1,0 +1,111 @@
+"""From settings to a finished run folder: load the data, start or resume, train, record."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robnet_zoo.data import load_split
+from robnet_zoo.environment import environment
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import check_writable, write_json
+from robnet_zoo.train.checkpoint import load_checkpoint
+from robnet_zoo.train.distributed import join, leave
+from robnet_zoo.train.history import draw_curves
+from robnet_zoo.train.loop import LAST, run_to_the_end
+from robnet_zoo.train.run import Run, build_run
+from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
+
+RECORD = "record.json"
+
+
+def train(
+    settings: Settings,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    root: Path | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train a model and return its record.
+
+    The folder gets settings.json, last.pt, best.pt, history.csv, curves.png and record.json.
+
+    Args:
+        settings: what to train and how.
+        folder: the run's folder; new, or with `resume` that of a run with the same settings.
+        device: "cpu", "cuda" or "cuda:N".
+        root: folder of the data sets.
+        resume: go on from the folder's last checkpoint.
+
+    Raises:
+        ZooError: unknown names, missing data, or a folder that cannot be used.
+        Stopped: the process was asked to stop and has saved its work.
+    """
+    started = time.monotonic()
+    if not resume and (folder / SETTINGS).exists():
+        raise ZooError(f"'{folder}' already holds a run; add --resume, or choose another --out.")
+    check_writable(folder / SETTINGS)
+    chosen = settings.threat_model
+    dataset, training = load_split(settings.dataset, "train", root=root, threat_model=chosen)
+    _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=chosen)
+    settings = settings.fitted(len(training))
+    world = join(device)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            training, held_out = training.to(world.device), held_out.to(world.device)
+            run = build_run(settings, dataset, training, held_out, world)
+            if resume and (folder / LAST).exists():
+                run.load(load_checkpoint(folder / LAST, world.device))
+                run.position.resumed += 1
+            elif world.main:
+                write_settings(folder, settings)
+            run_to_the_end(run, folder, started)
+        record = describe_run(run)
+        if world.main:
+            write_json(folder / RECORD, record)
+            draw_curves(folder, run.position.history)
+        return record
+    finally:
+        leave(world)
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return what a run did, as JSON-ready values: enough to repeat and to judge it."""
+    position, device = run.position, run.world.device
+    return {
+        "format": "robnet_zoo.train.record/1",
+        "settings": run.settings.as_dict(),
+        "dataset": {
+            "name": run.dataset.name,
+            "image_size": run.dataset.image_size,
+            "num_classes": run.dataset.num_classes,
+            "in_channels": run.dataset.in_channels,
+            "training_images": len(run.train),
+            "training_sha256": run.train.fingerprint,
+            "held_out_images": len(run.validation),
+            "held_out_sha256": run.validation.fingerprint,
+        },
+        "threat_model": {
+            "name": run.threat.name,
+            "norm": run.threat.norm,
+            "epsilon": run.threat.epsilon.text,
+        },
+        "selection": "held-out training images, "
+        + ("PGD-10" if run.settings.recipe.adversarial else "clean accuracy"),
+        "best": position.best,
+        "last": position.history[-1],
+        "epochs": position.epoch,
+        "steps": position.step,
+        "images": position.images,
+        "seconds": round(position.seconds, 1),
+        "cost": f"{position.seconds * run.world.size / 3600:.2f} hours of {device} x "
+        f"{run.world.size}",
+        "resumed": position.resumed,
+        "events": position.events,
+        "environment": environment(device),
+    }

@@ -1,0 +1,140 @@
+"""What is asked of a training run: the model, the data, the recipe and how to compute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import write_json
+from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.train.recipes import Recipe, recipe_from_dict
+
+SETTINGS = "settings.json"
+SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: steps are what counts
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that fixes a run's result; resuming with another value of any of these is refused.
+
+    Attributes:
+        model: architecture name or "cells:FILE.json".
+        dataset: data set name or "arrays:FILE.npz".
+        recipe: the recipe, with overrides applied.
+        batch_size: images a step over all processes; None for the recipe's, or fewer where the
+            data set is small.
+        channels: the network's width; None for the architecture's own.
+        layers: its number of cells; None for the architecture's own.
+        seed: of the initial weights, the order of the images and all noise.
+        threat_model: row of the table of threat models; None for the data set's own.
+        epsilon: size of the perturbation, such as "8/255"; None for the threat model's own.
+        precision: what convolutions compute in; weights and losses are always float32.
+        accumulate: parts that a batch is computed in, to save memory.
+        joint_batch_norm: take batch statistics over all processes rather than within each.
+        compile: run the network through torch.compile.
+        time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
+    """
+
+    model: str
+    dataset: str
+    recipe: Recipe
+    batch_size: int | None = None
+    channels: int | None = None
+    layers: int | None = None
+    seed: int = 0
+    threat_model: str | None = None
+    epsilon: str | None = None
+    precision: Precision = "float32"
+    accumulate: int = 1
+    joint_batch_norm: bool = False
+    compile: bool = False
+    time_budget: float | None = None
+
+    def model_arguments(self) -> dict[str, Any]:
+        """Return what `create_model` is given besides the data set's classes and channels."""
+        return {
+            name: value
+            for name, value in (
+                ("channels", self.channels),
+                ("layers", self.layers),
+                ("auxiliary", self.recipe.auxiliary > 0),
+                ("denoise", self.recipe.denoise),
+            )
+            if value
+        }
+
+    def threat(self, own: ThreatModel) -> ThreatModel:
+        """Return the run's threat model, given the data set's row of the table."""
+        return own.at(self.epsilon) if self.epsilon else own
+
+    def fitted(self, images: int) -> Settings:
+        """Return the settings with the batch size decided, for so many training images.
+
+        A recipe's batch is meant for tens of thousands of images. Unless a size was asked for,
+        the largest power of two that leaves 30 steps an epoch takes its place where it is less.
+        """
+        most = max(SMALLEST_BATCH, 1 << max(images // STEPS_PER_EPOCH, 1).bit_length() - 1)
+        fits = self.recipe.batch_size <= max(images // STEPS_PER_EPOCH, SMALLEST_BATCH)
+        size = self.batch_size or (self.recipe.batch_size if fits else most)
+        recipe = dataclasses.replace(self.recipe, batch_size=size)
+        return dataclasses.replace(self, batch_size=size, recipe=recipe)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return this as JSON-ready values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write a run's settings into its folder."""
+    write_json(folder / SETTINGS, settings.as_dict())
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read a run's settings.
+
+    Raises:
+        ZooError: there is no run in the folder, or its settings are of another version.
+    """
+    path = folder / SETTINGS
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Settings(**{**values, "recipe": recipe_from_dict(values["recipe"])})
+    except OSError as error:
+        raise ZooError(f"There is no run in '{folder}'; start one without --resume.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZooError(f"'{path}' is not readable by this version; start a new run.") from error
+
+
+def refuse_changes(kept: Settings, asked: Settings) -> None:
+    """Raise ZooError if a resumed run is asked to change a setting; the first one is named."""
+    old, new = (_flat(settings.as_dict()) for settings in (kept, asked))
+    for name, value in new.items():
+        if old.get(name) != value:
+            raise ZooError(
+                f"This run has {name}={old.get(name)}, so it cannot be resumed with {value}; "
+                "leave it out, or start a new run in another folder."
+            )
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    recipe = {f"recipe {name}": value for name, value in values["recipe"].items()}
+    return {name: value for name, value in values.items() if name != "recipe"} | recipe
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of "90s", "25m" or "1.5h".
+
+    Raises:
+        ZooError: not such a text, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ZooError(f"Time budget '{text}' is not understood; write 90s, 25m or 1h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -1,0 +1,66 @@
+"""Accuracy on the held-out part, which chooses the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.adversary import Adversary, noise_for
+from robnet_zoo.data import to_float
+from robnet_zoo.data.splits import Split
+from robnet_zoo.train.distributed import World
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracies as fractions: on clean images, and on adversarial ones where these were made."""
+
+    clean: float
+    robust: float | None
+
+    @property
+    def rank(self) -> float:
+        """What checkpoints are compared by: robust accuracy, or clean where there is none."""
+        return self.clean if self.robust is None else self.robust
+
+
+def validate(
+    model: Callable[[Tensor], Tensor],
+    split: Split,
+    adversary: Adversary | None,
+    *,
+    batch_size: int,
+    seed: int,
+    world: World,
+) -> Score:
+    """Judge a model, which is in eval mode, on a split.
+
+    The last iterate of the attack counts, and each image's noise belongs to its index, so the
+    score depends on neither the batch size nor the number of processes.
+
+    Args:
+        model: from pixels to logits.
+        split: the images.
+        adversary: the attack; None judges clean images only.
+        batch_size: images at once.
+        seed: of the attack's noise.
+        world: the processes that share the images.
+    """
+    mine = torch.arange(len(split))[world.share(len(split))]
+    correct = torch.zeros(3, dtype=torch.float64, device=split.device)
+    for indices in mine.split(batch_size):
+        indices = indices.to(split.device)
+        images, labels = to_float(split.images(indices)), split.labels[indices]
+        with torch.no_grad():
+            correct[0] += (model(images).argmax(1) == labels).sum()
+        if adversary is not None:
+            noise = noise_for(indices, images.shape[1:], seed=seed, attack="validation")
+            adversarial = adversary(model, images, labels, noise=noise.to(images.device))
+            with torch.no_grad():
+                correct[1] += (model(adversarial).argmax(1) == labels).sum()
+        correct[2] += len(indices)
+    clean, robust, count = world.sum(correct).tolist()
+    return Score(clean / count, None if adversary is None else robust / count)
