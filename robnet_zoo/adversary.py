@@ -22,7 +22,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -30,11 +30,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robnet_zoo.errors import ZooError, unknown_name
-from robnet_zoo.threat_models import Norm
+from robnet_zoo.threat_models import NORMS, Norm
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Start = Literal["clean", "uniform", "gaussian"]
+STARTS: tuple[str, ...] = get_args(Start)
 
 TINY = torch.finfo(torch.float32).tiny  # keeps 0/0 out of the normalisation of zero gradients
 GAUSSIAN_SIZE = 0.001  # the usual standard deviation of a Gaussian start (TRADES, ARNAS, AdvRush)
@@ -110,10 +111,10 @@ class Adversary:
     targeted: bool = False
 
     def __post_init__(self) -> None:
-        if self.norm not in ("Linf", "L2"):
-            raise unknown_name("norm", self.norm, ("Linf", "L2"))
-        if self.start not in ("clean", "uniform", "gaussian"):
-            raise unknown_name("start", self.start, ("clean", "uniform", "gaussian"))
+        if self.norm not in NORMS:
+            raise unknown_name("norm", self.norm, NORMS)
+        if self.start not in STARTS:
+            raise unknown_name("start", self.start, STARTS)
         if isinstance(self.loss, str) and self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
         for name in ("epsilon", "step_size", "start_size"):

@@ -60,6 +60,9 @@ def check_writable(path: Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise ZooError(f"Cannot write '{path}': it is a folder; name a file.")
+    file = next((place for place in path.parents if place.is_file()), None)
+    if file:
+        raise ZooError(f"Cannot write '{path}': '{file}' is no folder; choose another path.")
     try:
         made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 from robnet_zoo.errors import ZooError, unknown_name
 
 Norm = Literal["Linf", "L2"]
+NORMS: tuple[str, ...] = get_args(Norm)
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +33,7 @@ class Epsilon:
                 value = float(numerator) / float(denominator) if slash else float(numerator)
             else:
                 value = float(text)
-        except (ValueError, ZeroDivisionError) as error:
+        except (TypeError, ValueError, ZeroDivisionError) as error:
             raise ZooError(
                 f"{what} '{text}' is not a number; write a fraction such as 8/255 or 0.03."
             ) from error
@@ -43,8 +44,8 @@ class Epsilon:
     def times(self, factor: Fraction) -> Epsilon:
         """Return this size times a factor, still as a readable fraction where it was one."""
         numerator, slash, denominator = self.text.partition("/")
-        if slash and numerator.isdigit() and denominator.isdigit():
-            scaled = Fraction(int(numerator)) * factor
+        if slash:
+            scaled = Fraction(numerator) * factor
             if scaled.denominator == 1:
                 return Epsilon.parse(f"{scaled.numerator}/{denominator}")
         return Epsilon.parse(f"{self.value * float(factor):.6g}")
@@ -64,16 +65,19 @@ class ThreatModel:
         """Return this threat model at another size, with the step in proportion.
 
         Raises:
-            ZooError: not a positive number, or above 1 under Linf (pixels live in [0,1]).
+            ZooError: not a positive number, above 1 under Linf (pixels live in [0,1]), or an
+                unknown norm.
         """
         size = Epsilon.parse(epsilon)
         norm = norm or self.norm
+        if norm not in NORMS:
+            raise unknown_name("norm", norm, NORMS)
         if norm == "Linf" and size.value > 1:
             raise ZooError(
                 f"epsilon '{size.text}' is out of range; under Linf it must lie in (0, 1], "
                 "since pixels do: write 8/255 rather than 8."
             )
-        share = Fraction(self.step.value / self.epsilon.value).limit_denominator(100)
+        share = Fraction(self.step.value / self.epsilon.value).limit_denominator(1000)
         return replace(self, norm=norm, epsilon=size, step=size.times(share))
 
     def __str__(self) -> str:
