@@ -71,6 +71,15 @@ class Weights:
         """The part of the name behind the architecture."""
         return self.name.removeprefix(f"{self.architecture}.")
 
+    @property
+    def accuracies(self) -> dict[str, Mapping[str, Any]]:
+        """Accuracy with its interval, as fractions, for "clean" and each attack measured."""
+        return {
+            name: value
+            for name, value in self.results.items()
+            if isinstance(value, Mapping) and "accuracy" in value
+        }
+
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,

@@ -108,7 +108,8 @@ def plan(name: str, **overrides: Any) -> Blueprint:
 
 def _checked(blueprint: Blueprint) -> Blueprint:
     """Return the blueprint if every argument has a known name and a sensible value."""
-    accepted = (*SIZES, *SWITCHES, "stem") if blueprint.genotype else SIZES[:2]
+    searched = blueprint.genotype is not None
+    accepted = (*SIZES, *SWITCHES, "stem") if searched else (*SIZES[:3], "denoise")
     for key, value in blueprint.arguments.items():
         if key not in accepted:
             raise unknown_name(f"argument of {blueprint.architecture}", key, accepted)
@@ -146,7 +147,9 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
     With `pretrained`, return "architecture.tag" for every set of weights at hand instead.
     """
-    names = sorted(installed_weights()) if pretrained else list(ARCHITECTURES)
+    names = list(ARCHITECTURES)
+    if pretrained:
+        names = [f"{name}.{tag}" for name in ARCHITECTURES for tag in tags(name)]
     return [name for name in names if fnmatch.fnmatchcase(name, pattern)]
 
 
@@ -279,7 +282,7 @@ def _with_tensors(blueprint: Blueprint, weights: Weights) -> nn.Module:
 def _refuse_conflicts(weights: Weights, blueprint: Blueprint, overrides: Mapping[str, Any]) -> None:
     _checked(Blueprint(blueprint.architecture, blueprint.genotype, overrides))
     for key, value in overrides.items():
-        stored = weights.arguments.get(key, DEFAULTS.get(key))
+        stored = weights.arguments.get(key, DEFAULTS.get(key, "its published value"))
         if value != stored:
             raise ZooError(
                 f"{weights.name} was trained with {key}={stored}, so it cannot be loaded with "

@@ -1,0 +1,102 @@
+"""What there is to say about an architecture and its weights, as plain text for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from robnet_zoo.architectures import ARCHITECTURES, Architecture
+from robnet_zoo.genotypes import published
+from robnet_zoo.weights import Weights
+from robnet_zoo.zoo import default_tag, get_weights, tags
+
+LABEL, WIDTH = 14, 96
+
+
+def about(name: str) -> str:
+    """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
+
+    Raises:
+        ZooError: there is no such architecture, or no such weights.
+    """
+    if name not in ARCHITECTURES:
+        return _about_weights(get_weights(name))
+    parts = [_about_architecture(ARCHITECTURES[name])]
+    parts += [_about_weights(get_weights(name, tag)) for tag in tags(name)]
+    if default_tag(name) is None:
+        parts.append("There are no weights yet.")
+    return "\n\n".join(parts)
+
+
+def _about_architecture(architecture: Architecture) -> str:
+    genotype = architecture.status
+    if architecture.genotype is not None:
+        source = published(architecture.genotype).source
+        told = source if isinstance(source, Mapping) else {"note": source}
+        places = " ".join(str(told[key]) for key in ("repository", "path") if key in told)
+        genotype = ". ".join(part for part in (genotype, told.get("note", "").strip(".")) if part)
+        genotype += f" ({places})" if places else ""
+    return _entries(
+        architecture.name,
+        {
+            "paper": str(architecture.paper),
+            "genotype": genotype,
+            "network": _network(architecture.parameters, architecture.arguments),
+            "published": architecture.published,
+        },
+    )
+
+
+def _about_weights(weights: Weights) -> str:
+    training, threat = weights.training, weights.threat_model
+    facts = [
+        f"{label}{training[key]}"
+        for key, label in (("recipe", "recipe "), ("seed", "seed "), ("epochs", "epochs: "))
+        if key in training
+    ]
+    against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
+    measured = [f"{name} {percent(value)}" for name, value in weights.accuracies.items()]
+    count = f" of {weights.results['n']:,} images" if "n" in weights.results else ""
+    return _entries(
+        f"weights {weights.name}",
+        {
+            "network": _network(weights.parameters, weights.arguments),
+            "genotype": weights.genotype_status,
+            "trained": ", ".join([against, *facts]),
+            "accuracy": ", ".join(measured) + count if measured else "not evaluated yet",
+            "record": str(weights.results.get("record", "none")),
+            "file": f"{weights.size_bytes / 1e6:.2f} MB, sha256 {weights.sha256}",
+            "folder": str(weights.folder),
+            "licence": weights.licence,
+        },
+    )
+
+
+def percent(value: Mapping[str, Any]) -> str:
+    """Write an accuracy as a percentage, with its confidence interval where it has one."""
+    text = f"{100 * value['accuracy']:.1f} %"
+    if "low" in value and "high" in value:
+        text += f" ({100 * value['low']:.1f}-{100 * value['high']:.1f})"
+    return text
+
+
+def _network(parameters: int, arguments: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return f"{parameters:,} parameters with {listed}"
+
+
+def _entries(title: str, entries: Mapping[str, str]) -> str:
+    lines = [title]
+    for label, text in entries.items():
+        lines.append(
+            textwrap.fill(
+                text,
+                WIDTH,
+                initial_indent=f"  {label:<{LABEL - 2}}",
+                subsequent_indent=" " * LABEL,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""The console command `robnet-zoo`: list, info, draw and convert here, the rest passed on."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from robnet_zoo import console
+from robnet_zoo.architectures import ARCHITECTURES
+from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.zoo import default_tag, get_weights, list_models, plan, tags
+
+PASSED_ON = {
+    "eval": "attack a model and judge it (python -m robnet_zoo.eval)",
+    "train": "train a model adversarially (python -m robnet_zoo.train)",
+}
+PLAIN_WIDTH = 132  # of tables that do not go to a terminal
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="robnet-zoo", description="A zoo of robust architectures and their weights."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="list the models")
+    listing.add_argument("pattern", nargs="?", default="*", help="such as 'robnet*'")
+    listing.add_argument("--pretrained", action="store_true", help="list sets of weights instead")
+    info = commands.add_parser("info", help="show a model's paper, size, weights and results")
+    info.add_argument("name", help="such as racl, racl.digits or local-dir:DIR")
+    draw = commands.add_parser("draw", help="draw a model's cells")
+    draw.add_argument("name", help="such as racl or cells:genotype.json")
+    draw.add_argument("--out", type=Path, help="FILE.svg or FILE.png (default: NAME.svg)")
+    convert = commands.add_parser("convert", help="make weights of an official RobNet checkpoint")
+    convert.add_argument("checkpoint", type=Path, help="FILE.pth.tar")
+    convert.add_argument("--model", required=True, help="such as robnet_free")
+    convert.add_argument("--out", type=Path, required=True, help="the folder to write")
+    convert.add_argument("--dataset", help="what it was trained on (default: cifar10 or imagenet)")
+    for name, text in PASSED_ON.items():
+        commands.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in PASSED_ON:
+        return importlib.import_module(f"robnet_zoo.{argv[0]}.__main__").main(argv[1:])
+    arguments = build_parser().parse_args(argv)
+    command = {"list": _list, "info": _info, "draw": _draw, "convert": _convert}
+    return console.run(lambda: command[arguments.command](arguments))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    names = list_models(arguments.pattern, pretrained=arguments.pretrained)
+    if not names:
+        known = list_models(pretrained=arguments.pretrained)
+        raise unknown_name("model" if known else "weights", arguments.pattern, known)
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for heading in ("model", "parameters", "genotype", "paper", "weights", "clean", "robust"):
+        table.add_column(heading, justify="right" if heading == "parameters" else "left")
+    for name in names:
+        table.add_row(*_row(name))
+    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    """Return a model's cells of the table; the accuracies are those of its default weights."""
+    architecture, dot, _ = name.partition(".")
+    known = ARCHITECTURES[architecture]
+    paper = f"{known.paper.authors} {known.paper.year}, arXiv:{known.paper.arxiv}"
+    if default_tag(architecture) is None:
+        return name, f"{known.parameters:,}", known.status, paper, "-", "-", "-"
+    weights = get_weights(name)
+    parameters = weights.parameters if dot else known.parameters
+    measured = {attack: value["accuracy"] for attack, value in weights.accuracies.items()}
+    clean = measured.pop("clean", None)
+    worst = min(measured, key=lambda attack: measured[attack], default=None)
+    return (
+        name,
+        f"{parameters:,}",
+        known.status,
+        paper,
+        weights.tag if dot else ", ".join(tags(architecture)),
+        "-" if clean is None else f"{clean:.1%}",
+        "-" if worst is None else f"{measured[worst]:.1%} {worst}",
+    )
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.about import about
+
+    print(about(arguments.name))
+
+
+def _draw(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.draw import draw
+
+    blueprint = plan(arguments.name)
+    if blueprint.genotype is None:
+        raise ZooError(f"{arguments.name} is human-designed and has no cells to draw.")
+    name = arguments.name
+    known = ARCHITECTURES.get(name)
+    if known is None:
+        name = Path(name.partition(":")[2]).stem
+    out = arguments.out or Path(f"{name}.svg")
+    status = f"{blueprint.status} genotype"
+    draw(blueprint.genotype, out, name, f"{known.paper} · {status}" if known else status)
+    print(f"drawn: {out}")
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.convert import convert
+
+    weights = convert(arguments.checkpoint, arguments.model, arguments.out, arguments.dataset)
+    print(f"converted: {weights.architecture} with {weights.parameters:,} parameters")
+    print(f"load it with create_model('local-dir:{arguments.out}')")
