@@ -7,23 +7,26 @@ import os
 import re
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo import console, files
-from robnet_zoo.environment import pick_device
 from robnet_zoo.errors import ZooError
-from robnet_zoo.threat_models import ThreatModel, get_threat_model
+from robnet_zoo.eval import loading
 
 if TYPE_CHECKING:
-    from robnet_zoo.data import Dataset
     from robnet_zoo.eval.attacks import Suite
     from robnet_zoo.eval.blocks import Attack
-    from robnet_zoo.weights import Weights
 
+COMMANDS = ("tables",)
 EPILOG = """\
 attacks: fgsm, bim, pgdN (such as pgd100), mifgsm, deepfool, cw, apgd-ce, apgd-t, fab-t, square,
-autoattack, autoattack-rand; bimN and mifgsmN take N steps too.
+autoattack, autoattack-rand; bimN and mifgsmN take N steps too; transfer:SOURCE:ATTACK shows the
+model what ATTACK made on the model SOURCE.
+
+further commands, each with its own --help:
+  tables     write the leaderboard and the README's tables from the records
 
 examples:
   python -m robnet_zoo.eval --model racl --attack pgd100
@@ -44,13 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", required=True, help="racl, racl.digits, local-dir:DIR or hf-hub:org/name")
     add("--weights", help="tag of the weights or their folder (default: the model's own)")
     add("--attack", required=True, help="one attack or several, with commas between them")
-    add("--dataset", help="data set, or arrays:FILE.npz (default: what the weights know)")
-    add("--data", type=Path, help="folder of the data sets (default: $ROBNET_ZOO_DATA)")
-    add("--split", default="test", help="train, validation or test (default: test)")
-    add("--threat-model", help="row of the threat-model table (default: the weights' own)")
-    add("--eps", help="size of the perturbation, such as 8/255, instead of the threat model's")
-    add("--norm", choices=("Linf", "L2"), help="instead of the threat model's norm")
-    add("--n", type=int, help="judge the first N images (default: all)")
+    loading.add_options(parser)
     add("--restarts", type=int, help="independent runs of attacks that start at random")
     add("--targeted", action="store_true", help="aim at a random other class of each image")
     add(
@@ -58,9 +55,6 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave images alone once broken: faster, without the last iterate's accuracy",
     )
-    add("--batch-size", type=int, default=256, help="images in a forward pass (default: 256)")
-    add("--device", default="auto", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    add("--seed", type=int, default=0, help="of all randomness (default: 0)")
     add("--out", type=Path, help="the record (default: runs/eval/MODEL-ATTACKS.json)")
     add("--resume", action="store_true", help="go on where an interrupted evaluation stopped")
     return parser
@@ -68,16 +62,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        code: int = import_module(f"robnet_zoo.eval.{argv[0]}").main(argv[1:])
+        return code
     arguments = build_parser().parse_args(argv)
     return console.run(lambda: _evaluate(arguments))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from robnet_zoo.data import load_split
     from robnet_zoo.eval.runner import evaluate
     from robnet_zoo.eval.show import show, show_path
-    from robnet_zoo.eval.subject import About
-    from robnet_zoo.zoo import create_model, get_weights
+    from robnet_zoo.zoo import get_weights
 
     attacks = _attacks(arguments)
     if arguments.weights == "none":
@@ -85,40 +81,21 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             f"An untrained {arguments.model} has nothing to judge; leave out --weights none, or "
             f"train it first: python -m robnet_zoo.train --model {arguments.model}."
         )
-    weights = get_weights(arguments.model, arguments.weights)
-    out = arguments.out or _default_out(weights.name, arguments.attack)
+    name = get_weights(arguments.model, arguments.weights).name
+    out = arguments.out or _default_out(name, arguments.attack)
     files.check_writable(out)
-    device = _device(arguments.device)
-    dataset, split = load_split(
-        arguments.dataset or weights.dataset,
-        arguments.split,
-        root=arguments.data,
-        threat_model=arguments.threat_model,
-    )
-    _refuse_misfit(weights, dataset)
-    threat_model = _threat_model(arguments, weights, dataset)
-    model = create_model(arguments.model, weights=arguments.weights, pretrained=True)
+    subject = loading.load(arguments, arguments.model, arguments.weights)
     report = evaluate(
-        model.to(device),
-        split,
+        subject.model,
+        subject.split,
         attacks,
-        threat_model,
+        subject.threat_model,
         n=arguments.n,
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         out=out,
         resume=arguments.resume,
-        about=About(
-            model=weights.name,
-            architecture=weights.architecture,
-            arguments=dict(weights.arguments),
-            weights=weights.name,
-            weights_file_sha256=weights.sha256,
-            genotype_status=weights.genotype_status,
-            data=dataset.name,
-            split=arguments.split,
-            class_names=dataset.class_names,
-        ),
+        about=subject.about,
         quiet=False,
     )
     if os.environ.get("RANK", "0") == "0":
@@ -139,43 +116,6 @@ def _attacks(arguments: argparse.Namespace) -> list[Attack | Suite]:
         else attack
         for attack in attacks
     ]
-
-
-def _threat_model(arguments: argparse.Namespace, weights: Weights, dataset: Dataset) -> ThreatModel:
-    """Return the row asked for, the one the weights were trained for, or the data set's."""
-    base = dataset.threat_model
-    if arguments.threat_model is None and dataset.name == weights.dataset:
-        trained = weights.threat_model
-        base = get_threat_model(trained["name"])
-        if (trained["norm"], str(trained["epsilon"])) != (base.norm, base.epsilon.text):
-            base = base.at(trained["epsilon"], trained["norm"])
-    norm = arguments.norm or base.norm
-    if norm != base.norm and arguments.eps is None:
-        raise ZooError(
-            f"--norm {norm} needs --eps: epsilon {base.epsilon.text} of threat model "
-            f"{base.name} is a size in {base.norm}."
-        )
-    return base if arguments.eps is None else base.at(arguments.eps, norm)
-
-
-def _refuse_misfit(weights: Weights, dataset: Dataset) -> None:
-    takes = weights.arguments.get("in_channels", 3), weights.arguments.get("num_classes", 10)
-    if takes != (dataset.in_channels, dataset.num_classes):
-        raise ZooError(
-            f"{weights.name} takes images of {takes[0]} channel(s) and knows {takes[1]} classes; "
-            f"{dataset.name} has {dataset.in_channels} and {dataset.num_classes}: "
-            f"use --dataset {weights.dataset}."
-        )
-
-
-def _device(name: str) -> str:
-    """Return the device; of several GPUs, each process that torchrun starts takes its own."""
-    device = pick_device(name)
-    return (
-        f"cuda:{os.environ['LOCAL_RANK']}"
-        if device == "cuda" and "LOCAL_RANK" in os.environ
-        else device
-    )
 
 
 def _default_out(model: str, attacks: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.eval import transfer
 from robnet_zoo.eval.blocks import Attack
 from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.libraries import Apgd, CarliniWagner, DeepFool, Fab, Square
@@ -86,6 +87,8 @@ MOST_STEPS = 100_000
 def get_attack(name: str, **settings: Any) -> Attack | Suite:
     """Return an attack by name: a preset, or `pgdN`, `bimN`, `mifgsmN` with N steps.
 
+    `transfer:SOURCE:ATTACK` names what ATTACK (pgd20 if left out) makes on the model SOURCE.
+
     Args:
         name: as on the command line.
         settings: fields of the attack to change, such as restarts=5 or targeted=True.
@@ -93,6 +96,9 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
     Raises:
         ZooError: unknown name, no or too many steps, or a setting the attack does not have.
     """
+    if name.startswith(transfer.PREFIX):
+        source, base = transfer.split(name)
+        return transfer.build(name, source, get_attack(base, **settings))
     numbered = re.fullmatch(r"([a-z]+)(\d+)", name)
     if name in PRESETS:
         attack = PRESETS[name]()
@@ -104,7 +110,7 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
             )
         attack = NUMBERED[numbered[1]](steps)
     else:
-        raise unknown_name("attack", name, [*PRESETS, "pgd100", "pgd10"])
+        raise unknown_name("attack", name, [*PRESETS, "pgd100", "pgd10", "transfer:SOURCE:pgd10"])
     return _changed(attack, {"name": name, **settings})
 
 
