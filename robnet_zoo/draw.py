@@ -92,14 +92,14 @@ def draw(genotype: Genotype, path: Path, title: str, subtitle: str = "") -> None
     except ImportError as error:
         raise ZooError("Drawing needs matplotlib; pip install 'robnet-zoo[eval]'.") from error
     with mpl.rc_context({"svg.hashsalt": "robnet_zoo", "font.family": "DejaVu Sans"}):
-        figure = _figure(panels(genotype), title, subtitle)
+        figure = cell_figure(panels(genotype), title, subtitle)
         metadata = {"Date": None} if kind == ".svg" else None  # the same cell, the same bytes
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=kind[1:], dpi=160, metadata=metadata)
 
 
-def _figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
-    """Lay the panels out: one below the other up to three, four in a row beyond."""
+def cell_figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
+    """Return the drawing: cells one below the other up to three, small multiples beyond."""
     from matplotlib.figure import Figure
 
     small = len(cells) > 3

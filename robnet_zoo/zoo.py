@@ -139,6 +139,8 @@ def from_weights(weights: Weights) -> Blueprint:
                 f"'{weights.folder}' says it holds {weights.architecture}, but its genotype is "
                 "another one; it is not used."
             )
+    if genotype is not None and not {"channels", "layers"} <= weights.arguments.keys():
+        raise ZooError(f"'{weights.folder}' does not say its network's channels and layers.")
     return _checked(Blueprint(weights.architecture, genotype, weights.arguments))
 
 
