@@ -43,6 +43,8 @@ def crafting(recipe: Recipe, threat: ThreatModel, share: float) -> Adversary:
     """Return the adversary that training faces when `share` of it is done."""
     early = share < recipe.early_until
     epsilon = threat.epsilon.value
+    if share < recipe.epsilon_warmup:
+        epsilon *= max(share, 0.01) / recipe.epsilon_warmup  # an adversary needs some room
     step_share = recipe.early_step_share if early else recipe.step_share
     return Adversary(
         epsilon=epsilon,
