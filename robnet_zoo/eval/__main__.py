@@ -7,25 +7,26 @@ import os
 import re
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo import console, files
 from robnet_zoo.errors import ZooError
-from robnet_zoo.eval import loading
+from robnet_zoo.eval import commands, loading
 
 if TYPE_CHECKING:
     from robnet_zoo.eval.attacks import Suite
     from robnet_zoo.eval.blocks import Attack
 
-COMMANDS = ("tables",)
 EPILOG = """\
 attacks: fgsm, bim, pgdN (such as pgd100), mifgsm, deepfool, cw, apgd-ce, apgd-t, fab-t, square,
 autoattack, autoattack-rand; bimN and mifgsmN take N steps too; transfer:SOURCE:ATTACK shows the
 model what ATTACK made on the model SOURCE.
 
 further commands, each with its own --help:
+  sweep      accuracy against epsilon and against iterations
+  matrix     several models, each under what an attack makes on each of them
+  figures    draw what records hold
   tables     write the leaderboard and the README's tables from the records
 
 examples:
@@ -63,9 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in COMMANDS:
-        code: int = import_module(f"robnet_zoo.eval.{argv[0]}").main(argv[1:])
-        return code
+    if argv and argv[0] in commands.NAMES:
+        return commands.main(argv)
     arguments = build_parser().parse_args(argv)
     return console.run(lambda: _evaluate(arguments))
 

@@ -97,8 +97,9 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
         ZooError: unknown name, no or too many steps, or a setting the attack does not have.
     """
     if name.startswith(transfer.PREFIX):
-        source, base = transfer.split(name)
-        return transfer.build(name, source, get_attack(base, **settings))
+        source, made_by = transfer.split(name)
+        base = transfer.gradient_only(get_attack(made_by, **settings))
+        return transfer.Transfer(name=name, source=transfer.load_source(source), base=base)
     numbered = re.fullmatch(r"([a-z]+)(\d+)", name)
     if name in PRESETS:
         attack = PRESETS[name]()

@@ -6,7 +6,6 @@ written by `python -m robnet_zoo.eval tables` and checked by `tables --check`.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from robnet_zoo import console, files
+from robnet_zoo import files
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.eval import protocols, record
@@ -215,26 +214,12 @@ def fill(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
     return MARKED.sub(lambda found: f"{found[1]}{tables[found[2]]()}{found[4]}", text)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the command line of `tables`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m robnet_zoo.eval tables",
-        description="Write eval/leaderboard.csv and the tables of README.md from eval/results.",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if anything is out of date"
-    )
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
-    return parser
+def update(root: Path, check: bool) -> int:
+    """Write what is out of date in a checkout, or only say so; return the exit code.
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; return its exit code."""
-    arguments = build_parser().parse_args(argv)
-    return console.run(lambda: _update(arguments.root, arguments.check))
-
-
-def _update(root: Path, check: bool) -> int:
+    Raises:
+        ZooError: no README.md there, or a record or marker that is wrong.
+    """
     readme, results = root / "README.md", root / "eval" / "results"
     if not readme.is_file():
         raise ZooError(f"There is no README.md in '{root}'; name a checkout by --root.")

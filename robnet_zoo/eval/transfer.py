@@ -17,17 +17,20 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from robnet_zoo.errors import ZooError
-from robnet_zoo.eval.blocks import Block, Found
+from robnet_zoo.eval.blocks import Attack, Block, Found
 from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.oracle import Oracle, undisturbed
 from robnet_zoo.eval.subject import About, model_info
 from robnet_zoo.files import atomic_path
 from robnet_zoo.threat_models import ThreatModel
+
+if TYPE_CHECKING:
+    from robnet_zoo.eval.attacks import Suite
 
 PREFIX = "transfer:"
 DEFAULT_BASE = "pgd20"
@@ -124,17 +127,17 @@ def split(name: str) -> tuple[str, str]:
     return source, base
 
 
-def build(name: str, source: str, base: object) -> Transfer:
-    """Return the attack of this name from a source's name and the attack on it.
+def gradient_only(attack: Attack | Suite) -> GradientAttack:
+    """Return the attack if it is one that can be transferred.
 
     Raises:
-        ZooError: no such model or weights, or an attack that is not of the gradient family.
+        ZooError: it is not of the gradient family.
     """
-    if not isinstance(base, GradientAttack):
+    if not isinstance(attack, GradientAttack):
         raise ZooError(
-            f"Attack '{name}' is not possible: fgsm, bimN, pgdN and mifgsmN can be transferred."
+            f"Attack '{attack.name}' cannot be transferred; use fgsm, bimN, pgdN or mifgsmN."
         )
-    return Transfer(name=name, source=load_source(source), base=base)
+    return attack
 
 
 def adversarial_block(

@@ -1,0 +1,145 @@
+"""The further commands of python -m robnet_zoo.eval."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robnet_zoo import console, files
+from robnet_zoo.errors import ZooError
+from robnet_zoo.eval import loading, tables
+
+NAMES = ("figures", "matrix", "sweep", "tables")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(prog="python -m robnet_zoo.eval")
+    commands = parser.add_subparsers(required=True)
+
+    matrix = commands.add_parser(
+        "matrix",
+        help="every model under what an attack makes on every other",
+        description="Judge models under the adversarial images of each other: matrix.csv, "
+        "matrix.png and matrix.json, with each model's white-box accuracy on the diagonal.",
+    )
+    add = matrix.add_argument
+    add("--models", required=True, help="two models or more, with commas between them")
+    add("--attack", default="pgd10", help="fgsm, bimN, pgdN or mifgsmN (default: pgd10)")
+    loading.add_options(matrix)
+    add("--out", type=Path, default=Path("runs/eval/matrix"), help="folder (runs/eval/matrix)")
+    matrix.set_defaults(run=_matrix)
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="accuracy against epsilon and against iterations",
+        description="Judge models at several perturbation sizes, and after every step of one long "
+        "PGD run: records, CSV and PNG.",
+    )
+    add = sweep.add_argument
+    add("--model", "--models", required=True, help="one model or several, with commas between")
+    add("--attack", default="pgd20", help="attack at every size (default: pgd20)")
+    add("--epsilons", default="", help="sizes such as 2/255,4/255,8/255")
+    add("--iterations", type=int, help="length of the PGD run, such as 100")
+    loading.add_options(sweep)
+    add("--out", type=Path, default=Path("runs/eval/sweep"), help="folder (runs/eval/sweep)")
+    add("--resume", action="store_true", help="go on where an interrupted sweep stopped")
+    sweep.set_defaults(run=_sweep)
+
+    figure = commands.add_parser(
+        "figures",
+        help="draw what records hold",
+        description="Draw accuracy against epsilon, steps, parameters and classes, whatever the "
+        "records allow.",
+    )
+    add = figure.add_argument
+    add("records", type=Path, nargs="+", help="records of evaluations (JSON)")
+    add("--out", type=Path, default=Path("runs/eval/figures"), help="folder (runs/eval/figures)")
+    figure.set_defaults(run=_figures)
+
+    table = commands.add_parser(
+        "tables",
+        help="write the leaderboard and the tables of the README from the records",
+        description="Write eval/leaderboard.csv and the tables of README.md from eval/results.",
+    )
+    add = table.add_argument
+    add("--check", action="store_true", help="write nothing; exit with 1 if any is out of date")
+    add("--root", type=Path, default=tables.ROOT, help="the checkout (default: this one)")
+    table.set_defaults(run=lambda arguments: tables.update(arguments.root, arguments.check))
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line; return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    return console.run(lambda: arguments.run(arguments))
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names in a list with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _matrix(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.eval import matrix
+    from robnet_zoo.eval.attacks import get_attack
+    from robnet_zoo.eval.transfer import gradient_only
+
+    base = gradient_only(get_attack(arguments.attack))
+    files.check_writable(arguments.out / "matrix.json")
+    found = matrix.transfer_matrix(
+        [loading.load(arguments, name) for name in names_in(arguments.models)],
+        base,
+        n=arguments.n,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        quiet=False,
+    )
+    matrix.write(found, arguments.out)
+    print((arguments.out / "matrix.csv").read_text(encoding="utf-8"), end="")
+    _tell([arguments.out / f"matrix.{kind}" for kind in ("csv", "png", "json")])
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.eval import sweeps
+
+    files.check_writable(arguments.out / "records" / "record.json")
+    sizes = names_in(arguments.epsilons)
+    if not sizes and arguments.iterations is None:
+        raise ZooError("There is nothing to sweep; give --epsilons, --iterations or both.")
+    reports = []
+    for name in names_in(arguments.model):
+        subject = loading.load(arguments, name)
+        runs = [(arguments.attack, sizes)] if sizes else []
+        if arguments.iterations is not None:
+            runs.append((f"pgd{arguments.iterations}", [subject.threat_model.epsilon.text]))
+        for attack, at in runs:
+            reports += sweeps.run(
+                subject,
+                attack,
+                at,
+                arguments.out / "records",
+                n=arguments.n,
+                seed=arguments.seed,
+                batch_size=arguments.batch_size,
+                resume=arguments.resume,
+                quiet=False,
+            )
+    _tell(sweeps.draw(reports, arguments.out))
+
+
+def _figures(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.eval import figures, record, sweeps
+
+    reports = {path: record.read(path) for path in arguments.records}
+    files.check_writable(arguments.out / "figure.png")
+    written = sweeps.draw(list(reports.values()), arguments.out)
+    for path, report in reports.items():
+        written.append(arguments.out / f"classes-{path.stem}.png")
+        figures.save(sweeps.class_plot(report), written[-1])
+    _tell(written)
+
+
+def _tell(written: list[Path]) -> None:
+    for path in written:
+        print(f"Written: {path}")

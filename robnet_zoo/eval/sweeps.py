@@ -1,0 +1,191 @@
+"""Studies over several evaluations: accuracy against epsilon, steps, parameters and classes.
+
+Everything is drawn from records, so that what one run found can be drawn again with others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robnet_zoo import files
+from robnet_zoo.errors import ZooError
+from robnet_zoo.eval import figures
+from robnet_zoo.eval.record import Report
+from robnet_zoo.eval.statistics import Proportion, proportion
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from robnet_zoo.eval.loading import Subject
+
+Lines = dict[str, list[tuple[float, Proportion]]]
+
+
+def run(
+    subject: Subject,
+    attack: str,
+    sizes: Sequence[str],
+    folder: Path,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    resume: bool = False,
+    quiet: bool = True,
+) -> list[Report]:
+    """Judge a model under one attack at several perturbation sizes.
+
+    Args:
+        subject: the model, its images and its threat model.
+        attack: name of the attack.
+        sizes: such as "4/255"; the step stays in proportion.
+        folder: where the records go, one a size.
+        n: judge the first n images; all if None.
+        seed: of all randomness.
+        batch_size: images in a forward pass.
+        resume: take finished records and blocks from the folder.
+        quiet: show no progress bar.
+
+    Raises:
+        ZooError: a size that is none, or what `evaluate` raises.
+    """
+    from robnet_zoo.eval.runner import evaluate
+
+    threats = [subject.threat_model.at(size) for size in sizes]
+    name = _as_file(f"{subject.about.model}-{attack}")
+    return [
+        evaluate(
+            subject.model,
+            subject.split,
+            [attack],
+            threat,
+            n=n,
+            seed=seed,
+            batch_size=batch_size,
+            out=folder / f"{name}-{_as_file(threat.epsilon.text)}.json",
+            resume=resume,
+            about=subject.about,
+            quiet=quiet,
+        )
+        for threat in threats
+    ]
+
+
+def _as_file(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", name)
+
+
+def label(report: Report, reports: Sequence[Report]) -> str:
+    """Return the model's name, with its hash where another model has the same name."""
+    name, sha = report.model.name, report.model.state_sha256
+    same = {other.model.state_sha256 for other in reports if other.model.name == name}
+    return name if len(same) == 1 else f"{name} ({sha[:6]})"
+
+
+def epsilon_lines(reports: Sequence[Report], attack: str) -> Lines:
+    """Return each model's accuracies under an attack against epsilon, from the clean one on."""
+    lines: Lines = {}
+    for report in sorted(reports, key=lambda report: report.threat_model.epsilon_value):
+        found = [result.robust for result in report.attacks if result.name == attack]
+        if found:
+            points = lines.setdefault(label(report, reports), [(0.0, report.clean.accuracy)])
+            points.append((report.threat_model.epsilon_value, found[0]))
+    return {name: points for name, points in lines.items() if len(points) > 2}
+
+
+def step_lines(reports: Sequence[Report], attack: str) -> Lines:
+    """Return accuracies after each step of an attack whose every iterate was judged.
+
+    One model has a line for its last iterates, as in the papers, and one for any iterate so far;
+    several models have one line each, for any iterate.
+    """
+    lines: Lines = {}
+    traced = [
+        (report, result.trace)
+        for report in reports
+        for result in report.attacks
+        if result.name == attack and result.trace is not None
+    ]
+    for report, trace in traced:
+        counts = {label(report, reports): trace.any}
+        if len(traced) == 1:
+            counts = {"last iterate": trace.last, "any iterate so far": trace.any}
+        for name, robust in counts.items():
+            if robust:
+                lines[name] = [
+                    (float(step), proportion(count, report.data.n))
+                    for step, count in enumerate(robust)
+                ]
+    return lines
+
+
+def sizes(reports: Sequence[Report], attack: str) -> dict[str, tuple[int, Proportion]]:
+    """Return each model's number of parameters and its accuracy under an attack."""
+    return {
+        label(report, reports): (report.model.parameters, result.robust)
+        for report in reports
+        for result in report.attacks
+        if result.name == attack
+    }
+
+
+def class_plot(report: Report) -> Figure:
+    """Draw a report's clean and robust accuracy for each class."""
+    classes = report.totals.per_class
+    return figures.bars(
+        [one.name for one in classes],
+        [one.clean / one.n for one in classes],
+        [one.robust / one.n for one in classes],
+    )
+
+
+def draw(reports: Sequence[Report], folder: Path) -> list[Path]:
+    """Write every plot that the records allow, as PNG and CSV; return the PNG files.
+
+    Raises:
+        ZooError: the records allow none, because they mix data sets.
+    """
+    names = {(report.data.name, report.threat_model.norm) for report in reports}
+    if len(names) > 1:
+        raise ZooError(
+            "The records are of different data sets or norms, so one plot cannot hold them: "
+            f"{', '.join(f'{data} {norm}' for data, norm in sorted(names))}."
+        )
+    ((_, norm),) = names
+    written = []
+    for attack in dict.fromkeys(name for report in reports for name in report.settings.attacks):
+        stem = _as_file(attack)
+        lines = epsilon_lines(reports, attack)
+        if lines:
+            plot = figures.curves(lines, f"epsilon ({norm})")
+            written.append(_write(folder / f"epsilon-{stem}", plot, lines, "epsilon"))
+            continue  # steps and parameters compare runs of one size
+        lines = step_lines(reports, attack)
+        if any(len(points) > 2 for points in lines.values()):
+            plot = figures.curves(lines, f"steps of {attack}")
+            written.append(_write(folder / f"steps-{stem}", plot, lines, "step"))
+        points = sizes(reports, attack)
+        if len(points) > 1:
+            plot = figures.scatter(points, f"accuracy under {attack} (%)")
+            table = {name: [(float(size), value)] for name, (size, value) in points.items()}
+            written.append(_write(folder / f"parameters-{stem}", plot, table, "parameters"))
+    return written
+
+
+def _write(stem: Path, plot: Figure, lines: Mapping[str, figures.Points], place: str) -> Path:
+    buffer = io.StringIO()
+    rows = csv.writer(buffer, lineterminator="\n")
+    rows.writerow(["name", place, "n", "correct", "accuracy", "low", "high"])
+    for name, points in lines.items():
+        for at, found in points:
+            rates = (f"{rate:.4f}" for rate in (found.accuracy, found.low, found.high))
+            rows.writerow([name, f"{at:g}", found.n, found.correct, *rates])
+    files.write_text(stem.with_name(f"{stem.name}.csv"), buffer.getvalue())
+    path = stem.with_name(f"{stem.name}.png")
+    figures.save(plot, path)
+    return path
