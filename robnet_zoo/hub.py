@@ -13,7 +13,7 @@ def fetch(repository: str) -> Path:
     """Return the cached folder of "org/name" or "org/name@revision", downloading what is missing.
 
     The Hub's client accepts and keeps wrong bytes of the right length, so a file whose sha256 is
-    not the recorded one is fetched once more; loading refuses it if that did not help.
+    not the recorded one is removed and fetched once more; loading refuses what is wrong again.
 
     Raises:
         ZooError: no such repository, revision or file, or no connection and nothing cached.
@@ -27,12 +27,13 @@ def fetch(repository: str) -> Path:
         commit = config.parent.name  # both files from one revision, whatever is pushed meanwhile
         tensors = Path(hf_hub_download(name, TENSORS, revision=commit))
         if sha256_of(tensors) != read_weights(config.parent).sha256:
-            hf_hub_download(name, TENSORS, revision=commit, force_download=True)
+            tensors.resolve().unlink()  # the content; what is left of the link dangles
+            hf_hub_download(name, TENSORS, revision=commit)
     except HFValidationError as error:
         raise ZooError(f"'{repository}' is no Hub repository; write hf-hub:org/name.") from error
     except LocalEntryNotFoundError as error:
         raise ZooError(
-            f"Cannot reach the Hugging Face Hub for '{repository}', and it is not cached; "
+            f"Cannot reach the Hugging Face Hub for '{repository}', and no sound copy is cached; "
             "check the network, or name a folder: local-dir:DIR."
         ) from error
     except HfHubHTTPError as error:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FORMAT = "robnet_zoo.weights/1"
 TENSORS, CONFIG = "model.safetensors", "config.json"
 CONFIG_LIMIT, HEADER_LIMIT = 4 << 20, 8 << 20  # bytes; real ones take a tenth at most
+SIDE_LIMIT = 1024  # pixels
 CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
 
 _PACKAGE = Path(__file__).parent
@@ -81,6 +82,7 @@ class Weights:
         }
 
 
+_OPTIONAL = ("training", "results")
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "int": int,
@@ -114,16 +116,14 @@ def read_weights(folder: Path) -> Weights:
     for entry in fields(Weights):
         if entry.name == "folder" or (entry.name not in config and entry.name in _OPTIONAL):
             continue
-        value = config.get(entry.name)
-        if not isinstance(value, _TYPES[str(entry.type)]) or isinstance(value, bool):
+        value: Any = config.get(entry.name)
+        fits = isinstance(value, _TYPES[str(entry.type)]) and not isinstance(value, bool)
+        if not fits or (entry.name == "image_size" and not 1 <= value <= SIDE_LIMIT):
             raise ZooError(
                 f"'{path}' has a missing or wrong entry '{entry.name}'; copy or download it again."
             )
         values[entry.name] = value
     return Weights(**values, folder=Path(folder))
-
-
-_OPTIONAL = ("training", "results")
 
 
 def installed_weights() -> dict[str, Path]:

@@ -35,13 +35,7 @@ SIZES = ("num_classes", "in_channels", "channels", "layers", "image_size")
 SWITCHES = ("auxiliary", "denoise")
 STEMS = ("cifar", "imagenet")
 SIZE_LIMIT = 4096  # far above any sensible network; keeps a typing error from eating the memory
-DEFAULTS = {
-    "in_channels": 3,
-    "stem": "cifar",
-    "denoise": False,
-    "auxiliary": False,
-    "image_size": 32,
-}
+DEFAULTS = {"in_channels": 3, "stem": "cifar", "denoise": False, "auxiliary": False}
 TAG_ORDER = ("cifar10", "digits")  # the full-size weights of an architecture come first
 
 
@@ -100,7 +94,7 @@ def plan(name: str, **overrides: Any) -> Blueprint:
         defaults = {"channels": 64 if three_cells else 36, "layers": 20, "num_classes": 10}
         return _checked(Blueprint("cells", genotype, defaults | overrides))
     if name not in ARCHITECTURES:
-        raise unknown_name("model", name, ARCHITECTURES)
+        raise _unknown_model(name)
     known = ARCHITECTURES[name]
     found = published(known.genotype) if known.genotype else None
     return _checked(Blueprint(name, found, dict(known.arguments) | overrides))
@@ -184,15 +178,15 @@ def get_weights(name: str, weights: str | None = None) -> Weights:
         return read_weights(_source(scheme, place, name))
     architecture, dot, tag = name.partition(".")
     if architecture not in ARCHITECTURES:
-        raise _unknown_model(architecture if dot else name)
+        raise _unknown_model(name if "/" in name else architecture)
     if dot and weights not in (None, tag):
         raise ZooError(f"'{name}' already names its weights, and '{weights}' are others.")
-    wanted = tag or weights or default_tag(architecture)
-    if wanted is not None and os.sep in wanted:
-        found = read_weights(Path(wanted))
+    if weights is not None and os.sep in weights:
+        found = read_weights(Path(weights))
         if found.architecture != architecture:
-            raise ZooError(f"'{wanted}' holds {found.architecture}, not {architecture}.")
+            raise ZooError(f"'{weights}' holds {found.architecture}, not {architecture}.")
         return found
+    wanted = tag or weights or default_tag(architecture)
     if wanted is None or not tags(architecture):
         raise ZooError(
             f"No weights of {architecture} among the embedded ones and in the checkout's weights/;"
@@ -253,8 +247,6 @@ def create_model(
     if not stored:
         if verify:
             raise ZooError(f"There is nothing to verify: '{name}' is built with random weights.")
-        if name not in ARCHITECTURES and not colon:
-            raise _unknown_model(name)
         return plan(name, **overrides).build()
     found = get_weights(name, weights)
     blueprint = from_weights(found)
@@ -283,8 +275,9 @@ def _with_tensors(blueprint: Blueprint, weights: Weights) -> nn.Module:
 
 def _refuse_conflicts(weights: Weights, blueprint: Blueprint, overrides: Mapping[str, Any]) -> None:
     _checked(Blueprint(blueprint.architecture, blueprint.genotype, overrides))
+    fixed = {**DEFAULTS, "image_size": weights.image_size, **weights.arguments}
     for key, value in overrides.items():
-        stored = weights.arguments.get(key, DEFAULTS.get(key, "its published value"))
+        stored = fixed.get(key, "its published value")
         if value != stored:
             raise ZooError(
                 f"{weights.name} was trained with {key}={stored}, so it cannot be loaded with "

@@ -189,6 +189,7 @@ def test_a_broken_description_is_refused(folder, text, word):
         {"genotype": None},
         {"genotype": None, "architecture": "nothing"},
         {"image_size": True},
+        {"image_size": 10**9},
     ],
 )
 def test_a_wrong_entry_is_refused(folder, changes):

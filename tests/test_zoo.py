@@ -111,6 +111,7 @@ def test_human_designed_networks_refuse_what_they_have_not():
         ("rcl", "rcl.*did you mean racl"),
         ("raccl.digits", "raccl.*did you mean racl"),
         ("org/racl", "hf-hub:org/racl"),
+        ("org/racl.v2", "hf-hub:org/racl.v2"),
         ("hub:org/racl", "hub:.*hf-hub:"),
         ("local-dir:/nowhere", "/nowhere.*config.json"),
         ("cells:/nowhere.json", "/nowhere.json"),
