@@ -20,6 +20,11 @@ class Paper:
     year: int
     arxiv: str
 
+    @property
+    def short(self) -> str:
+        """The paper in a few words, for tables and captions."""
+        return f"{self.authors} {self.year}, arXiv:{self.arxiv}"
+
     def __str__(self) -> str:
         return f"{self.authors}: {self.title} ({self.year}), arXiv:{self.arxiv}"
 

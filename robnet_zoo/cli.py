@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -63,7 +64,8 @@ def _list(arguments: argparse.Namespace) -> None:
         raise unknown_name("model" if known else "weights", arguments.pattern, known)
     table = Table(header_style="bold", box=None, pad_edge=False)
     for heading in ("model", "parameters", "genotype", "paper", "weights", "clean", "robust"):
-        table.add_column(heading, justify="right" if heading == "parameters" else "left")
+        justify: Literal["left", "right"] = "right" if heading == "parameters" else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading == "model")
     for name in names:
         table.add_row(*_row(name))
     Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
@@ -73,7 +75,7 @@ def _row(name: str) -> tuple[str, ...]:
     """Return a model's cells of the table; the accuracies are those of its default weights."""
     architecture, dot, _ = name.partition(".")
     known = ARCHITECTURES[architecture]
-    paper = f"{known.paper.authors} {known.paper.year}, arXiv:{known.paper.arxiv}"
+    paper = known.paper.short
     if default_tag(architecture) is None:
         return name, f"{known.parameters:,}", known.status, paper, "-", "-", "-"
     weights = get_weights(name)
@@ -110,7 +112,7 @@ def _draw(arguments: argparse.Namespace) -> None:
         name = Path(name.partition(":")[2]).stem
     out = arguments.out or Path(f"{name}.svg")
     status = f"{blueprint.status} genotype"
-    draw(blueprint.genotype, out, name, f"{known.paper} · {status}" if known else status)
+    draw(blueprint.genotype, out, name, f"{known.paper.short} · {status}" if known else status)
     print(f"drawn: {out}")
 
 

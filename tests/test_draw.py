@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 
+from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.draw import cell_figure, draw, panels
 from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import published, published_names
@@ -10,7 +11,8 @@ FEW = [name for name in published_names() if name != "robnet_free"]
 
 
 def drawn(name):
-    return cell_figure(panels(published(name)), name, "subtitle")
+    longest = max((known.paper.short for known in ARCHITECTURES.values()), key=len)
+    return cell_figure(panels(published(name)), name, f"{longest} · reconstructed genotype")
 
 
 def texts(figure):
