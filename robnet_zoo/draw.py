@@ -134,7 +134,7 @@ def cell_figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
     figure.legend(
         handles=legend,
         loc="lower center",
-        ncols=min(entries, len(legend)),
+        ncols=max(1, min(entries, len(legend))),
         frameon=False,
         fontsize=9.5,
         labelcolor=INK,
