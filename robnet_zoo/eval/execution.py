@@ -17,12 +17,13 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import results
 from robnet_zoo.eval.attacks import Suite, parts_of
 from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack, Block
-from robnet_zoo.eval.oracle import LANE, Oracle
+from robnet_zoo.eval.oracle import LANE, Oracle, undisturbed
 from robnet_zoo.eval.record import AttackResult
 from robnet_zoo.eval.results import Outcome
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.subject import Images
 from robnet_zoo.eval.team import Team
+from robnet_zoo.eval.verdicts import classes
 from robnet_zoo.threat_models import ThreatModel
 
 Stored = dict[str, Any]  # a block as its shard holds it
@@ -78,18 +79,21 @@ class Execution:
             stored = self.shards.load(stage, number)
             self._expected += cost * len(blocks[number])
             if stored is None:
-                stored = self._within_memory(partial(work, number, blocks[number]))
+                stored = self._within_memory(
+                    self.seed + number, partial(work, number, blocks[number])
+                )
                 self.shards.save(stage, number, stored)
             self._catch_up(0)
             own[number] = stored
         every = self.team.gather(own)
         return [every[number] for number in sorted(every)]
 
-    def _within_memory(self, work: Callable[[], Stored]) -> Stored:
+    def _within_memory(self, seed: int, work: Callable[[], Stored]) -> Stored:
         """Do the work, with half the batch size each time the GPU runs out of memory."""
         while True:
             try:
-                return work()
+                with undisturbed(self.model, seed):
+                    return work()
             except torch.OutOfMemoryError as error:
                 if self.batch_size <= LANE:
                     raise ZooError(
@@ -100,8 +104,16 @@ class Execution:
             self.warnings.append(f"Out of GPU memory: batch size halved to {self.batch_size}.")
 
     def _predict(self, number: int, indices: Tensor) -> Stored:
-        oracle = Oracle(self.model, self.batch_size)
-        return {"predictions": oracle.predict(self.images.take(indices)).tolist()}
+        with torch.no_grad():
+            logits = Oracle(self.model, self.batch_size)(self.images.take(indices))
+        labels = self.images.labels[indices.to(self.images.labels.device)]
+        wrong = labels[(labels < 0) | (labels >= logits.shape[1])].tolist()
+        if wrong:
+            raise ZooError(
+                f"The data has label {wrong[0]} and the model knows the {logits.shape[1]} classes "
+                f"0 to {logits.shape[1] - 1}; use data and a model that belong together."
+            )
+        return {"predictions": classes(logits).tolist()}
 
     def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> Stored:
         started, standing = time.perf_counter(), self._standing

@@ -49,6 +49,8 @@ class GradientAttack:
     minimal: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        if self.restarts < 1:
+            raise ZooError(f"restarts {self.restarts} is out of range; it must be at least 1.")
         if self.restarts > 1 and self.start == "clean":
             raise ZooError(
                 f"'{self.name}' starts at the clean image, so restarts would repeat it; "
@@ -135,7 +137,7 @@ class GradientAttack:
                     going = part[~broken] if self.early_exit else part
                     current[going] = moved[~broken] if self.early_exit else moved
             if self.early_exit:
-                path[step:] &= path[step]
+                path[step:] &= path[step].clone()
                 pursued = pursued[path[step, pursued]]
             if step % WATCH_EVERY == 0:
                 block.watch(path.all(0))

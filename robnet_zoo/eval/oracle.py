@@ -44,6 +44,7 @@ class Oracle(nn.Module):
         self.lane = LANE
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
+        self.training = False  # torchattacks puts everything back into the mode it finds here
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images (N, C, H, W) in [0,1]."""
@@ -98,8 +99,10 @@ def _describe(value: object) -> str:
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[None]:
     """Hold the model in eval mode and strict float32, and put everything back afterwards.
+
+    The global generators are seeded meanwhile, for models that draw from them.
 
     Attack libraries reseed the global generators, fill `param.grad`, flatten train and eval
     modes and remove the trace function. Parameters ask for no gradient meanwhile: only those by
@@ -117,6 +120,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         for parameter in asked:
             parameter.requires_grad_(False)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.manual_seed(seed)
         yield
     finally:
         for module, training in modes.items():

@@ -19,7 +19,6 @@ from robnet_zoo.eval import record
 from robnet_zoo.eval.attacks import Suite, get_attack, parts_of
 from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack
 from robnet_zoo.eval.execution import Execution
-from robnet_zoo.eval.oracle import undisturbed
 from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
 from robnet_zoo.eval.shards import Shards, refuse_other
 from robnet_zoo.eval.subject import About, model_info, take_first
@@ -93,7 +92,7 @@ def evaluate(
     if resume and path is not None and parts is not None and path.exists() and not parts.exists():
         return _finished(path, identity)
 
-    with team() as processes, undisturbed(model):
+    with team() as processes:
         shards = Shards(parts, identity)
         if processes.rank == 0:
             shards.open(resume)
@@ -154,6 +153,8 @@ def evaluate(
 
 def _attacks(attacks: Sequence[Attack | Suite | str]) -> list[Attack | Suite]:
     chosen = [get_attack(one) if isinstance(one, str) else one for one in attacks]
+    if not chosen:
+        raise ZooError("There is no attack to judge by; name one, such as pgd100.")
     names = [one.name for one in chosen]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
