@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from robnet_zoo.data import Dataset
     from robnet_zoo.data.splits import Split
+    from robnet_zoo.eval.checks import Card
     from robnet_zoo.eval.subject import About
     from robnet_zoo.weights import Weights
 
@@ -54,19 +55,20 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
         ZooError: unknown names, weights or data that are not there, a data set that the weights
             do not fit, or options that do not go together.
     """
-    from robnet_zoo.data import load_split
+    from robnet_zoo.data import describe, load_split
     from robnet_zoo.eval.subject import About
     from robnet_zoo.zoo import create_model, get_weights
 
     known = get_weights(name, weights)
     device = _device(arguments.device)
+    wanted = arguments.dataset or known.dataset
+    _refuse_misfit(known, describe(wanted, arguments.threat_model))  # before any download
     dataset, split = load_split(
-        arguments.dataset or known.dataset,
+        wanted,
         arguments.split,
         root=arguments.data,
         threat_model=arguments.threat_model,
     )
-    _refuse_misfit(known, dataset)
     about = About(
         model=known.name,
         architecture=known.architecture,
@@ -77,6 +79,7 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
         data=dataset.name,
         split=arguments.split,
         class_names=dataset.class_names,
+        card=_card(known),
     )
     return Subject(
         model=create_model(name, weights=weights, pretrained=True).to(device),
@@ -85,6 +88,16 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
         threat_model=_threat_model(arguments, known, dataset),
         about=about,
     )
+
+
+def _card(weights: Weights) -> Card | None:
+    """Return the clean accuracy that the weights claim on the test images, if they do."""
+    from robnet_zoo.eval.checks import Card
+
+    clean, n = weights.results.get("clean"), weights.results.get("n")
+    if clean is None or n is None:
+        return None
+    return Card(data=weights.dataset, split="test", n=n, accuracy=clean["accuracy"])
 
 
 def _threat_model(arguments: Namespace, weights: Weights, dataset: Dataset) -> ThreatModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,22 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import record
 from robnet_zoo.eval.attacks import Suite, get_attack, parts_of
 from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack
+from robnet_zoo.eval.checks import check_model, check_results, check_unchanged, fingerprint
+from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.execution import Execution
+from robnet_zoo.eval.libraries import Square
 from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
 from robnet_zoo.eval.shards import Shards, refuse_other
 from robnet_zoo.eval.subject import About, model_info, take_first
 from robnet_zoo.eval.team import team
+from robnet_zoo.eval.transfer import Transfer
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
     from robnet_zoo.data.splits import Split
 
 BATCH_SIZE = 256  # images in a forward pass
+LIMIT = 2**32
 
 
 def evaluate(
@@ -79,8 +85,10 @@ def evaluate(
     chosen = _attacks(attacks)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
     for what, value, least in (("batch size", batch_size, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ZooError(f"The {what} {value} is out of range; it must be at least {least}.")
+        if not least <= value < LIMIT:
+            raise ZooError(
+                f"The {what} {value} is out of range; it must lie from {least} to {LIMIT - 1:,}."
+            )
     path = None if out is None else Path(out)
     if path is not None:
         files.check_writable(path)
@@ -91,6 +99,18 @@ def evaluate(
     parts = None if path is None else path.with_name(f"{path.name}.parts")
     if resume and path is not None and parts is not None and path.exists() and not parts.exists():
         return _finished(path, identity)
+
+    few = torch.arange(min(CHECKED, len(images)))
+    before = fingerprint(model)
+    checks = check_model(
+        model,
+        images.take(few),
+        images.labels[few.to(device)],
+        threat,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    _refuse_blind(chosen, checks)
 
     with team() as processes:
         shards = Shards(parts, identity)
@@ -114,7 +134,6 @@ def evaluate(
             labels = images.labels.tolist()
             correct = [got == label for got, label in zip(predictions, labels, strict=True)]
             found = tuple(work.attack(one, settings[one.name], correct) for one in chosen)
-        checks: tuple[Check, ...] = ()
         report = Report(
             model=info,
             data=record.DataInfo(
@@ -142,7 +161,14 @@ def evaluate(
             environment=environment(str(device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             warnings=tuple(dict.fromkeys(work.warnings)),
-            checks=checks,
+        )
+        report = replace(
+            report,
+            checks=(
+                *checks,
+                check_unchanged(model, before),
+                *check_results(report, len(about.class_names) or None, about.card),
+            ),
         )
         if processes.rank == 0 and path is not None:
             record.write(report, path)
@@ -162,6 +188,17 @@ def _attacks(attacks: Sequence[Attack | Suite | str]) -> list[Attack | Suite]:
     for part in (part for one in chosen for part in parts_of(one)):
         part.check()
     return chosen
+
+
+def _refuse_blind(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
+    """Refuse attacks that need gradients where the checks found none."""
+    blind = any(check.name == "gradient-path" and not check.passed for check in checks)
+    for part in (part for one in attacks for part in parts_of(one)):
+        if blind and not isinstance(part, Square | Transfer):
+            raise ZooError(
+                f"Attack '{part.name}' needs gradients, and none flow from the model's logits to "
+                "its input: take no_grad, detach and NumPy out of the forward pass, or use square."
+            )
 
 
 def _settings(attack: Attack | Suite, threat_model: ThreatModel) -> dict[str, Any]:
