@@ -56,21 +56,27 @@ def _about_weights(weights: Weights) -> str:
         if key in training
     ]
     against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
-    measured = [f"{name} {percent(value)}" for name, value in weights.accuracies.items()]
     count = f" of {weights.results['n']:,} images" if "n" in weights.results else ""
+    measured = _rates(weights.accuracies)
+    natural = {"natural": _rates(weights.natural)} if weights.natural else {}
     return _entries(
         f"weights {weights.name}",
         {
             "network": _network(weights.parameters, weights.arguments),
             "genotype": weights.genotype_status,
             "trained": ", ".join([against, *facts]),
-            "accuracy": ", ".join(measured) + count if measured else "not evaluated yet",
+            "accuracy": measured + count if measured else "not evaluated yet",
+            **natural,
             "record": str(weights.results.get("record", "none")),
             "file": f"{weights.size_bytes / 1e6:.2f} MB, sha256 {weights.sha256}",
             "folder": str(weights.folder),
             "licence": weights.licence,
         },
     )
+
+
+def _rates(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    return ", ".join(f"{name} {percent(value)}" for name, value in measured.items())
 
 
 def percent(value: Mapping[str, Any]) -> str:

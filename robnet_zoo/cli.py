@@ -42,6 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--model", required=True, help="such as robnet_free")
     convert.add_argument("--out", type=Path, required=True, help="the folder to write")
     convert.add_argument("--dataset", help="what it was trained on (default: cifar10 or imagenet)")
+    attach = commands.add_parser("attach", help="put an evaluation's results into weights")
+    attach.add_argument("folder", type=Path, help="the weights folder")
+    attach.add_argument("record", type=Path, help="record of its evaluation (JSON)")
+    attach.add_argument(
+        "--natural", type=Path, metavar="RECORD", help="of the same network trained naturally"
+    )
     for name, text in PASSED_ON.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
@@ -53,7 +59,13 @@ def main(argv: list[str] | None = None) -> int:
     if argv and argv[0] in PASSED_ON:
         return importlib.import_module(f"robnet_zoo.{argv[0]}.__main__").main(argv[1:])
     arguments = build_parser().parse_args(argv)
-    command = {"list": _list, "info": _info, "draw": _draw, "convert": _convert}
+    command = {
+        "list": _list,
+        "info": _info,
+        "draw": _draw,
+        "convert": _convert,
+        "attach": _attach,
+    }
     return console.run(lambda: command[arguments.command](arguments))
 
 
@@ -122,3 +134,11 @@ def _convert(arguments: argparse.Namespace) -> None:
     weights = convert(arguments.checkpoint, arguments.model, arguments.out, arguments.dataset)
     print(f"converted: {weights.architecture} with {weights.parameters:,} parameters")
     print(f"load it with create_model('local-dir:{arguments.out}')")
+
+
+def _attach(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.about import about
+    from robnet_zoo.eval.attach import attach
+
+    attach(arguments.folder, arguments.record, arguments.natural)
+    print(about(f"local-dir:{arguments.folder}"))

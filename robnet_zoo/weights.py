@@ -75,11 +75,23 @@ class Weights:
     @property
     def accuracies(self) -> dict[str, Mapping[str, Any]]:
         """Accuracy with its interval, as fractions, for "clean" and each attack measured."""
-        return {
-            name: value
-            for name, value in self.results.items()
-            if isinstance(value, Mapping) and "accuracy" in value
-        }
+        return rates(self.results)
+
+    @property
+    def natural(self) -> dict[str, Mapping[str, Any]]:
+        """The same for the network trained without adversarial images; empty if not measured."""
+        return rates(self.results.get("natural"))
+
+
+def rates(results: Any) -> dict[str, Mapping[str, Any]]:
+    """Return those entries of results that are accuracies."""
+    if not isinstance(results, Mapping):
+        return {}
+    return {
+        name: value
+        for name, value in results.items()
+        if isinstance(value, Mapping) and isinstance(value.get("accuracy"), float)
+    }
 
 
 _OPTIONAL = ("training", "results")
@@ -124,6 +136,18 @@ def read_weights(folder: Path) -> Weights:
             )
         values[entry.name] = value
     return Weights(**values, folder=Path(folder))
+
+
+def update_config(folder: Path, **entries: Any) -> Weights:
+    """Write entries, such as results, into a folder's config.json.
+
+    Raises:
+        ZooError: as `read_weights` does.
+    """
+    read_weights(folder)
+    path = Path(folder) / CONFIG
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | entries)
+    return read_weights(folder)
 
 
 def installed_weights() -> dict[str, Path]:

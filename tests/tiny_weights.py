@@ -13,8 +13,12 @@ TINY = {"channels": 4, "layers": 3, "in_channels": 1}
 
 
 def save_tiny(folder, model="racl", **overrides):
-    """Save a tiny network whose batch statistics differ from their initial values."""
-    blueprint = plan(model, **{**TINY, **overrides})
+    """Save a tiny network whose batch statistics differ from their initial values.
+
+    A size that is None is left at its published value.
+    """
+    sizes = {key: size for key, size in {**TINY, **overrides}.items() if size is not None}
+    blueprint = plan(model, **sizes)
     network = blueprint.build()
     generator = torch.Generator().manual_seed(3)
     for name, buffer in network.named_buffers():
