@@ -29,8 +29,13 @@ further commands, each with its own --help:
   figures    draw what records hold
   tables     write the leaderboard and the README's tables from the records
 
+protocols, run on the weights at hand (--weights names a folder with more) into the folder --out:
+robnet-table1 to robnet-table4, racl-table1 to racl-table5, racl-figure3, arnas-whitebox,
+arnas-blackbox, arnas-transfer, dsrna-game.
+
 examples:
   python -m robnet_zoo.eval --model racl --attack pgd100
+  python -m robnet_zoo.eval --protocol robnet-table1
   python -m robnet_zoo.eval --model racl.cifar10 --attack fgsm,pgd20,autoattack --n 1000 --resume
   torchrun --nproc-per-node 4 -m robnet_zoo.eval --model racl.cifar10 --attack autoattack
 """
@@ -45,9 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", required=True, help="racl, racl.digits, local-dir:DIR or hf-hub:org/name")
+    add("--model", help="racl, racl.digits, local-dir:DIR or hf-hub:org/name")
     add("--weights", help="tag of the weights or their folder (default: the model's own)")
-    add("--attack", required=True, help="one attack or several, with commas between them")
+    add("--attack", help="one attack or several, with commas between them")
+    add("--protocol", help="in place of --model and --attack: one table of the papers, below")
     loading.add_options(parser)
     add("--restarts", type=int, help="independent runs of attacks that start at random")
     add("--targeted", action="store_true", help="aim at a random other class of each image")
@@ -67,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv and argv[0] in commands.NAMES:
         return commands.main(argv)
     arguments = build_parser().parse_args(argv)
-    return console.run(lambda: _evaluate(arguments))
+    run = _evaluate if arguments.protocol is None else commands.run_protocol
+    return console.run(lambda: run(arguments))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -75,6 +82,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from robnet_zoo.eval.show import show, show_path
     from robnet_zoo.zoo import get_weights
 
+    if arguments.model is None or arguments.attack is None:
+        raise ZooError("Give --model and --attack, or --protocol.")
     attacks = _attacks(arguments)
     if arguments.weights == "none":
         raise ZooError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from robnet_zoo import console, files
@@ -78,6 +79,31 @@ def main(argv: list[str]) -> int:
 def names_in(text: str) -> list[str]:
     """Return the names in a list with commas between them."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def run_protocol(arguments: argparse.Namespace) -> None:
+    """Run one table of the papers on the weights at hand."""
+    from robnet_zoo.eval import protocols
+
+    protocol = protocols.load(arguments.protocol)
+    for option in ("model", "attack", "dataset", "threat_model", "eps", "norm", "restarts"):
+        if getattr(arguments, option) is not None:
+            name = option.replace("_", "-")
+            raise ZooError(f"--{name} does not go with --protocol, which says what is run.")
+    out = arguments.out or Path("runs/eval") / protocol.name
+    files.check_writable(out / f"{protocol.name}.json")
+
+    from rich.console import Console
+
+    from robnet_zoo.eval import comparison
+    from robnet_zoo.eval.show_comparison import show
+
+    folders = comparison.weights_at_hand(arguments.weights and Path(arguments.weights))
+    table = comparison.compare(protocol, folders, arguments, out)
+    if os.environ.get("RANK", "0") == "0":
+        comparison.write(protocol, table, out)
+        show(protocol, table, Console())
+        _tell([out / f"{protocol.name}.{kind}" for kind in ("csv", "json")])
 
 
 def _matrix(arguments: argparse.Namespace) -> None:
