@@ -3,6 +3,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import torchattacks
 from pyautoattack import AutoAttack
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
@@ -109,6 +110,22 @@ def test_minimal_attacks_are_judged_at_epsilon(name):
         assert 0.3 < found.median_distance < 3
         verdicts.append(found.robust.correct)
     assert report.clean.accuracy.correct >= verdicts[0] > verdicts[1] > verdicts[2]
+
+
+@pytest.mark.parametrize("n", [24, 1])
+def test_deepfool_steps_as_torchattacks_does(n):
+    block = correct_block(n)
+    library = torchattacks.DeepFool(robust_net(), steps=20)(block.images, block.labels)
+    attack = get_attack("deepfool", steps=20)
+    found = attack.run(Oracle(robust_net(), 16), block, L2).adversarial
+    torch.testing.assert_close(found, library, atol=1e-4, rtol=0)
+    logits = robust_net()(found)
+    fooled = logits.argmax(1) != block.labels
+    best = logits.topk(2).values
+    on_the_boundary = best[:, 0] - best[:, 1] < 1e-3
+    agree = fooled == (robust_net()(library).argmax(1) != block.labels)
+    assert (agree | on_the_boundary).all()
+    assert fooled.any()
 
 
 def test_cw_moves_pixels_that_are_exactly_black():

@@ -10,8 +10,9 @@ from typing import Any
 from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.eval import transfer
 from robnet_zoo.eval.blocks import Attack
+from robnet_zoo.eval.deepfool import DeepFool
 from robnet_zoo.eval.gradient import GradientAttack
-from robnet_zoo.eval.libraries import Apgd, CarliniWagner, DeepFool, Fab, Square
+from robnet_zoo.eval.libraries import Apgd, CarliniWagner, Fab, Square
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,29 +156,6 @@ class Square(LibraryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(LibraryAttack):
-    """DeepFool (Moosavi-Dezfooli 2016): steps to the nearest linearised boundary, in L2."""
-
-    steps: int = 50
-    overshoot: float = 0.02
-    library: ClassVar[str] = "torchattacks"
-    minimal: ClassVar[bool] = True
-
-    def cost(self) -> int:
-        """Return the forward passes that an image takes; few need all the steps."""
-        return 4
-
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
-        """Attack a block, image by image as the library does."""
-        attack = require(self.name, "torchattacks").DeepFool(
-            oracle, steps=self.steps, overshoot=self.overshoot
-        )
-        attack.set_device(block.images.device)
-        with oracle.single_images():
-            return Found(adversarial=attack(block.images, block.labels))
-
-
-@dataclass(frozen=True, kw_only=True)
 class CarliniWagner(LibraryAttack):
     """Carlini and Wagner's L2 attack (2017) with a fixed constant, by Adam in tanh space.
 

@@ -41,7 +41,6 @@ class Oracle(nn.Module):
         super().__init__()
         self.model = model
         self.chunk = whole_lanes(batch_size)
-        self.lane = LANE
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
         self.training = False  # torchattacks puts everything back into the mode it finds here
@@ -64,7 +63,7 @@ class Oracle(nn.Module):
 
     def _lanes(self, images: Tensor) -> Tensor:
         n = len(images)
-        short = -n % self.lane
+        short = -n % LANE
         if short:
             images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
         logits = self.model(images)
@@ -82,15 +81,6 @@ class Oracle(nn.Module):
     def predict(self, images: Tensor) -> Tensor:
         """Return the predicted class of each image (N,), -1 where a logit is not a number."""
         return classes(self(images))
-
-    @contextmanager
-    def single_images(self) -> Iterator[None]:
-        """Fill nothing up meanwhile, for attacks that hand over one image at a time anyway."""
-        self.lane = 1
-        try:
-            yield
-        finally:
-            self.lane = LANE
 
 
 def _describe(value: object) -> str:

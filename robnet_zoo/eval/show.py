@@ -11,6 +11,8 @@ from rich.text import Text
 from robnet_zoo.eval.record import AttackResult, Report
 from robnet_zoo.eval.statistics import Proportion
 
+LAST = "accuracy: broken at any step counts; last iterate, as in the papers: only the final one"
+
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print what was judged, and clean and robust accuracy with their confidence intervals."""
@@ -18,6 +20,8 @@ def show(report: Report, console: Console | None = None) -> None:
     for line in _headings(report):
         console.print(line, highlight=False)
     console.print(_table(report))
+    if any(result.last is not None for result in report.attacks):
+        console.print(Text(LAST, style="dim"))
     for warning in report.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
     for check in report.checks:
