@@ -22,8 +22,10 @@ from robnet_zoo.train.settings import (
 )
 
 # options that are settings under their own name
-PLAIN = ("model", "dataset", "channels", "batch_size", "layers", "seed", "threat_model", "precision",
-         "accumulate", "joint_batch_norm", "compile")  # fmt: skip
+PLAIN = (
+    *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
+    *("precision", "accumulate", "joint_batch_norm", "compile"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, default=None, help="folder of the data sets")
     add("--out", type=Path, default=None, help="the run's folder (default runs/MODEL.DATASET...)")
+    add("--save-every", default="5m", metavar="TIME", help="between checkpoints (default 5m)")
     add("--resume", action="store_true", default=False, help="go on from the last checkpoint")
     return parser
 
@@ -103,8 +106,19 @@ def _train(options: argparse.Namespace) -> int:
     from robnet_zoo.train.loop import Stopped
     from robnet_zoo.train.session import train
 
+    if device.startswith("cuda"):
+        import torch
+
+        torch.backends.cudnn.benchmark = True  # batches keep their shape
     try:
-        record = train(settings, folder, device=device, root=options.data, resume=options.resume)
+        record = train(
+            settings,
+            folder,
+            device=device,
+            root=options.data,
+            resume=options.resume,
+            save_every=parse_duration(options.save_every),
+        )
     except Stopped as stopped:
         print(f"stopped; go on with --resume --out {folder}", file=sys.stderr)
         return 128 + stopped.number

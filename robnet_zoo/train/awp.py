@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 TINY = 1e-12
 
@@ -31,17 +30,3 @@ def perturbed(model: nn.Module, size: float) -> Iterator[None]:
         with torch.no_grad():
             for weight, value in zip(weights, kept, strict=True):
                 weight.copy_(value)
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Keep batch norm's running statistics as they are, in train mode, during the block."""
-    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    kept = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, kept, strict=True):
-            layer.momentum = momentum

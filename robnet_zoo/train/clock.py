@@ -13,11 +13,11 @@ from robnet_zoo.train.recipes import Recipe
 from robnet_zoo.train.run import Run
 from robnet_zoo.train.schedule import Plan, mean_passes, passes
 
-SAVE_SECONDS = 300.0  # between checkpoints within an epoch
 WARM_UP = 2  # steps of a session that are not timed
 PROBE_SECONDS, PROBE_STEPS = 2.0, 3  # of timed training before a plan is drawn
 REPLANS = 20  # plans drawn in a budget
-RESERVE = 0.02  # share of a budget kept for writing files and for steps that take longer
+RESERVE = 0.01  # share of a budget kept for steps that take longer than those before
+CLOSING_SECONDS = 3.0  # for the record and the curves
 VALIDATION_PASSES = 11  # of each held-out image: ten steps and the verdict
 
 
@@ -26,6 +26,7 @@ class Clock:
     """What a session measures and is asked.
 
     Attributes:
+        save_every: seconds between checkpoints within an epoch.
         budget: seconds for the whole run; None for no limit.
         stop: number of the signal that asked for an end, or 0.
         ticked: when the run's seconds were last counted.
@@ -36,7 +37,8 @@ class Clock:
         validating: seconds of the last validation; None before the first.
     """
 
-    budget: float | None = None
+    save_every: float
+    budget: float | None
     stop: int = 0
     ticked: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -48,7 +50,7 @@ class Clock:
     @property
     def save_is_due(self) -> bool:
         """Whether a checkpoint within the epoch is to be written now."""
-        return self.stop > 0 or time.monotonic() - self.saved > SAVE_SECONDS
+        return self.stop > 0 or time.monotonic() - self.saved > self.save_every
 
     def _tick(self, run: Run) -> float:
         now = time.monotonic()
@@ -88,7 +90,7 @@ class Clock:
             run.settings.recipe,
             run.plan,
             run.position.step,
-            left=self.budget * (1 - RESERVE) - run.position.seconds,
+            left=self.budget * (1 - RESERVE) - CLOSING_SECONDS - run.position.seconds,
             seconds_per_pass=per_pass,
             validation_seconds=guess if self.validating is None else self.validating,
             steps_per_epoch=run.steps_per_epoch,

@@ -11,12 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robnet_zoo.errors import ZooError
 
@@ -82,48 +80,3 @@ def leave(world: World) -> None:
     """Take this process out of the group that `join` made."""
     if world.size > 1:
         dist.destroy_process_group()
-
-
-class _Sum(torch.autograd.Function):
-    """The sum of a tensor over processes, and of its gradient on the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        values = values.clone()
-        dist.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        gradient = gradients[0].clone()
-        dist.all_reduce(gradient)
-        return gradient
-
-
-class JointBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the joined batch of all processes, on any device.
-
-    torch's SyncBatchNorm does the same on CUDA only.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        wide = x.float()
-        count = x.new_tensor([x.numel() / x.shape[1]], dtype=torch.float32)
-        sums = _Sum.apply(torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count]))
-        total = sums[-1].detach()
-        mean, square = (sums[:-1] / total).chunk(2)
-        variance = square - mean.square()
-        if self.running_mean is not None and self.running_var is not None:
-            momentum = self.momentum or 0.0
-            self.running_mean.lerp_(mean.detach(), momentum)
-            self.running_var.lerp_(variance.detach() * (total / (total - 1)), momentum)
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, False, 0.0, self.eps)
-
-
-def join_batch_norm(model: nn.Module) -> None:
-    """Make every batch norm of the model take its statistics over all processes."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.__class__ = JointBatchNorm2d

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from robnet_zoo.cards import write_card
 from robnet_zoo.errors import ZooError
-from robnet_zoo.files import write_text
 from robnet_zoo.train.checkpoint import load_checkpoint
 from robnet_zoo.train.loop import BEST
 from robnet_zoo.train.session import RECORD
@@ -31,13 +31,11 @@ def export(run: Path, out: Path) -> Weights:
     settings = read_settings(run)
     record = _record(run)
     data, best = record["dataset"], record["best"]
-    arguments = settings.model_arguments()
-    arguments.pop("auxiliary", None)
     blueprint = plan(
         settings.model,
         num_classes=data["num_classes"],
         in_channels=data["in_channels"],
-        **arguments,
+        **settings.model_arguments(),
     )
     state = load_checkpoint(run / BEST)
     stored = state["average"] if best["weights"] == "ema" else state["model"]
@@ -53,7 +51,7 @@ def export(run: Path, out: Path) -> Weights:
         "licence": "MIT",
     }
     weights = save_weights(model.eval(), out, config)
-    write_text(out / "README.md", _card(weights))
+    write_card(weights)
     return weights
 
 
@@ -80,38 +78,3 @@ def _training(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
         "data_sha256": data["training_sha256"],
         "environment": record["environment"],
     }
-
-
-def _card(weights: Weights) -> str:
-    """Return the model card: front matter for the Hub, then what a reader must know."""
-    training, threat = weights.training, weights.threat_model
-    selected = training["selected"]
-    robust = selected["robust"]
-    held_out = f"clean {selected['clean']:.1%}" + (
-        "" if robust is None else f", PGD-10 {robust:.1%}"
-    )
-    return f"""---
-library_name: robnet_zoo
-license: mit
-datasets:
-- {weights.dataset}
-tags:
-- image-classification
-- adversarial-robustness
-- neural-architecture-search
----
-# {weights.name}
-
-{weights.architecture} ({weights.genotype_status} genotype), {weights.parameters:,} parameters,
-trained on {weights.dataset} with the recipe `{training["recipe"]}` (seed {training["seed"]},
-{training["epochs"]} epochs) against {threat["norm"]} {threat["epsilon"]}.
-
-The epoch was chosen on {selected["n"]} held-out training images: {held_out} there. That is no
-test result; `config.json` holds the test results under `results` once the weights are evaluated.
-
-```python
-from robnet_zoo import create_model
-
-model = create_model("local-dir:{weights.name}", verify=True)  # pixels in [0,1] -> logits
-```
-"""

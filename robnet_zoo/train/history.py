@@ -30,7 +30,7 @@ def draw_curves(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, [row["loss"] for row in rows], color="C3", label="training loss")
+    left.plot(epochs, [row["loss"] for row in rows], color="C3", marker=".", label="training loss")
     left.set(xlabel="epoch", ylabel="training loss")
     rate = left.twinx()
     rate.plot(epochs, [row["lr"] for row in rows], color="0.6", linestyle="--", label="lr")
@@ -41,11 +41,11 @@ def draw_curves(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         ("raw_robust", "PGD-10", "C1:"),
         ("ema_robust", "PGD-10, average", "C1-"),
     ):
-        values = [row.get(column) for row in rows]
-        if None not in values:
-            right.plot(epochs, [100 * value for value in values], style, label=label)
+        values = [100 * row[column] for row in rows if row.get(column) is not None]
+        if values:
+            right.plot(epochs, values, style, marker=".", label=label)
     right.set(xlabel="epoch", ylabel="held-out accuracy (%)", ylim=(0, 100))
-    right.legend(loc="lower right")
+    right.legend(loc="upper left")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     with atomic_path(folder / CURVES) as temporary:

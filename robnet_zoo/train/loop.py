@@ -7,11 +7,14 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from robnet_zoo.console import progress
 from robnet_zoo.errors import ZooError
@@ -20,7 +23,7 @@ from robnet_zoo.train.clock import Clock, stop_signals
 from robnet_zoo.train.history import write_history
 from robnet_zoo.train.run import Run
 from robnet_zoo.train.schedule import validation_adversary
-from robnet_zoo.train.step import autocast, train_step
+from robnet_zoo.train.step import autocast, start_statistics, train_step
 from robnet_zoo.train.validate import Score, validate
 
 LAST, BEST = "last.pt", "best.pt"
@@ -36,7 +39,7 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
         self.number = number
 
 
-def run_to_the_end(run: Run, folder: Path, started: float) -> None:
+def run_to_the_end(run: Run, folder: Path, *, save_every: float, started: float) -> None:
     """Train until the plan's last step.
 
     `last.pt` is written after every epoch, every few minutes and on request to stop; `best.pt`
@@ -45,14 +48,16 @@ def run_to_the_end(run: Run, folder: Path, started: float) -> None:
     Args:
         run: a run, at its start or as a checkpoint left it.
         folder: where the files go; the main process writes them.
+        save_every: seconds between checkpoints within an epoch.
         started: when the session began, on the monotonic clock: reading data counts as well.
 
     Raises:
         Stopped: SIGTERM or SIGINT came.
         ZooError: the run collapsed again and again.
     """
-    clock = Clock(run.settings.time_budget, ticked=started)
+    clock = Clock(save_every, run.settings.time_budget, ticked=started)
     if run.position.step == 0:
+        start_statistics(run)
         _save(run, folder / BEST)  # what a rollback before the first validation goes back to
     with stop_signals(clock):
         while run.position.step < run.plan.last:
@@ -62,15 +67,15 @@ def run_to_the_end(run: Run, folder: Path, started: float) -> None:
 def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
     """Train to the end of the pass under way, or of the plan, and validate."""
     position, size = run.position, run.settings.recipe.batch_size
-    draws = run.generator(position.epoch)
-    order = torch.randperm(len(run.train), generator=draws).to(run.world.device)
+    order = torch.randperm(len(run.train), generator=run.generator(position.epoch))
+    batches = _batches(run, order[position.batch * size :])
     left = min(run.steps_per_epoch - position.batch, run.plan.last - position.step)
     epochs = math.ceil(run.plan.last / run.steps_per_epoch)
     title = f"epoch {position.epoch + 1}/{epochs}"
     began, images = time.monotonic(), position.images
     with progress(left * size, title) if run.world.main else nullcontext() as bar:
         while position.batch < run.steps_per_epoch and position.step < run.plan.last:
-            train_step(run, order)
+            train_step(run, *next(batches))
             clock.count_step(run)
             if bar is not None:
                 bar.advance(size)
@@ -78,6 +83,23 @@ def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
                 return
     rate = (position.images - images) / (time.monotonic() - began)
     _finish_epoch(run, folder, clock, images_per_second=rate)
+
+
+def _batches(run: Run, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's images and labels of each step, fetched while the last step runs."""
+    size, train = run.settings.recipe.batch_size, run.train
+    mine = run.world.share(size)
+
+    def fetch(indices: Tensor) -> tuple[Tensor, Tensor]:
+        indices = indices[mine].to(train.device)
+        return train.images(indices), train.labels[indices]
+
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(fetch, order[:size])
+        for start in range(size, len(order) + 1, size):
+            ready = pending.result()
+            pending = pool.submit(fetch, order[start : start + size])
+            yield ready
 
 
 def _checkpoint_is_due(run: Run, clock: Clock) -> bool:
@@ -179,7 +201,8 @@ def _trouble(run: Run, loss: float, score: Score) -> str:
         return "the training loss is not finite"
     kind = "clean" if score.robust is None else "robust"
     best = max((row[f"raw_{kind}"] for row in run.position.history), default=0.0)
-    if score.rank < best / 2 and score.rank < best - run.settings.recipe.guard:
+    noise = 2 * math.sqrt(best * (1 - best) / len(run.validation))
+    if score.rank < best / 2 and score.rank < best - run.settings.recipe.guard - noise:
         return f"held-out {kind} accuracy fell from {best:.1%} to {score.rank:.1%}"
     return ""
 

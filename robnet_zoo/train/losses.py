@@ -1,11 +1,11 @@
 """The training losses, each a function of the network, a crafted batch and the recipe.
 
-| loss    | minimised                                                            | source           |
-| ------- | -------------------------------------------------------------------- | ---------------- |
-| natural | CE(f(x), y)                                                          |                  |
-| pgd-at  | CE(f(x'), y)                                                         | Madry 2018       |
-| trades  | CE(f(x), y) + beta KL(f(x) || f(x'))                                 | Zhang 2019, Eq. 5|
-| mart    | BCE(f(x'), y) + beta KL(f(x) || f(x')) (1 - p_y(x))                  | Wang 2020, Eq. 11|
+| loss    | minimised                                           | source            |
+| ------- | --------------------------------------------------- | ----------------- |
+| natural | CE(f(x), y)                                         |                   |
+| pgd-at  | CE(f(x'), y)                                        | Madry 2018        |
+| trades  | CE(f(x), y) + beta KL(f(x), f(x'))                  | Zhang 2019, Eq. 5 |
+| mart    | BCE(f(x'), y) + beta KL(f(x), f(x')) (1 - p_y(x))   | Wang 2020, Eq. 11 |
 """
 
 from __future__ import annotations

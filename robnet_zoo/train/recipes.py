@@ -75,8 +75,8 @@ class Recipe:
         crop: padding of the random crop as a share of the image's side.
         flip: flip half of the images, unless the data set's classes forbid it.
         cutout: side of the blanked square as a share of the image's side; 0 for none.
-        guard: fall of held-out robust accuracy, to less than half of the best, that counts as a
-            collapse and is rolled back.
+        guard: fall of held-out robust accuracy, beyond chance and to less than half of the best,
+            that counts as a collapse and is rolled back.
     """
 
     name: str

@@ -16,7 +16,8 @@ from robnet_zoo.data import Dataset
 from robnet_zoo.data.splits import Split
 from robnet_zoo.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
-from robnet_zoo.train.distributed import World, join_batch_norm
+from robnet_zoo.train.batch_norm import join_batch_norm
+from robnet_zoo.train.distributed import World
 from robnet_zoo.train.schedule import Plan
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import create_model
@@ -137,15 +138,19 @@ def build_run(
         settings.model,
         num_classes=dataset.num_classes,
         in_channels=dataset.in_channels,
-        **settings.model_arguments(),
+        **settings.model_arguments(dataset.image_size),
     )
     if settings.joint_batch_norm and world.size > 1:
         join_batch_norm(model)
-    model = model.to(world.device, memory_format=memory_format(world.device)).train()
+    model = model.to(world.device).to(memory_format=memory_format(world.device)).train()
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]
     spared = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed},
+        {"params": spared, "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.SGD(
-        [{"params": decayed}, {"params": spared, "weight_decay": 0.0}],
+        groups,
         lr=recipe.lr,
         momentum=0.9,
         weight_decay=recipe.weight_decay,

@@ -20,6 +20,7 @@ from robnet_zoo.train.run import Run, build_run
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 
 RECORD = "record.json"
+SAVE_EVERY = 300.0
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
     device: str = "cpu",
     root: Path | None = None,
     resume: bool = False,
+    save_every: float = SAVE_EVERY,
 ) -> dict[str, Any]:
     """Train a model and return its record.
 
@@ -40,20 +42,24 @@ def train(
         device: "cpu", "cuda" or "cuda:N".
         root: folder of the data sets.
         resume: go on from the folder's last checkpoint.
+        save_every: seconds between checkpoints within an epoch.
 
     Raises:
         ZooError: unknown names, missing data, or a folder that cannot be used.
         Stopped: the process was asked to stop and has saved its work.
     """
     started = time.monotonic()
-    if not resume and (folder / SETTINGS).exists():
-        raise ZooError(f"'{folder}' already holds a run; add --resume, or choose another --out.")
-    check_writable(folder / SETTINGS)
+    world = join(device)
+    if world.main:
+        if not resume and (folder / SETTINGS).exists():
+            raise ZooError(
+                f"'{folder}' already holds a run; add --resume, or choose another --out."
+            )
+        check_writable(folder / SETTINGS)
     chosen = settings.threat_model
     dataset, training = load_split(settings.dataset, "train", root=root, threat_model=chosen)
     _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=chosen)
     settings = settings.fitted(len(training))
-    world = join(device)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
@@ -64,7 +70,7 @@ def train(
                 run.position.resumed += 1
             elif world.main:
                 write_settings(folder, settings)
-            run_to_the_end(run, folder, started)
+            run_to_the_end(run, folder, save_every=save_every, started=started)
         record = describe_run(run)
         if world.main:
             write_json(folder / RECORD, record)

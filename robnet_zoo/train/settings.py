@@ -57,18 +57,18 @@ class Settings:
     compile: bool = False
     time_budget: float | None = None
 
-    def model_arguments(self) -> dict[str, Any]:
-        """Return what `create_model` is given besides the data set's classes and channels."""
-        return {
-            name: value
-            for name, value in (
-                ("channels", self.channels),
-                ("layers", self.layers),
-                ("auxiliary", self.recipe.auxiliary > 0),
-                ("denoise", self.recipe.denoise),
-            )
-            if value
-        }
+    def model_arguments(self, auxiliary_for: int | None = None) -> dict[str, Any]:
+        """Return what `create_model` is given besides the data set's classes and channels.
+
+        Args:
+            auxiliary_for: side of the images that an auxiliary head, where the recipe trains
+                one, is built for; None leaves the head out.
+        """
+        arguments: dict[str, Any] = {"channels": self.channels, "layers": self.layers}
+        if auxiliary_for and self.recipe.auxiliary:
+            arguments |= {"auxiliary": True, "image_size": auxiliary_for}
+        arguments["denoise"] = self.recipe.denoise
+        return {name: value for name, value in arguments.items() if value}
 
     def threat(self, own: ThreatModel) -> ThreatModel:
         """Return the run's threat model, given the data set's row of the table."""
@@ -136,5 +136,5 @@ def parse_duration(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
     if match is None or float(match[1]) == 0:
-        raise ZooError(f"Time budget '{text}' is not understood; write 90s, 25m or 1h.")
+        raise ZooError(f"Time '{text}' is not understood; write 90s, 25m or 1h.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

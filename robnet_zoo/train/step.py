@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from robnet_zoo.data import to_float
+from robnet_zoo.models.networks import Network
 from robnet_zoo.train.augment import NO_FLIP, augment
-from robnet_zoo.train.awp import frozen_statistics, perturbed
+from robnet_zoo.train.awp import perturbed
+from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.ema import update_average
 from robnet_zoo.train.losses import Batch, training_loss
 from robnet_zoo.train.run import Run, memory_format
@@ -24,32 +27,50 @@ def autocast(run: Run) -> torch.autocast:
     return torch.autocast(kind, torch.bfloat16, enabled=run.settings.precision == "bfloat16")
 
 
-def train_step(run: Run, order: Tensor) -> None:
+def start_statistics(run: Run) -> None:
+    """Take batch norm's running statistics from one batch, before the first step.
+
+    From their initial variance of 1 they would need some hundred steps to forget it, in which
+    crafting in eval mode sees another network than the one that is trained.
+    """
+    size = run.settings.recipe.batch_size
+    order = torch.randperm(len(run.train), generator=run.generator(0))
+    mine = order[:size][run.world.share(size)]
+    with torch.no_grad(), autocast(run), statistics_momentum(run.model, 1.0):
+        run.forward(to_float(run.train.images(mine.to(run.train.device))))
+    run.world.average_(_statistics(run))
+    if run.average is not None:
+        run.average.load_state_dict(run.model.state_dict())
+
+
+def _statistics(run: Run) -> list[Tensor]:
+    """Return the buffers that every process must agree on."""
+    return [buffer for buffer in run.model.buffers() if buffer.is_floating_point()]
+
+
+def train_step(run: Run, images: Tensor, labels: Tensor) -> None:
     """Take the next step of a run.
 
     Args:
         run: changed in place.
-        order: the pass's permutation of the training images, on their device.
+        images: this process's part of the batch, uint8 (B, C, H, W).
+        labels: their classes (B,).
     """
-    recipe, position, size = run.settings.recipe, run.position, run.settings.recipe.batch_size
+    recipe, position = run.settings.recipe, run.position
     share = run.plan.at(position.step)
-    start = position.batch * size
-    mine = run.world.share(size)
-    parts = _crafted(run, order[start : start + size][mine], share)
+    parts = _crafted(run, images, labels, share)
 
     weights = [p for p in run.model.parameters() if p.requires_grad]
+    context: AbstractContextManager[None] = nullcontext()
     if recipe.awp and share >= recipe.awp_from:
-        with frozen_statistics(run.model):
+        with statistics_momentum(run.model, 0.0):
             _gradients(run, parts)
         run.world.average_([p.grad for p in weights if p.grad is not None])
         context = perturbed(run.model, recipe.awp)
-    else:
-        context = nullcontext()
     with context:
         totals = _gradients(run, parts)
     gradients = [p.grad for p in weights if p.grad is not None]
-    statistics = [buffer for buffer in run.model.buffers() if buffer.is_floating_point()]
-    run.world.average_([*gradients, *statistics])
+    run.world.average_([*gradients, *_statistics(run)])
     if recipe.clip:
         torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
     moment = run.plan.at(position.step - position.batch) if recipe.lr_per_epoch else share
@@ -59,18 +80,18 @@ def train_step(run: Run, order: Tensor) -> None:
     run.totals += totals
     position.batch += 1
     position.step += 1
-    position.images += size
+    position.images += recipe.batch_size
     if run.average is not None:
         update_average(run.average, run.model, recipe.ema, position.step)
 
 
-def _crafted(run: Run, indices: Tensor, share: float) -> list[Batch]:
-    """Return this process's images, augmented and attacked, in the parts they are computed in."""
+def _crafted(run: Run, images: Tensor, labels: Tensor, share: float) -> list[Batch]:
+    """Return the batch, augmented and attacked, in the parts it is computed in."""
     recipe, world, position = run.settings.recipe, run.world, run.position
     draws = run.generator(position.epoch, position.batch, device=world.device)
     total = recipe.batch_size
     moved = augment(
-        run.train.images(indices),
+        images,
         recipe,
         draws,
         flip=recipe.flip and run.dataset.name not in NO_FLIP,
@@ -79,7 +100,6 @@ def _crafted(run: Run, indices: Tensor, share: float) -> list[Batch]:
     )
     images = to_float(moved).contiguous(memory_format=memory_format(world.device))
     pieces = run.settings.accumulate
-    labels = run.train.labels[indices]
     chunks = list(zip(images.chunk(pieces), labels.chunk(pieces), strict=True))
     if not recipe.adversarial:
         return [Batch(part, part, target) for part, target in chunks]
@@ -110,7 +130,7 @@ def _gradients(run: Run, parts: Sequence[Batch]) -> Tensor:
             loss, logits = training_loss(recipe, run.forward, part)
             if recipe.auxiliary:
                 # as in the reference code: a pass of its own over the clean images
-                _, auxiliary = run.model.forward_with_auxiliary(part.images)
+                _, auxiliary = cast(Network, run.model).forward_with_auxiliary(part.images)
                 loss = loss + recipe.auxiliary * F.cross_entropy(auxiliary.float(), part.labels)
         (loss / len(parts)).backward()
         count = len(part.labels)
