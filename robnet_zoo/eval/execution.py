@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,19 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import results
 from robnet_zoo.eval.attacks import Suite, parts_of
 from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack, Block
+from robnet_zoo.eval.checks import check_model
+from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.oracle import LANE, Oracle, undisturbed
-from robnet_zoo.eval.record import AttackResult
+from robnet_zoo.eval.record import AttackResult, Check
 from robnet_zoo.eval.results import Outcome
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.subject import Images
 from robnet_zoo.eval.team import Team
-from robnet_zoo.eval.verdicts import classes
+from robnet_zoo.eval.verdicts import classes, refuse_other_classes
 from robnet_zoo.threat_models import ThreatModel
 
 Stored = dict[str, Any]  # a block as its shard holds it
+Done = TypeVar("Done")
 
 
 @dataclass(kw_only=True)
@@ -49,6 +52,23 @@ class Execution:
         """Return the class that the model gives to each image without an attack."""
         blocks = self._blocks("clean", torch.arange(len(self.images)), self._predict, cost=0)
         return [label for block in blocks for label in block["predictions"]]
+
+    def check(self) -> tuple[Check, ...]:
+        """Return the checks of the model, on the first images."""
+        few = torch.arange(min(CHECKED, len(self.images)))
+        images, labels = self.images.take(few), self.images.labels[few]
+
+        def work() -> tuple[Check, ...]:
+            return check_model(
+                self.model,
+                images,
+                labels,
+                self.threat_model,
+                seed=self.seed,
+                batch_size=self.batch_size,
+            )
+
+        return self._within_memory(work)
 
     def attack(
         self, attack: Attack | Suite, settings: dict[str, Any], correct: list[bool]
@@ -79,21 +99,23 @@ class Execution:
             stored = self.shards.load(stage, number)
             self._expected += cost * len(blocks[number])
             if stored is None:
-                stored = self._within_memory(
-                    self.seed + number, partial(work, number, blocks[number])
-                )
+                alone = partial(self._undisturbed, number, partial(work, number, blocks[number]))
+                stored = self._within_memory(alone)
                 self.shards.save(stage, number, stored)
             self._catch_up(0)
             own[number] = stored
         every = self.team.gather(own)
         return [every[number] for number in sorted(every)]
 
-    def _within_memory(self, seed: int, work: Callable[[], Stored]) -> Stored:
+    def _undisturbed(self, number: int, work: Callable[[], Stored]) -> Stored:
+        with undisturbed(self.model, self.seed + number):
+            return work()
+
+    def _within_memory(self, work: Callable[[], Done]) -> Done:
         """Do the work, with half the batch size each time the GPU runs out of memory."""
         while True:
             try:
-                with undisturbed(self.model, seed):
-                    return work()
+                return work()
             except torch.OutOfMemoryError as error:
                 if self.batch_size <= LANE:
                     raise ZooError(
@@ -107,12 +129,7 @@ class Execution:
         with torch.no_grad():
             logits = Oracle(self.model, self.batch_size)(self.images.take(indices))
         labels = self.images.labels[indices.to(self.images.labels.device)]
-        wrong = labels[(labels < 0) | (labels >= logits.shape[1])].tolist()
-        if wrong:
-            raise ZooError(
-                f"The data has label {wrong[0]} and the model knows the {logits.shape[1]} classes "
-                f"0 to {logits.shape[1] - 1}; use data and a model that belong together."
-            )
+        refuse_other_classes(labels, logits)
         return {"predictions": classes(logits).tolist()}
 
     def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> Stored:

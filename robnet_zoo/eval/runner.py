@@ -19,8 +19,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import record
 from robnet_zoo.eval.attacks import Suite, get_attack, parts_of
 from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack
-from robnet_zoo.eval.checks import check_model, check_results, check_unchanged, fingerprint
-from robnet_zoo.eval.checks.model import IMAGES as CHECKED
+from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
 from robnet_zoo.eval.execution import Execution
 from robnet_zoo.eval.libraries import Square
 from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
@@ -100,23 +99,12 @@ def evaluate(
     if resume and path is not None and parts is not None and path.exists() and not parts.exists():
         return _finished(path, identity)
 
-    few = torch.arange(min(CHECKED, len(images)))
-    before = fingerprint(model)
-    checks = check_model(
-        model,
-        images.take(few),
-        images.labels[few.to(device)],
-        threat,
-        seed=seed,
-        batch_size=batch_size,
-    )
-    _refuse_blind(chosen, checks)
-
     with team() as processes:
         shards = Shards(parts, identity)
         if processes.rank == 0:
             shards.open(resume)
         processes.wait()
+        before = fingerprint(model)
         work = Execution(
             model=model,
             images=images,
@@ -133,6 +121,8 @@ def evaluate(
             predictions = work.clean()
             labels = images.labels.tolist()
             correct = [got == label for got, label in zip(predictions, labels, strict=True)]
+            checks = work.check()
+            _refuse_blind(chosen, checks)
             found = tuple(work.attack(one, settings[one.name], correct) for one in chosen)
         report = Report(
             model=info,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robnet_zoo.data import to_float
 from robnet_zoo.errors import ZooError
+from robnet_zoo.eval.checks.bookkeeping import Card
 from robnet_zoo.eval.record import ModelInfo
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """Names for the record, which change nothing in the evaluation.
+    """Names for the record, and what to check it against; they change no verdict.
 
     Attributes:
         model: name of the model; the class's if empty.
@@ -27,6 +28,7 @@ class About:
         genotype_status: "published", "reconstructed" or "searched here".
         data: name of the data set, and `split` of its part.
         class_names: one a class.
+        card: what the weights claim, where they do.
     """
 
     model: str = ""
@@ -38,6 +40,7 @@ class About:
     data: str = "tensors"
     split: str = ""
     class_names: tuple[str, ...] = ()
+    card: Card | None = None
 
 
 @dataclass(frozen=True, eq=False)

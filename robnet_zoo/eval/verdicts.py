@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robnet_zoo.errors import ZooError
 from robnet_zoo.threat_models import Norm, ThreatModel
 
 TOLERANCE = 1e-6  # of float32 arithmetic; what lies further outside is never counted as broken
@@ -43,3 +44,13 @@ def into_ball(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) ->
         sizes = distances(adversarial, images, "L2").clamp(min=epsilon)
         change = change * (epsilon / sizes)[:, None, None, None]
     return (images + change).clamp(0, 1)
+
+
+def refuse_other_classes(labels: Tensor, logits: Tensor) -> None:
+    """Raise ZooError if a label (N,) is none of the classes of the logits (N, classes)."""
+    wrong = labels[(labels < 0) | (labels >= logits.shape[1])].tolist()
+    if wrong:
+        raise ZooError(
+            f"The data has label {wrong[0]} and the model knows the {logits.shape[1]} classes "
+            f"0 to {logits.shape[1] - 1}; use data and a model that belong together."
+        )
