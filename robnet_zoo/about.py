@@ -8,8 +8,9 @@ from typing import Any
 
 from robnet_zoo.architectures import ARCHITECTURES, Architecture
 from robnet_zoo.genotypes import published
+from robnet_zoo.hub import pins
 from robnet_zoo.weights import Weights
-from robnet_zoo.zoo import default_tag, get_weights, tags
+from robnet_zoo.zoo import default_tag, get_weights, tags, weights_at_hand
 
 LABEL, WIDTH = 14, 96
 
@@ -17,13 +18,17 @@ LABEL, WIDTH = 14, 96
 def about(name: str) -> str:
     """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
 
+    Only what names one set of weights is fetched from the Hub, where it is not at hand.
+
     Raises:
         ZooError: there is no such architecture, or no such weights.
     """
     if name not in ARCHITECTURES:
         return _about_weights(get_weights(name))
     parts = [_about_architecture(ARCHITECTURES[name])]
-    parts += [_about_weights(get_weights(name, tag)) for tag in tags(name)]
+    for tag in tags(name):
+        found = weights_at_hand(f"{name}.{tag}")
+        parts.append(_about_weights(found) if found else _about_published(f"{name}.{tag}"))
     if default_tag(name) is None:
         parts.append("There are no weights yet.")
     return "\n\n".join(parts)
@@ -77,6 +82,17 @@ def _about_weights(weights: Weights) -> str:
 
 def _rates(measured: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{name} {percent(value)}" for name, value in measured.items())
+
+
+def _about_published(name: str) -> str:
+    pin = pins()[name]
+    return _entries(
+        f"weights {name}",
+        {
+            "published": f"hf-hub:{pin.repository}@{pin.revision}, sha256 {pin.sha256}",
+            "to get them": f"robnet-zoo download {name}",
+        },
+    )
 
 
 def percent(value: Mapping[str, Any]) -> str:

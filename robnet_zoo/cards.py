@@ -25,15 +25,19 @@ DATA_NOTES = {
 }
 
 
-def write_card(weights: Weights) -> None:
+def write_card(weights: Weights, organisation: str = "ORG") -> None:
     """Write README.md and, for networks of cells, cell.svg into a weights folder.
+
+    Args:
+        weights: what was read from the folder.
+        organisation: whose repository of the Hub it is, or is to be.
 
     Raises:
         ZooError: matplotlib, which draws, is not installed; README.md is written nevertheless.
     """
     if weights.folder.resolve().parent == EMBEDDED.resolve():
         return
-    write_text(weights.folder / CARD, card(weights))
+    write_text(weights.folder / CARD, card(weights, organisation))
     if weights.genotype is not None:
         from robnet_zoo.draw import draw
 
@@ -44,7 +48,7 @@ def write_card(weights: Weights) -> None:
         draw(genotype, weights.folder / DRAWING, weights.architecture, subtitle)
 
 
-def card(weights: Weights) -> str:
+def card(weights: Weights, organisation: str = "ORG") -> str:
     """Return the model card: front matter for the Hub, then text in Markdown."""
     sections = [
         f"---\n{_front_matter(weights)}\n---\n\n# {weights.name}",
@@ -52,7 +56,7 @@ def card(weights: Weights) -> str:
         "" if weights.genotype is None else f"![The cells of {weights.name}]({DRAWING})",
         f"## Test results\n\n{_results(weights)}",
         f"## Training\n\n{_training(weights)}",
-        f"## Use\n\n{_use(weights)}",
+        f"## Use\n\n{_use(weights, organisation)}",
         f"## Limits\n\n{_limits(weights)}",
         f"## Citation\n\n{_citation(weights)}",
     ]
@@ -167,12 +171,12 @@ def _selected(training: Mapping[str, Any]) -> str:
     return f" ({best['n']} images: clean {best['clean']:.1%}{robust}, which is no test result)"
 
 
-def _use(weights: Weights) -> str:
+def _use(weights: Weights, organisation: str) -> str:
     return f"""```python
 from robnet_zoo import create_model
 
 model = create_model("local-dir:{weights.name}", verify=True)  # this folder
-model = create_model("hf-hub:ORG/{weights.name}")  # its repository on the Hugging Face Hub
+model = create_model("hf-hub:{organisation}/{weights.name}")  # from the Hugging Face Hub
 ```
 
 `python -m robnet_zoo.eval --model local-dir:{weights.name} --attack pgd100` attacks it. The

@@ -14,7 +14,7 @@ from rich.table import Table
 from robnet_zoo import console
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.errors import ZooError, unknown_name
-from robnet_zoo.zoo import default_tag, get_weights, list_models, plan, tags
+from robnet_zoo.zoo import default_tag, list_models, plan, tags, weights_at_hand
 
 PASSED_ON = {
     "eval": "attack a model and judge it (python -m robnet_zoo.eval)",
@@ -48,6 +48,18 @@ def build_parser() -> argparse.ArgumentParser:
     attach.add_argument(
         "--natural", type=Path, metavar="RECORD", help="of the same network trained naturally"
     )
+    download = commands.add_parser("download", help="fetch weights from the Hugging Face Hub")
+    download.add_argument("name", help="such as racl.cifar10 or hf-hub:org/name@revision")
+    download.add_argument("--out", type=Path, help="also copy them into this new folder")
+    publish = commands.add_parser(
+        "publish",
+        help="publish weights on the Hugging Face Hub",
+        description="Say what publishing weights folders would change on the Hub, or do it with "
+        "--yes (log in by 'hf auth login' first); what is published is pinned in the registry.",
+    )
+    publish.add_argument("folders", type=Path, nargs="+", help="such as weights/*")
+    publish.add_argument("--org", required=True, metavar="NAME", help="owner of the repositories")
+    publish.add_argument("--yes", action="store_true", help="do it")
     for name, text in PASSED_ON.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
@@ -65,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         "draw": _draw,
         "convert": _convert,
         "attach": _attach,
+        "download": _download,
+        "publish": _publish,
     }
     return console.run(lambda: command[arguments.command](arguments))
 
@@ -85,22 +99,20 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _row(name: str) -> tuple[str, ...]:
     """Return a model's cells of the table; the accuracies are those of its default weights."""
-    architecture, dot, _ = name.partition(".")
+    architecture, dot, named = name.partition(".")
     known = ARCHITECTURES[architecture]
-    paper = known.paper.short
-    if default_tag(architecture) is None:
-        return name, f"{known.parameters:,}", known.status, paper, "-", "-", "-"
-    weights = get_weights(name)
-    parameters = weights.parameters if dot else known.parameters
-    measured = {attack: value["accuracy"] for attack, value in weights.accuracies.items()}
+    tag = named or default_tag(architecture)
+    weights = weights_at_hand(f"{architecture}.{tag}") if tag else None
+    rates = weights.accuracies if weights else {}  # those that only the Hub has stay unknown
+    measured = {attack: value["accuracy"] for attack, value in rates.items()}
     clean = measured.pop("clean", None)
     worst = min(measured, key=lambda attack: measured[attack], default=None)
     return (
         name,
-        f"{parameters:,}",
+        f"{weights.parameters if weights and dot else known.parameters:,}",
         known.status,
-        paper,
-        weights.tag if dot else ", ".join(tags(architecture)),
+        known.paper.short,
+        named or ", ".join(tags(architecture)) or "-",
         "-" if clean is None else f"{clean:.1%}",
         "-" if worst is None else f"{measured[worst]:.1%} {worst}",
     )
@@ -142,3 +154,34 @@ def _attach(arguments: argparse.Namespace) -> None:
 
     attach(arguments.folder, arguments.record, arguments.natural)
     print(about(f"local-dir:{arguments.folder}"))
+
+
+def _download(arguments: argparse.Namespace) -> None:
+    import shutil
+
+    from robnet_zoo.zoo import get_weights, load
+
+    if arguments.out and arguments.out.exists():
+        raise ZooError(f"'{arguments.out}' exists already; name a new folder.")
+    weights = get_weights(arguments.name)
+    load(weights, verify=True)
+    print(f"{weights.name}, {weights.size_bytes:,} bytes, checked: {weights.folder}")
+    if arguments.out:
+        shutil.copytree(weights.folder, arguments.out)
+        print(f"copied: {arguments.out}")
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.publish import publish
+
+    folders = [path for path in arguments.folders if not path.is_file()]  # files match weights/*
+    for folder in folders:
+        found = publish(folder, arguments.org, send=arguments.yes)
+        at = f"at {found.revision[:12]}" if found.revision else "not there yet"
+        print(f"{folder} -> {found.repository} ({at})")
+        for name, state in found.files.items():
+            print(f"  {state:<8} {name}")
+    if arguments.yes:
+        print("published, and pinned in robnet_zoo/pins.json: commit that file")
+    else:
+        print("nothing was sent; add --yes to publish")

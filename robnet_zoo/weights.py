@@ -77,6 +77,12 @@ class Weights:
         """Accuracy with its interval, as fractions, for "clean" and each attack measured."""
         return rates(self.results)
 
+    def config(self) -> dict[str, Any]:
+        """Return the entries of config.json."""
+        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        del entries["folder"]
+        return copy.deepcopy(entries)
+
     @property
     def natural(self) -> dict[str, Mapping[str, Any]]:
         """The same for the network trained without adversarial images; empty if not measured."""
@@ -138,6 +144,11 @@ def read_weights(folder: Path) -> Weights:
     return Weights(**values, folder=Path(folder))
 
 
+def in_checkout() -> bool:
+    """Return whether the package runs from a checkout rather than from site-packages."""
+    return (CHECKOUT.parent / "pyproject.toml").is_file()
+
+
 def update_config(folder: Path, **entries: Any) -> Weights:
     """Write entries, such as results, into a folder's config.json.
 
@@ -155,9 +166,7 @@ def installed_weights() -> dict[str, Path]:
 
     Where both hold a name, the embedded one counts.
     """
-    places = [EMBEDDED]
-    if (CHECKOUT.parent / "pyproject.toml").is_file():  # else the neighbour is site-packages
-        places.insert(0, CHECKOUT)
+    places = [CHECKOUT, EMBEDDED] if in_checkout() else [EMBEDDED]
     return {
         config.parent.name: config.parent
         for place in places

@@ -19,6 +19,7 @@ from robnet_zoo.genotypes import (
     published,
     read_genotype,
 )
+from robnet_zoo.hub import cached, fetch, fetch_pinned, pins
 from robnet_zoo.weights import (
     Weights,
     installed_weights,
@@ -29,7 +30,7 @@ from robnet_zoo.weights import (
 )
 
 if TYPE_CHECKING:
-    from torch import nn
+    from robnet_zoo.models.hub_model import HubModel
 
 SIZES = ("num_classes", "in_channels", "channels", "layers", "image_size")
 SWITCHES = ("auxiliary", "denoise")
@@ -56,15 +57,17 @@ class Blueprint:
         """Where the genotype comes from: "published", "reconstructed", "searched here"..."""
         return self.genotype.status if self.genotype else "human-designed"
 
-    def build(self) -> nn.Module:
+    def build(self) -> HubModel:
         """Return the network with random weights, drawn from torch's global generator."""
-        if self.genotype is None:
-            from robnet_zoo.models.baselines import build_baseline
+        from robnet_zoo.models import build_baseline, build_network
 
-            return build_baseline(self.architecture, **self.arguments)
-        from robnet_zoo.models.networks import build_network
-
-        return build_network(self.genotype, **self.arguments)
+        model: HubModel = (
+            build_baseline(self.architecture, **self.arguments)
+            if self.genotype is None
+            else build_network(self.genotype, **self.arguments)
+        )
+        model.config = self.config()
+        return model
 
     def config(self) -> dict[str, Any]:
         """Return this as the entries of a weights folder's config.json."""
@@ -141,7 +144,7 @@ def from_weights(weights: Weights) -> Blueprint:
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """Return the architectures whose names match a pattern such as "robnet*".
 
-    With `pretrained`, return "architecture.tag" for every set of weights at hand instead.
+    With `pretrained`, return "architecture.tag" for every set of weights instead.
     """
     names = list(ARCHITECTURES)
     if pretrained:
@@ -150,8 +153,8 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 
 def tags(architecture: str) -> list[str]:
-    """Return the tags of the architecture's weights at hand, the default one first."""
-    names = (name.partition(".") for name in installed_weights())
+    """Return the tags of the architecture's weights, at hand or published, default first."""
+    names = (name.partition(".") for name in {**installed_weights(), **pins()})
     found = sorted(tag for name, _, tag in names if name == architecture)
     return sorted(found, key=lambda tag: TAG_ORDER.index(tag) if tag in TAG_ORDER else len(found))
 
@@ -189,20 +192,31 @@ def get_weights(name: str, weights: str | None = None) -> Weights:
     wanted = tag or weights or default_tag(architecture)
     if wanted is None or not tags(architecture):
         raise ZooError(
-            f"No weights of {architecture} among the embedded ones and in the checkout's weights/;"
-            f" there are {', '.join(list_models(pretrained=True)) or 'none at all'}."
+            f"No weights of {architecture} are embedded, in a checkout's weights/ or published; "
+            f"there are {', '.join(list_models(pretrained=True)) or 'none at all'}."
         )
     if wanted not in tags(architecture):
         raise unknown_name(f"weights of {architecture}", wanted, tags(architecture))
-    return read_weights(installed_weights()[f"{architecture}.{wanted}"])
+    return weights_at_hand(f"{architecture}.{wanted}") or _fetched(f"{architecture}.{wanted}")
+
+
+def weights_at_hand(name: str) -> Weights | None:
+    """Return the metadata of "architecture.tag", or None if the Hub would have to be asked."""
+    folder = installed_weights().get(name) or cached(pins()[name])
+    return None if folder is None else read_weights(folder)
+
+
+def _fetched(name: str) -> Weights:
+    try:
+        return read_weights(fetch_pinned(pins()[name]))
+    except ZooError as error:
+        raise ZooError(f"{name} is not embedded nor in a checkout's weights/. {error}") from error
 
 
 def _source(scheme: str, place: str, name: str) -> Path:
     if scheme == "local-dir":
         return Path(place)
     if scheme == "hf-hub":
-        from robnet_zoo.hub import fetch
-
         return fetch(place)
     if scheme == "cells":
         raise ZooError(f"'{name}' is a genotype and has no weights; name a folder: local-dir:DIR.")
@@ -222,7 +236,7 @@ def create_model(
     weights: str | None = None,
     verify: bool = False,
     **overrides: Any,
-) -> nn.Module:
+) -> HubModel:
     """Build a model: images (N, C, H, W) with pixels in [0,1] to logits (N, classes).
 
     Args:
@@ -248,16 +262,20 @@ def create_model(
         if verify:
             raise ZooError(f"There is nothing to verify: '{name}' is built with random weights.")
         return plan(name, **overrides).build()
-    found = get_weights(name, weights)
-    blueprint = from_weights(found)
-    _refuse_conflicts(found, blueprint, overrides)
-    model = _with_tensors(blueprint, found)
+    return load(get_weights(name, weights), verify=verify, **overrides)
+
+
+def load(weights: Weights, *, verify: bool = False, **overrides: Any) -> HubModel:
+    """Build the model of a weights folder, in eval mode; `create_model` says the rest."""
+    blueprint = from_weights(weights)
+    _refuse_conflicts(weights, blueprint, overrides)
+    model = _with_tensors(blueprint, weights)
     if verify:
-        verify_logits(model, found)
+        verify_logits(model, weights)
     return model
 
 
-def _with_tensors(blueprint: Blueprint, weights: Weights) -> nn.Module:
+def _with_tensors(blueprint: Blueprint, weights: Weights) -> HubModel:
     """Return the network with its stored tensors, in eval mode.
 
     The tensors are held against a network without storage first, so that a config.json that
@@ -270,6 +288,7 @@ def _with_tensors(blueprint: Blueprint, weights: Weights) -> nn.Module:
     tensors = read_tensors(weights, expected)
     model = blueprint.build()
     model.load_state_dict(tensors, strict=False)  # names were compared: only counters are left
+    model.config = weights.config()
     return model.eval()
 
 

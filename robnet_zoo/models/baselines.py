@@ -20,24 +20,35 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.models.denoise import Denoise
+from robnet_zoo.models.hub_model import HubModel
 from robnet_zoo.models.networks import check_sizes
 from robnet_zoo.models.operations import conv
 
 
-def _he_initialised(model: nn.Module) -> nn.Module:
+class Layers(HubModel, nn.Sequential):
+    """Named layers in a row, a classifier last."""
+
+
+class SmallDenseNet(HubModel, DenseNet):
+    """torchvision's DenseNet, with a stem for small images."""
+
+    features: nn.Sequential
+
+
+def _he_initialised(model: HubModel) -> HubModel:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return model
 
 
-def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> nn.Module:
+def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> HubModel:
     head = {
         "avgpool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
         "fc": nn.Linear(width, num_classes),
     }
-    return _he_initialised(nn.Sequential(OrderedDict(layers | head)))
+    return _he_initialised(Layers(OrderedDict(layers | head)))
 
 
 def _resnet(
@@ -48,7 +59,7 @@ def _resnet(
     in_channels: int,
     channels: int,
     denoise: bool = False,
-) -> nn.Module:
+) -> HubModel:
     """Build torchvision's ResNet, layer names included, with a stem for small images."""
     layers: dict[str, nn.Module] = {
         "conv1": conv(in_channels, channels, 3),
@@ -89,7 +100,7 @@ class _WideBlock(nn.Module):
         return residual + self.conv2(F.relu(self.bn2(self.conv1(active))))
 
 
-def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
+def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
     layers: dict[str, nn.Module] = {"conv1": conv(in_channels, channels, 3)}
     inputs = channels
     for number, stride in enumerate((1, 2, 2), start=1):
@@ -102,15 +113,15 @@ def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> 
     return _with_head(layers, inputs, num_classes)
 
 
-def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
-    model = DenseNet(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
+def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
+    model = SmallDenseNet(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
     model.features.conv0 = conv(in_channels, channels, 3)
     for name in ("norm0", "relu0", "pool0"):  # the dense layers begin with their own
         delattr(model.features, name)
     return _he_initialised(model)
 
 
-def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
+def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
     layers: list[nn.Module] = []
     inputs = in_channels
     for multiple, depth in ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4)):
@@ -124,7 +135,7 @@ def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> nn.Module:
 
 
 # name -> builder, the published width of the stem
-BASELINES: dict[str, tuple[Callable[..., nn.Module], int]] = {
+BASELINES: dict[str, tuple[Callable[..., HubModel], int]] = {
     "resnet18": (partial(_resnet, BasicBlock, (2, 2, 2, 2)), 64),
     "resnet50": (partial(_resnet, Bottleneck, (3, 4, 6, 3)), 64),
     "wrn_28_10": (_wide_resnet_28_10, 16),
@@ -140,7 +151,7 @@ def build_baseline(
     in_channels: int = 3,
     channels: int | None = None,
     denoise: bool = False,
-) -> nn.Module:
+) -> HubModel:
     """Build a human-designed network: images (N, C, H, W) in [0,1] -> logits (N, num_classes).
 
     Args:

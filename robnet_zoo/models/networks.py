@@ -11,6 +11,7 @@ from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.genotypes import Genotype
 from robnet_zoo.models.cells import CellBlock, CellPlan, plan_cells
 from robnet_zoo.models.denoise import Denoise
+from robnet_zoo.models.hub_model import HubModel
 from robnet_zoo.models.operations import conv
 
 Stem = Literal["cifar", "imagenet"]
@@ -52,7 +53,7 @@ class AuxiliaryHead(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
-class Network(nn.Module):
+class Network(HubModel):
     """A searched network: images (N, C, H, W) with pixels in [0,1] -> logits (N, num_classes).
 
     There is no input normalisation. Each cell reads the outputs of the two cells before it.
