@@ -27,6 +27,7 @@ further commands, each with its own --help:
   sweep      accuracy against epsilon and against iterations
   matrix     several models, each under what an attack makes on each of them
   figures    draw what records hold
+  report     one self-contained HTML page from records
   tables     write the leaderboard and the README's tables from the records
 
 protocols, run on the weights at hand (--weights names a folder with more) into the folder --out:
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="leave images alone once broken: faster, without the last iterate's accuracy",
     )
     add("--out", type=Path, help="the record (default: runs/eval/MODEL-ATTACKS.json)")
+    add("--html", type=Path, help="a page with tables, plots and adversarial images too")
     add("--resume", action="store_true", help="go on where an interrupted evaluation stopped")
     return parser
 
@@ -92,7 +94,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         )
     name = get_weights(arguments.model, arguments.weights).name
     out = arguments.out or _default_out(name, arguments.attack)
-    files.check_writable(out)
+    for path in (out, arguments.html):
+        if path is not None:
+            files.check_writable(path)
     subject = loading.load(arguments, arguments.model, arguments.weights)
     report = evaluate(
         subject.model,
@@ -110,6 +114,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if os.environ.get("RANK", "0") == "0":
         show(report)
         show_path(out)
+        if arguments.html is not None:
+            commands.write_page(arguments.html, report, subject)
 
 
 def _attacks(arguments: argparse.Namespace) -> list[Attack | Suite]:

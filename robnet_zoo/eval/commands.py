@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from robnet_zoo import console, files
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import loading, tables
+from robnet_zoo.eval.record import Report
 
-NAMES = ("figures", "matrix", "sweep", "tables")
+NAMES = ("figures", "matrix", "report", "sweep", "tables")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +59,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("records", type=Path, nargs="+", help="records of evaluations (JSON)")
     add("--out", type=Path, default=Path("runs/eval/figures"), help="folder (runs/eval/figures)")
     figure.set_defaults(run=_figures)
+
+    page = commands.add_parser(
+        "report",
+        help="one HTML page from records",
+        description="Write one self-contained HTML page from records of evaluations and of the "
+        "transfer matrix: tables, checks, plots and adversarial images.",
+    )
+    add = page.add_argument
+    add("records", type=Path, nargs="+", help="records (JSON)")
+    add("--out", type=Path, default=Path("report.html"), help="the page (report.html)")
+    page.set_defaults(run=_report)
 
     table = commands.add_parser(
         "tables",
@@ -151,7 +164,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
                 resume=arguments.resume,
                 quiet=False,
             )
-    _tell(sweeps.draw(reports, arguments.out))
+    _tell(path for study in sweeps.studies(reports) for path in sweeps.write(study, arguments.out))
 
 
 def _figures(arguments: argparse.Namespace) -> None:
@@ -159,13 +172,38 @@ def _figures(arguments: argparse.Namespace) -> None:
 
     reports = {path: record.read(path) for path in arguments.records}
     files.check_writable(arguments.out / "figure.png")
-    written = sweeps.draw(list(reports.values()), arguments.out)
+    together = sweeps.studies(list(reports.values()))
+    written = [path for study in together for path in sweeps.write(study, arguments.out)]
     for path, report in reports.items():
         written.append(arguments.out / f"classes-{path.stem}.png")
         figures.save(sweeps.class_plot(report), written[-1])
     _tell(written)
 
 
-def _tell(written: list[Path]) -> None:
+def _report(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.eval import matrix, record, report
+    from robnet_zoo.eval.examples import remake
+
+    files.check_writable(arguments.out)
+    kinds = {path: record.schema_of(path) for path in arguments.records}
+    report.write(
+        arguments.out,
+        [record.read(path) for path, kind in kinds.items() if kind != matrix.SCHEMA],
+        [matrix.read(path) for path, kind in kinds.items() if kind == matrix.SCHEMA],
+        remake,
+    )
+    _tell([arguments.out])
+
+
+def write_page(path: Path, found: Report, subject: loading.Subject) -> None:
+    """Write the page of one evaluation that has just been made."""
+    from robnet_zoo.eval import report
+    from robnet_zoo.eval.examples import examples
+
+    report.write(path, [found], [], lambda one: examples(one, subject.model, subject.split))
+    _tell([path])
+
+
+def _tell(written: Iterable[Path]) -> None:
     for path in written:
         print(f"Written: {path}")

@@ -204,4 +204,7 @@ def svg(figure: Figure, salt: str) -> str:
     text = buffer.getvalue()
     element = text[text.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1>', element, count=1
+    )
     return element.replace(INK, "currentColor")

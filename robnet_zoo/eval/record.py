@@ -232,6 +232,18 @@ def _on_one_line(match: re.Match[str]) -> str:
     return "[" + re.sub(r"\n\s*", " ", match.group(1)).strip() + "]"
 
 
+def schema_of(path: Path) -> str:
+    """Return the format that a JSON record names.
+
+    Raises:
+        ZooError: it is none.
+    """
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["schema"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ZooError(f"'{path}' is not a record of this harness: {error}.") from error
+
+
 def read(path: str | Path) -> Report:
     """Read a record.
 

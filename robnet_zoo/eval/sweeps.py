@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo import files
-from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import figures
 from robnet_zoo.eval.record import Report
 from robnet_zoo.eval.statistics import Proportion, proportion
@@ -144,48 +145,99 @@ def class_plot(report: Report) -> Figure:
     )
 
 
-def draw(reports: Sequence[Report], folder: Path) -> list[Path]:
-    """Write every plot that the records allow, as PNG and CSV; return the PNG files.
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One plot that records allow, and what stands in it.
 
-    Raises:
-        ZooError: the records allow none, because they mix data sets.
+    Attributes:
+        stem: name of its files.
+        caption: what it shows, in a few words.
+        place: what the positions of its points are.
+        lines: for each model, pairs of a position and an accuracy.
+        plot: draws it.
     """
-    names = {(report.data.name, report.threat_model.norm) for report in reports}
-    if len(names) > 1:
-        raise ZooError(
-            "The records are of different data sets or norms, so one plot cannot hold them: "
-            f"{', '.join(f'{data} {norm}' for data, norm in sorted(names))}."
+
+    stem: str
+    caption: str
+    place: str
+    lines: Lines
+    plot: Callable[[], Figure]
+
+
+def studies(reports: Sequence[Report]) -> list[Study]:
+    """Return every comparison that the records allow; none mixes data sets or norms."""
+    found = []
+    for (data, norm), group in _groups(reports, lambda r: (r.data.name, r.threat_model.norm)):
+        attacks = dict.fromkeys(name for report in group for name in report.settings.attacks)
+        against_size = [name for name in attacks if epsilon_lines(group, name)]
+        found += [_against_epsilon(group, name, data, norm) for name in against_size]
+        for (epsilon,), same in _groups(group, lambda r: (r.threat_model.epsilon,)):
+            where = f"{data}, {norm} {epsilon}"
+            for name in (name for name in attacks if name not in against_size):
+                found += _against_steps(same, name, where) + _against_parameters(same, name, where)
+    return found
+
+
+def _groups(
+    reports: Sequence[Report], key: Callable[[Report], tuple[str, ...]]
+) -> list[tuple[tuple[str, ...], list[Report]]]:
+    groups: dict[tuple[str, ...], list[Report]] = {}
+    for report in reports:
+        groups.setdefault(key(report), []).append(report)
+    return list(groups.items())
+
+
+def _against_epsilon(reports: Sequence[Report], attack: str, data: str, norm: str) -> Study:
+    lines = epsilon_lines(reports, attack)
+    return Study(
+        stem=_as_file(f"epsilon-{attack}-{data}"),
+        caption=f"{attack} against epsilon ({data})",
+        place="epsilon",
+        lines=lines,
+        plot=partial(figures.curves, lines, f"epsilon ({norm})"),
+    )
+
+
+def _against_steps(reports: Sequence[Report], attack: str, where: str) -> list[Study]:
+    lines = step_lines(reports, attack)
+    if not any(len(points) > 2 for points in lines.values()):
+        return []
+    return [
+        Study(
+            stem=_as_file(f"steps-{attack}-{where}"),
+            caption=f"{attack} after each step ({where})",
+            place="step",
+            lines=lines,
+            plot=partial(figures.curves, lines, "steps"),
         )
-    ((_, norm),) = names
-    written = []
-    for attack in dict.fromkeys(name for report in reports for name in report.settings.attacks):
-        stem = _as_file(attack)
-        lines = epsilon_lines(reports, attack)
-        if lines:
-            plot = figures.curves(lines, f"epsilon ({norm})")
-            written.append(_write(folder / f"epsilon-{stem}", plot, lines, "epsilon"))
-            continue  # steps and parameters compare runs of one size
-        lines = step_lines(reports, attack)
-        if any(len(points) > 2 for points in lines.values()):
-            plot = figures.curves(lines, f"steps of {attack}")
-            written.append(_write(folder / f"steps-{stem}", plot, lines, "step"))
-        points = sizes(reports, attack)
-        if len(points) > 1:
-            plot = figures.scatter(points, f"accuracy under {attack} (%)")
-            table = {name: [(float(size), value)] for name, (size, value) in points.items()}
-            written.append(_write(folder / f"parameters-{stem}", plot, table, "parameters"))
-    return written
+    ]
 
 
-def _write(stem: Path, plot: Figure, lines: Mapping[str, figures.Points], place: str) -> Path:
+def _against_parameters(reports: Sequence[Report], attack: str, where: str) -> list[Study]:
+    points = sizes(reports, attack)
+    if len(points) < 2:
+        return []
+    return [
+        Study(
+            stem=_as_file(f"parameters-{attack}-{where}"),
+            caption=f"{attack} against parameters ({where})",
+            place="parameters",
+            lines={name: [(float(size), value)] for name, (size, value) in points.items()},
+            plot=partial(figures.scatter, points, "accuracy (%)"),
+        )
+    ]
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """Write a study as CSV and PNG; return their paths."""
     buffer = io.StringIO()
     rows = csv.writer(buffer, lineterminator="\n")
-    rows.writerow(["name", place, "n", "correct", "accuracy", "low", "high"])
-    for name, points in lines.items():
+    rows.writerow(["name", study.place, "n", "correct", "accuracy", "low", "high"])
+    for name, points in study.lines.items():
         for at, found in points:
             rates = (f"{rate:.4f}" for rate in (found.accuracy, found.low, found.high))
-            rows.writerow([name, f"{at:g}", found.n, found.correct, *rates])
-    files.write_text(stem.with_name(f"{stem.name}.csv"), buffer.getvalue())
-    path = stem.with_name(f"{stem.name}.png")
-    figures.save(plot, path)
-    return path
+            rows.writerow([name, f"{at:.10g}", found.n, found.correct, *rates])
+    table, picture = (folder / f"{study.stem}.{kind}" for kind in ("csv", "png"))
+    files.write_text(table, buffer.getvalue())
+    figures.save(study.plot(), picture)
+    return [table, picture]

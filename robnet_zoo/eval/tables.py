@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -36,18 +35,9 @@ def read_records(folder: Path) -> dict[str, Report]:
     """
     found = {}
     for path in sorted(folder.glob("*.json")):
-        if _schema(path) == record.SCHEMA:
+        if record.schema_of(path) == record.SCHEMA:
             found[path.stem] = record.read(path)
     return found
-
-
-def _schema(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["schema"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ZooError(
-            f"'{path}' is not a record of this harness; remove or restore it."
-        ) from error
 
 
 def leaderboard(records: Mapping[str, Report]) -> str:
