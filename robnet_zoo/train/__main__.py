@@ -14,7 +14,6 @@ from robnet_zoo.environment import pick_device
 from robnet_zoo.errors import ZooError
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
-    Precision,
     Settings,
     parse_duration,
     read_settings,
@@ -93,20 +92,21 @@ def _train(options: argparse.Namespace) -> int:
         raise ZooError("No model was named; add --model, such as --model racl.")
     if "epochs" in given and "time_budget" in given:
         raise ZooError("--epochs and --time-budget both say how long to train; give one of them.")
-    device = pick_device(options.device)
     if options.resume:
         settings = read_settings(options.out)
         refuse_changes(settings, _asked(settings, given))
     else:
-        precision: Precision = "bfloat16" if device.startswith("cuda") else "float32"
-        standard = get_recipe("standard")
-        blank = Settings(model="", dataset="digits", recipe=standard, precision=precision)
-        settings = _asked(blank, given)
+        recipe = get_recipe("standard")
+        settings = _asked(Settings(model="", dataset="digits", recipe=recipe), given)
+    device = pick_device(options.device)
+    cuda = device.startswith("cuda")
+    if cuda and not options.resume and "precision" not in given:
+        settings = dataclasses.replace(settings, precision="bfloat16")
     folder = options.out or Path("runs") / _run_name(settings)
     from robnet_zoo.train.loop import Stopped
     from robnet_zoo.train.session import train
 
-    if device.startswith("cuda"):
+    if cuda:
         import torch
 
         torch.backends.cudnn.benchmark = True  # batches keep their shape

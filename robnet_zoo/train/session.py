@@ -18,6 +18,7 @@ from robnet_zoo.train.history import draw_curves
 from robnet_zoo.train.loop import LAST, run_to_the_end
 from robnet_zoo.train.run import Run, build_run
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
+from robnet_zoo.zoo import plan
 
 RECORD = "record.json"
 SAVE_EVERY = 300.0
@@ -56,6 +57,7 @@ def train(
                 f"'{folder}' already holds a run; add --resume, or choose another --out."
             )
         check_writable(folder / SETTINGS)
+    plan(settings.model, **settings.model_arguments())  # a wrong name is told before any download
     chosen = settings.threat_model
     dataset, training = load_split(settings.dataset, "train", root=root, threat_model=chosen)
     _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=chosen)

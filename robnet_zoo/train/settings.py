@@ -57,6 +57,12 @@ class Settings:
     compile: bool = False
     time_budget: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ZooError(f"{name}={value} is out of range; it must be at least 1.")
+
     def model_arguments(self, auxiliary_for: int | None = None) -> dict[str, Any]:
         """Return what `create_model` is given besides the data set's classes and channels.
 

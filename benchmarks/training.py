@@ -1,0 +1,155 @@
+"""Training throughput: the zoo's step against the plain loop, side by side in one run.
+
+The plain loop is what most training scripts do: a DataLoader with per-image transforms, eager
+float32, `loss.backward()` for every step of PGD. Both train the same network on the same images
+with the same attack, in alternating rounds, so that a busy machine slows both.
+
+    python benchmarks/training.py --model racl --channels 16 --batch-size 64 --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision import transforms
+
+from robnet_zoo import create_model
+from robnet_zoo.data import describe
+from robnet_zoo.data.splits import ArraySplit
+from robnet_zoo.environment import environment, pick_device
+from robnet_zoo.files import write_json
+from robnet_zoo.train.distributed import World
+from robnet_zoo.train.recipes import get_recipe
+from robnet_zoo.train.run import build_run
+from robnet_zoo.train.settings import Settings
+from robnet_zoo.train.step import train_step
+
+EPSILON, STEP = 8 / 255, 2 / 255
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare training throughput.")
+    parser.add_argument("--model", default="racl")
+    parser.add_argument("--channels", type=int, default=None)
+    parser.add_argument("--layers", type=int, default=None)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=7, help="of PGD")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of one step of each")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--out", type=Path, default=None, help="JSON file for the result")
+    options = parser.parse_args()
+    device = pick_device(options.device)
+    draws = torch.Generator().manual_seed(0)
+    count = options.batch_size * 4
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draws)
+    images = ArraySplit(pixels, torch.randint(0, 10, (count,), generator=draws))
+
+    contenders = {
+        "plain": plain_steps(options, images, device),
+        "robnet_zoo": zoo_steps(options, images, device),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(options.rounds + 2):  # two rounds warm up
+        for name, step in contenders.items():
+            started = time.perf_counter()
+            step()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - started)
+    rates = {name: options.batch_size / statistics.median(taken) for name, taken in seconds.items()}
+    ratios = [a / b for a, b in zip(seconds["plain"], seconds["robnet_zoo"], strict=True)]
+    result = {
+        "settings": {k: v for k, v in vars(options).items() if k != "out"},
+        "images_per_second": rates,
+        "speedup": statistics.median(ratios),
+        "environment": environment(device),
+    }
+    print(json.dumps(result, indent=2))
+    if options.out:
+        write_json(options.out, result)
+
+
+def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
+    recipe = dataclasses.replace(get_recipe("standard"), steps=options.steps, early_until=0.0)
+    settings = Settings(
+        model=options.model,
+        dataset="cifar10",
+        recipe=recipe,
+        batch_size=options.batch_size,
+        channels=options.channels,
+        layers=options.layers,
+        compile=options.compile,
+        precision="bfloat16" if device.startswith("cuda") else "float32",
+    )
+    held = images.to(device)
+    settings = settings.fitted(len(images))
+    run = build_run(settings, describe("cifar10"), held, held, World(device=device))
+    chosen = torch.arange(options.batch_size, device=device)
+
+    def step() -> None:
+        run.position.batch = 0
+        train_step(run, held.images(chosen), held.labels[chosen])
+
+    return step
+
+
+def plain_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
+    sizes = {"channels": options.channels, "layers": options.layers}
+    model = create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
+    transform = transforms.Compose(
+        [
+            transforms.ToPILImage(),
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+        ]
+    )
+    loader = DataLoader(
+        TensorDataset(images.pixels, images.labels),
+        options.batch_size,
+        shuffle=True,
+        collate_fn=lambda rows: (
+            torch.stack([transform(image) for image, _ in rows]),
+            torch.stack([label for _, label in rows]),
+        ),
+    )
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from loader
+
+    feed = batches()
+
+    def step() -> None:
+        clean, labels = (tensor.to(device) for tensor in next(feed))
+        model.eval()
+        attacked = clean + torch.empty_like(clean).uniform_(-EPSILON, EPSILON)
+        for _ in range(options.steps):
+            attacked = attacked.detach().requires_grad_()
+            model.zero_grad()
+            F.cross_entropy(model(attacked), labels).backward()
+            moved = attacked + STEP * attacked.grad.sign()
+            attacked = (clean + (moved - clean).clamp(-EPSILON, EPSILON)).clamp(0, 1)
+        model.train()
+        optimiser.zero_grad()
+        F.cross_entropy(model(attacked.detach()), labels).backward()
+        optimiser.step()
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
