@@ -7,6 +7,7 @@ import torchattacks
 from small_nets import DIGITS, build_net, digits, robust_net
 from torch import nn
 
+from robnet_zoo import create_model
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.eval.blocks import Block
@@ -206,13 +207,17 @@ def test_the_batch_is_halved_until_it_fits():
         judge(["fgsm"], model=Greedy(4))
 
 
-def test_gradients_in_chunks_are_the_whole_gradients():
-    images = digits(100)[0].clone().requires_grad_()
-    net, grads = robust_net(), []
-    for batch_size in (16, 256):
+@pytest.mark.parametrize("name", ["racl", "robnet_small", "arnas", "nasnet_a"])
+def test_an_image_gets_the_same_bits_in_any_batch(name):
+    net = create_model(name, channels=4, layers=3, in_channels=1).eval()
+    found = []
+    for batch_size in (7, 32, 256):
+        images = digits(100)[0].clone().requires_grad_()
         logits = Oracle(net, batch_size)(images)
-        grads.append(torch.autograd.grad(logits.square().sum(), images)[0])
-    assert torch.equal(*grads)
+        found.append((logits, torch.autograd.grad(logits.square().sum(), images)[0]))
+    for logits, gradients in found[1:]:
+        assert torch.equal(logits, found[0][0])
+        assert torch.equal(gradients, found[0][1])
 
 
 @pytest.mark.parametrize(
