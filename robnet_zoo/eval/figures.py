@@ -61,14 +61,15 @@ def _percent_axis(axes: Axes) -> None:
     axes.set_ylabel("accuracy (%)")
 
 
-def curves(lines: Mapping[str, Points], xlabel: str, *, mark: float | None = None) -> Figure:
+def curves(lines: Mapping[str, Points], xlabel: str) -> Figure:
     """Draw accuracies against a size, each with its confidence interval as a band.
 
     Args:
         lines: for each name, pairs of a position and an accuracy.
         xlabel: what the positions are.
-        mark: a position to point out, such as the threat model's epsilon.
     """
+    from matplotlib.ticker import MaxNLocator
+
     with _canvas(6.4, 3.8) as (figure, axes):
         for (name, points), colour in zip(lines.items(), _colours(len(lines)), strict=True):
             places = [place for place, _ in points]
@@ -79,10 +80,10 @@ def curves(lines: Mapping[str, Points], xlabel: str, *, mark: float | None = Non
             middle = [100 * value.accuracy for _, value in points]
             marker = "o" if len(places) <= 25 else None
             axes.plot(places, middle, color=colour, marker=marker, markersize=3.5, label=name)
-        if mark is not None:
-            axes.axvline(mark, color=INK, linewidth=0.8, linestyle=":")
         _percent_axis(axes)
         axes.set_xlim(left=0)
+        if all(float(place).is_integer() for points in lines.values() for place, _ in points):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.set_xlabel(xlabel)
         axes.legend()
     return figure

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from html import escape
 from pathlib import Path
 from string import Template
@@ -15,12 +16,13 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import figures, matrix, sweeps
 from robnet_zoo.eval.examples import Example
 from robnet_zoo.eval.matrix import Matrix
-from robnet_zoo.eval.record import AttackResult, Report
+from robnet_zoo.eval.record import Part, Report
 from robnet_zoo.eval.statistics import Proportion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNFOLDED = 3  # records; of more, each is folded away until asked for
 TEMPLATE = Path(__file__).with_name("report.html")
 Examples = Callable[[Report], list[Example]]  # raises ZooError where there are none
 
@@ -50,53 +52,69 @@ def page(
     names = dict.fromkeys(report.model.name for report in reports)
     title = f"Robustness of {', '.join(names)}" if names else "Transfer between models"
     sections = [_comparison(reports)] if len(reports) > 1 else []
-    sections += [_section(report, examples) for report in reports]
+    sections += [_section(report, reports, examples) for report in reports]
     sections += [_matrix(one) for one in matrices]
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(title=escape(title), body="\n".join(sections))
 
 
 def _comparison(reports: Sequence[Report]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(sweeps.label(one, reports))}</td>"
-        f"<td>{escape(f'{one.data.name}, {one.threat_model.norm} {one.threat_model.epsilon}')}</td>"
-        f"<td class=n>{one.data.n:,}</td><td class=n>{one.model.parameters:,}</td>"
-        f"<td class=n>{_percent(one.clean.accuracy)}</td>"
-        f"<td>{escape(', '.join(one.settings.attacks))}</td>"
-        f"<td class=n>{_percent(one.totals.robust)}</td><td>{_bar(one.totals.robust)}</td></tr>"
-        for one in reports
-    )
-    head = "".join(
-        f"<th{' class=n' if right else ''}>{name}</th>"
-        for name, right in (
-            ("model", 0),
-            ("judged on", 0),
-            ("images", 1),
-            ("parameters", 1),
-            ("clean", 1),
-            ("attacks", 0),
-            ("robust", 1),
-            ("", 0),
+    columns = {
+        "model": "",
+        "judged on": "r",
+        "images": "n",
+        "parameters": "n",
+        "clean": "n",
+        "attacks": "",
+        "robust": "n",
+        "": "",
+    }
+    rows = [
+        (
+            escape(sweeps.label(one, reports)),
+            escape(f"{one.data.name}, {_threat(one)}"),
+            f"{one.data.n:,}",
+            f"{one.model.parameters:,}",
+            _percent(one.clean.accuracy),
+            escape(", ".join(one.settings.attacks)),
+            _percent(one.totals.robust),
+            _bar(one.totals.robust),
         )
-    )
+        for one in reports
+    ]
     plots = "".join(_figure(one.plot(), one.caption) for one in sweeps.studies(reports))
     return (
-        f"<section><h2>Side by side</h2><div class=wide><table><tr>{head}</tr>{rows}</table></div>"
+        f"<section><h2>Side by side</h2>{_table(columns, map(partial(_row, columns), rows))}"
         f"<div class=plots>{plots}</div></section>"
     )
 
 
-def _section(report: Report, examples: Examples) -> str:
+def _threat(report: Report) -> str:
+    return f"{report.threat_model.norm} {report.threat_model.epsilon}"
+
+
+def _table(columns: Mapping[str, str], rows: Iterable[str]) -> str:
+    """Return a table; the columns' styles are "n" for numbers and "r" for what is not broken."""
+    head = "".join(f"<th class='{style}'>{name}</th>" for name, style in columns.items())
+    return f"<div class=wide><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+
+
+def _row(columns: Mapping[str, str], cells: Iterable[str]) -> str:
+    pairs = zip(columns.values(), cells, strict=True)
+    return "<tr>" + "".join(f"<td class='{style}'>{cell}</td>" for style, cell in pairs) + "</tr>"
+
+
+def _section(report: Report, reports: Sequence[Report], examples: Examples) -> str:
     model, data, threat = report.model, report.data, report.threat_model
     failed = [check for check in report.checks if not check.passed]
     return "\n".join(
         [
-            f"<section><h2>{escape(model.name)}</h2>",
+            _opening(report, reports),
             f"<p class=soft>{model.parameters:,} parameters"
             f"{', genotype ' + escape(model.genotype_status) if model.genotype_status else ''}; "
             f"{escape(data.name)} {escape(data.split)}, {data.n:,} of {data.available:,} images; "
             f"{escape(threat.norm)}, epsilon {escape(threat.epsilon)}, step {escape(threat.step)}; "
-            f"{escape(report.created)}</p>",
+            f"{escape(report.created[:16].replace('T', ' '))} UTC</p>",
             "<div class=facts>",
             _fact("clean accuracy", _percent(report.clean.accuracy), _range(report.clean.accuracy)),
             _fact(
@@ -104,15 +122,25 @@ def _section(report: Report, examples: Examples) -> str:
             ),
             _verdict(len(report.checks), len(failed)),
             "</div>",
-            f"<h3>Attacks</h3><div class=wide>{_attacks(report)}</div>",
+            f"<h3>Attacks</h3>{_attacks(report)}",
             _warnings(report),
             _checks(report),
             _own_plots(report),
             _examples(report, examples),
             _details(report),
-            "</section>",
+            "</details></section>" if len(reports) > UNFOLDED else "</section>",
         ]
     )
+
+
+def _opening(report: Report, reports: Sequence[Report]) -> str:
+    name = escape(sweeps.label(report, reports))
+    if len(reports) == 1:
+        return "<section>"
+    if len(reports) <= UNFOLDED:
+        return f"<section><h2>{name}</h2>"
+    what = escape(f"{_threat(report)}, {', '.join(report.settings.attacks)}")
+    return f"<section><details><summary><b>{name}</b> {what}</summary>"
 
 
 def _fact(name: str, value: str, note: str, style: str = "") -> str:
@@ -130,28 +158,36 @@ def _verdict(checks: int, failed: int) -> str:
 
 
 def _attacks(report: Report) -> str:
-    head = (
-        "<tr><th>attack</th><th class=n>accuracy</th><th>95 % interval</th><th></th>"
-        "<th class=n>last iterate</th><th class=n>largest change</th><th class=n>time</th></tr>"
-    )
-    return f"<table>{head}{''.join(map(_attack, report.attacks))}</table>"
+    columns = {
+        "attack": "",
+        "accuracy": "n",
+        "95 % interval": "r",
+        "": "",
+        "last iterate": "n",
+        "largest change": "n",
+        "time": "n",
+    }
+    rows = []
+    for result in report.attacks:
+        cells = (
+            escape(result.name),
+            f"<b>{_percent(result.robust)}</b>",
+            _range(result.robust),
+            _bar(result.robust),
+            "" if result.last is None else _percent(result.last),
+            f"{result.max_perturbation:.4g}",
+            f"{result.seconds:,.1f} s",
+        )
+        rows += [_row(columns, cells), *map(_part, result.parts)]
+    return _table(columns, rows)
 
 
-def _attack(result: AttackResult) -> str:
-    last = "" if result.last is None else _percent(result.last)
-    row = (
-        f"<tr><td>{escape(result.name)}</td><td class=n><b>{_percent(result.robust)}</b></td>"
-        f"<td>{_range(result.robust)}</td><td>{_bar(result.robust)}</td><td class=n>{last}</td>"
-        f"<td class=n>{result.max_perturbation:.4g}</td><td class=n>{result.seconds:,.1f} s</td>"
-        "</tr>"
-    )
-    parts = (
+def _part(part: Part) -> str:
+    return (
         f"<tr class=part><td>&nbsp; {escape(part.name)}</td><td></td>"
         f"<td colspan=4>broke {part.broken:,} of the {part.attacked:,} left</td>"
         f"<td class=n>{part.seconds:,.1f} s</td></tr>"
-        for part in result.parts
     )
-    return row + "".join(parts)
 
 
 def _percent(found: Proportion) -> str:
@@ -177,12 +213,19 @@ def _warnings(report: Report) -> str:
 def _checks(report: Report) -> str:
     if not report.checks:
         return ""
-    lines = "".join(
-        f"<li class={'good' if check.passed else 'bad'}>{escape(check.name)} "
-        f"<span>{escape(check.detail)}</span></li>"
-        for check in sorted(report.checks, key=lambda check: check.passed)
+    lines = {
+        passed: "".join(
+            f"<li class={'good' if passed else 'bad'}><b>{escape(check.name)}</b> "
+            f"{escape(check.detail)}</li>"
+            for check in report.checks
+            if check.passed == passed
+        )
+        for passed in (False, True)
+    }
+    return (
+        f"<h3>Can it be trusted?</h3><ul>{lines[False]}</ul>"
+        f"<details><summary>Checks that passed</summary><ul>{lines[True]}</ul></details>"
     )
-    return f"<h3>Can it be trusted?</h3><ul>{lines}</ul>"
 
 
 def _own_plots(report: Report) -> str:
