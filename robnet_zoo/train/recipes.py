@@ -156,8 +156,8 @@ _ALL = (
     ),
     Recipe(
         name="fast",
-        claim="useful robustness in minutes; expected on CIFAR-10, not yet measured here: about 80 % "
-        "clean, 46-48 % PGD-20",
+        claim="useful robustness in minutes; expected on CIFAR-10, not yet measured here: about "
+        "80 % clean, 46-48 % PGD-20",
         cost="2 forward and 2 backward passes; under 10 minutes on one H200",
         source="de Jorge et al. 2022, N-FGSM: noise of 2 epsilon, one step of epsilon, no clipping",
         epochs=30,
@@ -173,8 +173,8 @@ _ALL = (
     ),
     Recipe(
         name="standard",
-        claim="the zoo's default; expected on CIFAR-10, not yet measured here: 80-83 % clean, 49-52 % "
-        "PGD-20",
+        claim="the zoo's default; expected on CIFAR-10, not yet measured here: 80-83 % clean, "
+        "49-52 % PGD-20",
         cost="4 forward and backward passes, 8 in the last 40 %; about 25 minutes on one H200",
         source="PGD-AT (Madry et al. 2018) with one cycle (Wong et al. 2020) and label smoothing, "
         "batch norm in eval mode while crafting (Pang et al. 2021) and EMA (Gowal et al. 2020)",
@@ -193,8 +193,8 @@ _ALL = (
     ),
     Recipe(
         name="best",
-        claim="the most robust weights; expected on CIFAR-10, not yet measured here: 53-55 % PGD-20, "
-        "49-51 % AutoAttack",
+        claim="the most robust weights; expected on CIFAR-10, not yet measured here: "
+        "53-55 % PGD-20, 49-51 % AutoAttack",
         cost="about 13 forward and backward passes; 1-2 hours on one H200",
         source="TRADES (Zhang et al. 2019) with AWP (Wu et al. 2020) and EMA; for PGD-AT with AWP "
         "set loss=pgd-at and awp=0.01",
@@ -230,8 +230,8 @@ _ALL = (
     ),
     Recipe(
         name="paper-robnet",
-        claim="RobNet's own training; published for RobNet-free on CIFAR-10: 82.79 % clean, 52.74 % "
-        "PGD-20",
+        claim="RobNet's own training; published for RobNet-free on CIFAR-10: 82.79 % clean, "
+        "52.74 % PGD-20",
         cost="8 forward and backward passes, 170 epochs",
         source="When NAS Meets Robustness, official training script: 20 + 150 epochs, PGD-7 in "
         "train mode from an unclipped start, weight decay on weights only",
