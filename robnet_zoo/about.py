@@ -61,7 +61,7 @@ def _about_weights(weights: Weights) -> str:
         if key in training
     ]
     against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
-    count = f" of {weights.results['n']:,} images" if "n" in weights.results else ""
+    count = "" if weights.images is None else f" of {weights.images:,} images"
     measured = _rates(weights.accuracies)
     natural = {"natural": _rates(weights.natural)} if weights.natural else {}
     return _entries(

@@ -25,12 +25,12 @@ DATA_NOTES = {
 }
 
 
-def write_card(weights: Weights, organisation: str = "ORG") -> None:
+def write_card(weights: Weights, organisation: str = "") -> None:
     """Write README.md and, for networks of cells, cell.svg into a weights folder.
 
     Args:
         weights: what was read from the folder.
-        organisation: whose repository of the Hub it is, or is to be.
+        organisation: whose repository of the Hub it is or is to be, where that is known.
 
     Raises:
         ZooError: matplotlib, which draws, is not installed; README.md is written nevertheless.
@@ -48,7 +48,7 @@ def write_card(weights: Weights, organisation: str = "ORG") -> None:
         draw(genotype, weights.folder / DRAWING, weights.architecture, subtitle)
 
 
-def card(weights: Weights, organisation: str = "ORG") -> str:
+def card(weights: Weights, organisation: str = "") -> str:
     """Return the model card: front matter for the Hub, then text in Markdown."""
     sections = [
         f"---\n{_front_matter(weights)}\n---\n\n# {weights.name}",
@@ -128,9 +128,9 @@ def _results(weights: Weights) -> str:
             row.append(percent(natural[name]) if name in natural else "-")
         lines.append(row)
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    count = f"the first {results['n']:,} test images" if "n" in results else "test images"
+    count = "" if weights.images is None else f"the first {weights.images:,} "
     text = (
-        f"{table}\n\nOn {count} of {weights.dataset}, {threat.get('norm')} "
+        f"{table}\n\nOn {count}test images of {weights.dataset}, {threat.get('norm')} "
         f"{threat.get('epsilon')}, with 95 % Wilson intervals in brackets. Under an attack, an "
         "image counts as right if nothing that the attack tried fools the network."
     )
@@ -176,7 +176,7 @@ def _use(weights: Weights, organisation: str) -> str:
 from robnet_zoo import create_model
 
 model = create_model("local-dir:{weights.name}", verify=True)  # this folder
-model = create_model("hf-hub:{organisation}/{weights.name}")  # from the Hugging Face Hub
+model = create_model("hf-hub:{organisation or "ORG"}/{weights.name}")  # from the Hugging Face Hub
 ```
 
 `python -m robnet_zoo.eval --model local-dir:{weights.name} --attack pgd100` attacks it. The

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from robnet_zoo.weights import CONFIG, TENSORS, read_weights
 
 PINS = Path(__file__).with_name("pins.json")  # written by `robnet-zoo publish`
 COMMIT = re.compile(r"[0-9a-f]{40}")
+PAUSE = 1.0  # seconds, after a server error
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,10 @@ def fetch(
             files whose hash is wrong.
     """
     name, _, written = repository.partition("@")
-    revision = revision or written or None
-    folder = _download(name, revision, options)
-    if not _is_sound(folder, sha256):
-        _remove(folder)
-        folder = _download(name, revision, options)
-    if not _is_sound(folder, sha256):
-        _remove(folder)
-        raise ZooError(
-            f"'{name}' gives files that are altered: {CONFIG} and {TENSORS} do not have the "
-            "recorded sha256, twice; nothing of them is kept, and its owner should be told."
-        )
-    return folder
+    try:
+        return _fetch(name, revision or written or None, sha256, options)
+    except AlteredError:
+        return _fetch(name, revision or written or None, sha256, options)
 
 
 def fetch_pinned(pin: Pin) -> Path:
@@ -85,12 +79,29 @@ def cached(pin: Pin) -> Path | None:
     return Path(str(config)).parent if both else None
 
 
-def _is_sound(folder: Path, sha256: str | None) -> bool:
+class AlteredError(ZooError):
+    """Files that are not what was recorded; they were removed from the cache."""
+
+
+def _fetch(name: str, revision: str | None, sha256: str | None, options: dict[str, Any]) -> Path:
+    folder = _file(name, CONFIG, revision, options).parent
+    commit = folder.name  # both files come from one commit, whatever is pushed meanwhile
+    if revision is not None and COMMIT.fullmatch(revision) and commit != revision:
+        raise ZooError(f"The Hub answered with commit {commit} of '{name}' instead of {revision}.")
     try:
-        recorded = read_weights(folder).sha256
-    except ZooError:
-        return False
-    return sha256_of(folder / TENSORS) == recorded and sha256 in (None, recorded)
+        recorded = read_weights(folder).sha256  # before tensors that may be another project's
+    except ZooError as error:
+        _remove(folder)
+        told = f"'{name}' is damaged or holds no weights of this zoo. {error}"
+        raise AlteredError(told) from error
+    tensors = _file(name, TENSORS, commit, options)
+    if sha256_of(tensors) != recorded or sha256 not in (None, recorded):
+        _remove(folder)
+        raise AlteredError(
+            f"'{name}' is altered: its {TENSORS} does not have the recorded sha256, fetched "
+            "anew or not; it is not kept, and its owner should be told."
+        )
+    return folder
 
 
 def _remove(folder: Path) -> None:
@@ -100,20 +111,21 @@ def _remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _download(name: str, revision: str | None, options: dict[str, Any]) -> Path:
+def _file(name: str, path: str, revision: str | None, options: dict[str, Any]) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
     try:
-        config = Path(hf_hub_download(name, CONFIG, revision=revision, **options))
-        commit = config.parent.name  # both files from one commit, whatever is pushed meanwhile
-        hf_hub_download(name, TENSORS, revision=commit, **options)
+        try:
+            return Path(hf_hub_download(name, path, revision=revision, **options))
+        except HfHubHTTPError as error:
+            if error.response.status_code < 500:
+                raise
+            time.sleep(PAUSE)  # the client tries its other requests again, but not this one
+            return Path(hf_hub_download(name, path, revision=revision, **options))
     except (HTTPError, OSError, ValueError) as error:
         place = f"'{name}'" if revision is None else f"'{name}' at {revision}"
         raise ZooError(f"Cannot fetch {place}, {_tried()}: {why(error)}.") from error
-    if revision is not None and COMMIT.fullmatch(revision) and commit != revision:
-        raise ZooError(f"The Hub answered with commit {commit} of '{name}' instead of {revision}.")
-    return config.parent
 
 
 def _tried() -> str:

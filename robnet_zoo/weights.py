@@ -84,6 +84,12 @@ class Weights:
         return copy.deepcopy(entries)
 
     @property
+    def images(self) -> int | None:
+        """How many test images the accuracies are of, where it is known."""
+        n = self.results.get("n")
+        return n if isinstance(n, int) else None
+
+    @property
     def natural(self) -> dict[str, Mapping[str, Any]]:
         """The same for the network trained without adversarial images; empty if not measured."""
         return rates(self.results.get("natural"))
@@ -91,12 +97,12 @@ class Weights:
 
 def rates(results: Any) -> dict[str, Mapping[str, Any]]:
     """Return those entries of results that are accuracies."""
-    if not isinstance(results, Mapping):
-        return {}
     return {
         name: value
-        for name, value in results.items()
-        if isinstance(value, Mapping) and isinstance(value.get("accuracy"), float)
+        for name, value in (results.items() if isinstance(results, Mapping) else ())
+        if isinstance(value, Mapping)
+        and "accuracy" in value
+        and all(isinstance(number, int | float) for number in value.values())
     }
 
 

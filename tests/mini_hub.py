@@ -7,15 +7,28 @@ fail: every entry of `faults` spoils one answer whose method and path fit, in tu
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 
+import robnet_zoo
+
+ROOT = Path(robnet_zoo.__file__).parents[1]
 TOKEN = "hf_test"
 LFS_SIZE = 10_000  # bytes; larger files go through the LFS routes, as on the Hub
+FETCH = """
+import sys
+from robnet_zoo import console
+from robnet_zoo.hub import fetch
+raise SystemExit(console.run(lambda: print(fetch(sys.argv[1]))))
+"""
 
 
 @dataclass
@@ -163,7 +176,10 @@ class Handler(BaseHTTPRequestHandler):
         entry["blobId"] = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         if len(content) > LFS_SIZE:
             sha256 = hashlib.sha256(content).hexdigest()
-            entry |= {"blobId": "0" * 40, "lfs": {"sha256": sha256, "size": len(content)}}
+            entry |= {
+                "blobId": "0" * 40,
+                "lfs": {"sha256": sha256, "size": len(content), "pointerSize": 130},
+            }
         return entry
 
     def change(self):
@@ -227,3 +243,54 @@ def mini_hub():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class Client:
+    """Runs code in processes, with a cache of its own and the package of `root`."""
+
+    def __init__(self, hub, home, root=ROOT):
+        self.cache, self.root = home / "hub", root
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+
+    def start(self, name, code=FETCH, **settings):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, name],
+            cwd=self.root,
+            env=self.environment | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def everything(self, name, code=FETCH, **settings):
+        """Return what a call prints; it must succeed."""
+        process = self.start(name, code, **settings)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        return out
+
+    def run(self, name, code=FETCH, **settings):
+        """Return the last line of what a call prints; it must succeed."""
+        return self.everything(name, code, **settings).splitlines()[-1]
+
+    def fail(self, name, code=FETCH, **settings):
+        """Return the one line of complaint of a call that must fail without a traceback."""
+        process = self.start(name, code, **settings)
+        out, err = process.communicate()
+        assert process.returncode == 2, err
+        assert out == ""
+        assert "Traceback" not in err
+        (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+        return line
+
+    def held(self):
+        """Return the cached files' names; links that lead nowhere count for nothing."""
+        places = self.cache.glob("models--*/snapshots/*/*")
+        return sorted(path.name for path in places if path.exists())

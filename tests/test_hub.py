@@ -6,25 +6,13 @@ load a model import torch.
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from mini_hub import TOKEN, Fault, mini_hub
+from mini_hub import TOKEN, Client, Fault, mini_hub
 from tiny_weights import save_tiny
 
-import robnet_zoo
-
-ROOT = Path(robnet_zoo.__file__).parents[1]
 TENSORS = "model.safetensors"
-FETCH = """
-import sys
-from robnet_zoo import console
-from robnet_zoo.hub import fetch
-raise SystemExit(console.run(lambda: print(fetch(sys.argv[1]))))
-"""
 LOAD = """
 import sys
 from robnet_zoo import console, create_model
@@ -45,53 +33,6 @@ def hub(files):
     with mini_hub() as server:
         server.repositories["org/racl"].commit(files)
         yield server
-
-
-class Client:
-    """Runs code with a cache of its own, on line or off."""
-
-    def __init__(self, hub, home):
-        self.cache = home / "hub"
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
-
-    def start(self, name, code=FETCH, **settings):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, name],
-            cwd=ROOT,
-            env=self.environment | settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, name, code=FETCH, **settings):
-        """Return the last line of what a call prints; it must succeed."""
-        process = self.start(name, code, **settings)
-        out, err = process.communicate()
-        assert process.returncode == 0, err
-        return out.splitlines()[-1]
-
-    def fail(self, name, code=FETCH, **settings):
-        """Return the one line of complaint of a call that must fail without a traceback."""
-        process = self.start(name, code, **settings)
-        out, err = process.communicate()
-        assert process.returncode == 2, err
-        assert out == ""
-        assert "Traceback" not in err
-        (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-        return line
-
-    def held(self):
-        """Return the cached files' names; links that lead nowhere count for nothing."""
-        places = self.cache.glob("models--*/snapshots/*/*")
-        return sorted(path.name for path in places if path.exists())
 
 
 @pytest.fixture
@@ -153,15 +94,21 @@ def test_a_private_repository_needs_a_token(hub, client, files):
     assert same(client.run("org/racl", HF_TOKEN=TOKEN), files)
 
 
-@pytest.mark.slow
+def test_a_repository_of_another_project_is_refused_before_its_tensors_are_fetched(hub, client):
+    hub.repositories["org/bert"].commit({"config.json": b'{"model_type": "bert"}', TENSORS: b"x"})
+    assert "holds no weights of this zoo" in client.fail("org/bert")
+    assert hub.asked("GET", TENSORS) == []
+
+
 def test_no_answer_is_told_and_a_cached_copy_used(hub, client, files):
-    hub.faults.append(Fault("HEAD", "/", status=500, times=100))
+    """After a 501; statuses that may pass are tried again by the client for 23 seconds."""
+    hub.faults.append(Fault("HEAD", "/", status=501, times=100))
     line = client.fail("org/racl")
     assert "no answer" in line
     assert "local-dir:" in line
     hub.faults.clear()
     client.run("org/racl")
-    hub.faults.append(Fault("HEAD", "/", status=500, times=100))
+    hub.faults.append(Fault("HEAD", "/", status=501, times=100))
     assert same(client.run("org/racl"), files)
 
 
@@ -173,7 +120,6 @@ def test_offline_without_a_copy_is_told(client):
 
 def test_a_passing_server_error_is_overcome(hub, client, files):
     hub.faults += [Fault("HEAD", "config.json", status=500), Fault("GET", TENSORS, status=500)]
-    client.start("org/racl").communicate()  # the client itself may try again, or give up
     assert same(client.run("org/racl"), files)
 
 

@@ -128,6 +128,37 @@ def test_garbage_behind_a_sound_header_is_refused(folder):
     refused(folder, "not a valid safetensors file")
 
 
+def header(entries):
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 8,
+        (9).to_bytes(8, "little") + b"{}",
+        (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        header([]),
+        header({NAME: {"dtype": "F16", "shape": [2**62, 2**62], "data_offsets": [0, 2]}}) + b"ab",
+        header({NAME: {"dtype": "F16", "shape": [1], "data_offsets": [2**62, 2**62 + 2]}}) + b"ab",
+        header({NAME: {"dtype": "F16", "shape": [-1], "data_offsets": [0, 2]}}) + b"ab",
+        header({NAME: {"dtype": "object", "shape": [1], "data_offsets": [0, 2]}}) + b"ab",
+        header({n: {"dtype": "F16", "shape": [1], "data_offsets": [0, 2]} for n in "ab"}) + b"ab",
+    ],
+)
+def test_a_hostile_header_is_refused(folder, content):
+    replace_file(folder, content)
+    refused(folder, "it is not used")
+
+
+def test_tensors_of_another_architecture_are_refused(folder, tmp_path):
+    _, other = save_tiny(tmp_path / "robnet_large.tiny", "robnet_large")
+    replace_file(folder, (other.folder / "model.safetensors").read_bytes())
+    refused(folder, "does not hold the tensors of racl", "lacks", "surplus")
+
+
 def test_missing_and_surplus_tensors_are_named(folder):
     edit_tensors(folder, lambda tensors: tensors.update(extra=tensors.pop(NAME)))
     refused(folder, NAME, "extra", "lacks 1", "surplus of 1")

@@ -89,7 +89,8 @@ class HubModel(nn.Module):
             save_directory: the folder.
             config: entries of config.json beside or instead of those of `self.config`: dataset,
                 image_size and threat_model are needed; name, training, results and licence.
-            repo_id: with `push_to_hub`, the repository (default: the folder's name).
+            repo_id: its repository of the Hub, for the card and `push_to_hub` (default: the
+                folder's name).
             push_to_hub: push as well.
             push_to_hub_kwargs: further arguments of that method.
 
@@ -114,7 +115,7 @@ class HubModel(nn.Module):
         weights = save_weights(self, folder, known)
         if weights.sha256 != self.config.get("sha256"):
             earned = {key: given[key] for key in EARNED if key in given}
-        write_card(update_config(folder, **earned))
+        write_card(update_config(folder, **earned), (repo_id or "").rpartition("/")[0])
         if not push_to_hub:
             return None
         return self.push_to_hub(repo_id or folder.name, config=config, **push_to_hub_kwargs)
@@ -139,7 +140,7 @@ class HubModel(nn.Module):
 
         with TemporaryDirectory() as place:
             folder = Path(place) / repo_id.rpartition("/")[2]
-            self.save_pretrained(folder, config=config)
+            self.save_pretrained(folder, config=config, repo_id=repo_id)
             commit = upload(
                 folder,
                 repo_id,
