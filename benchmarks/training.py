@@ -4,7 +4,7 @@ The plain loop is what most training scripts do: a DataLoader with per-image tra
 float32, `loss.backward()` for every step of PGD. Both train the same network on the same images
 with the same attack, in alternating rounds, so that a busy machine slows both.
 
-    python benchmarks/training.py --model racl --channels 16 --batch-size 64 --rounds 5
+    python -m benchmarks.training --model racl --channels 16 --batch-size 64 --rounds 5
 """
 
 from __future__ import annotations

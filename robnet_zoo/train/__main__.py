@@ -156,7 +156,7 @@ def _run_name(settings: Settings) -> str:
     model, data = (
         Path(name.partition(":")[2] or name).stem for name in (settings.model, settings.dataset)
     )
-    return f"{model}.{data}.{settings.recipe.name}.{settings.seed}"
+    return f"{model}.{data}.{settings.recipe.name}"
 
 
 def _export(options: argparse.Namespace) -> int:

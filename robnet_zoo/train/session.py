@@ -63,7 +63,7 @@ def train(
     _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=chosen)
     settings = settings.fitted(len(training))
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.startswith("cuda") else []):
             torch.manual_seed(settings.seed)
             training, held_out = training.to(world.device), held_out.to(world.device)
             run = build_run(settings, dataset, training, held_out, world)

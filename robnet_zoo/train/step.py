@@ -37,7 +37,7 @@ def start_statistics(run: Run) -> None:
     order = torch.randperm(len(run.train), generator=run.generator(0))
     mine = order[:size][run.world.share(size)]
     with torch.no_grad(), autocast(run), statistics_momentum(run.model, 1.0):
-        run.forward(to_float(run.train.images(mine.to(run.train.device))))
+        run.model(to_float(run.train.images(mine.to(run.train.device))))
     run.world.average_(_statistics(run))
     if run.average is not None:
         run.average.load_state_dict(run.model.state_dict())
