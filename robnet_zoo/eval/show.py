@@ -11,7 +11,7 @@ from rich.text import Text
 from robnet_zoo.eval.record import AttackResult, Report
 from robnet_zoo.eval.statistics import Proportion
 
-LAST = "accuracy: broken at any step counts; last iterate, as in the papers: only the final one"
+LAST = "accuracy: worst of all steps; last iterate: the final step alone, as in papers"
 
 
 def show(report: Report, console: Console | None = None) -> None:
@@ -63,6 +63,8 @@ def _table(report: Report) -> Table:
         for part in result.parts:
             broke = f"broke {part.broken:,} of {part.attacked:,}"
             table.add_row(f"  {part.name}", "", broke, "", _seconds(part.seconds), style="dim")
+        if result.on_source is not None:
+            table.add_row("  on the source itself", *_accuracy(result.on_source), style="dim")
     if len(report.attacks) > 1:
         total = report.totals
         table.add_row(
