@@ -50,12 +50,15 @@ class Found:
             is the start. Only attacks whose every iterate the harness has judged fill it.
         complete: whether the path goes on behind an image's first broken iterate.
         queries: forward passes spent on each image (B,), of attacks that count them.
+        on_source: whether the model that a transferred image was made on still classifies it
+            correctly (B,).
     """
 
     adversarial: Tensor
     path: Tensor | None = None
     complete: bool = True
     queries: Tensor | None = None
+    on_source: Tensor | None = None
 
 
 class Attack(Protocol):

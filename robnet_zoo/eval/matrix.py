@@ -141,7 +141,7 @@ def transfer_matrix(
             for model, known in enumerate(right):
                 clean[model] += known.tolist()
             for row, (attack, oracle) in enumerate(zip(attacks, oracles, strict=True)):
-                made = adversarial_block(attack, block, threat_model, oracle)
+                made, _ = adversarial_block(attack, block, threat_model, oracle)
                 harmless = ~within(made, block.images, threat_model)
                 for column, target in enumerate(oracles):
                     survived = harmless | (target.predict(made) == block.labels)

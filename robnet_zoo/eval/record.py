@@ -127,6 +127,8 @@ class AttackResult:
     `over_epsilon` counts returned images outside the threat model, which are never counted as
     broken. `median_distance` is how far the broken images of an attack that looks for the
     smallest perturbation are, wherever they lie; it is judged at epsilon nevertheless.
+    `on_source` tells of the images that a transfer attack was run on how many survive it on the
+    very model that they were made on.
     """
 
     name: str
@@ -139,6 +141,7 @@ class AttackResult:
     trace: Trace | None = None
     parts: tuple[Part, ...] = ()
     queries: Queries | None = None
+    on_source: Proportion | None = None
     median_distance: float | None = None
     max_perturbation: float = 0.0
     over_epsilon: int = 0
@@ -291,6 +294,7 @@ def from_dict(found: dict[str, Any]) -> Report:
 
 def _attack(found: dict[str, Any]) -> AttackResult:
     last, trace, queries = found["last"], found["trace"], found["queries"]
+    on_source = found["on_source"]
     return AttackResult(
         **{
             **_tuples(found),
@@ -298,6 +302,7 @@ def _attack(found: dict[str, Any]) -> AttackResult:
             "last": last and Proportion(**last),
             "trace": trace and Trace(**_tuples(trace)),
             "queries": queries and Queries(**queries),
+            "on_source": on_source and Proportion(**on_source),
             "parts": tuple(Part(**one) for one in found["parts"]),
         }
     )

@@ -179,14 +179,20 @@ def _attacks(report: Report) -> str:
             f"{result.seconds:,.1f} s",
         )
         rows += [_row(columns, cells), *map(_part, result.parts)]
+        if result.on_source is not None:
+            rows.append(_aside("on the source itself", _percent(result.on_source)))
     return _table(columns, rows)
 
 
 def _part(part: Part) -> str:
+    broke = f"broke {part.broken:,} of the {part.attacked:,} left, {part.seconds:,.1f} s"
+    return _aside(part.name, "", broke)
+
+
+def _aside(name: str, accuracy: str, note: str = "") -> str:
     return (
-        f"<tr class=part><td>&nbsp; {escape(part.name)}</td><td></td>"
-        f"<td colspan=4>broke {part.broken:,} of the {part.attacked:,} left</td>"
-        f"<td class=n>{part.seconds:,.1f} s</td></tr>"
+        f"<tr class=part><td>&nbsp; {escape(name)}</td><td class=n>{accuracy}</td>"
+        f"<td colspan=5>{escape(note)}</td></tr>"
     )
 
 

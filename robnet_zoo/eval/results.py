@@ -13,6 +13,7 @@ from torch import Tensor
 from robnet_zoo.eval.blocks import Attack, Block, Found
 from robnet_zoo.eval.oracle import Oracle
 from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, share
+from robnet_zoo.eval.statistics import Proportion
 from robnet_zoo.eval.verdicts import distances, into_ball, within
 from robnet_zoo.threat_models import ThreatModel
 
@@ -27,6 +28,7 @@ class Outcome:
         first_broken: number of the first iterate that broke it, where iterates are known.
         trace_last, trace_any: images robust after each step, where iterates are known.
         queries: spent on the image, by attacks that count them.
+        on_source: survived on the model that it was made on, of transferred images.
         found_at: distance of the broken image that a minimal attack found, wherever that lies.
     """
 
@@ -37,6 +39,7 @@ class Outcome:
     trace_last: tuple[int, ...] = ()
     trace_any: tuple[int, ...] = ()
     queries: tuple[int, ...] | None = None
+    on_source: tuple[bool, ...] | None = None
     found_at: tuple[float | None, ...] | None = None
     max_perturbation: float = 0.0
     over_epsilon: int = 0
@@ -81,6 +84,8 @@ def judge(
     fields["max_perturbation"] = _largest(adversarial, images, threat_model)
     if found.queries is not None:
         fields["queries"] = tuple(int(count) for count in found.queries.tolist())
+    if found.on_source is not None:
+        fields["on_source"] = tuple(found.on_source.tolist())
     if found.path is None:
         robust = (oracle.predict(adversarial) == block.labels) | ~inside
         return {**fields, "robust": tuple(robust.tolist())}
@@ -139,6 +144,7 @@ def merge(
         trace=_trace(alone),
         parts=tuple(_part(*part) for part in parts) if len(parts) > 1 else (),
         queries=None if budget is None else _queries(alone, budget),
+        on_source=_on_source(alone),
         median_distance=_median_distance(alone),
         max_perturbation=max((outcome.max_perturbation for outcome in outcomes), default=0.0),
         over_epsilon=sum(outcome.over_epsilon for outcome in outcomes),
@@ -200,6 +206,11 @@ def _queries(outcomes: Sequence[Outcome], budget: int) -> Queries:
         mean=statistics.fmean(spent) if spent else None,
         median=statistics.median(spent) if spent else None,
     )
+
+
+def _on_source(outcomes: Sequence[Outcome]) -> Proportion | None:
+    survived = [flag for outcome in outcomes for flag in outcome.on_source or ()]
+    return share(bits(survived)) if survived else None
 
 
 def _median_distance(outcomes: Sequence[Outcome]) -> float | None:

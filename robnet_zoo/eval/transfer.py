@@ -106,7 +106,8 @@ class Transfer:
 
     def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
         """Make, or fetch, the images and hand them over."""
-        return Found(adversarial=adversarial_block(self, block, threat_model, oracle))
+        made, survived = adversarial_block(self, block, threat_model, oracle)
+        return Found(adversarial=made, on_source=survived)
 
 
 def split(name: str) -> tuple[str, str]:
@@ -142,8 +143,10 @@ def gradient_only(attack: Attack | Suite) -> GradientAttack:
 
 def adversarial_block(
     attack: Transfer, block: Block, threat_model: ThreatModel, oracle: Oracle
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Return adversarial images (B, C, H, W) for a block, from the kept ones where they exist.
+
+    Beside them, whether the source itself still classifies each image correctly (B,).
 
     Args:
         attack: the source and the attack on it.
@@ -164,14 +167,15 @@ def adversarial_block(
     path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     kept = _fetch(path, key)
     if kept is not None:
-        return kept.to(block.images.device)
+        return kept[0].to(block.images.device), kept[1].to(block.images.device)
     model = source.model.to(block.images.device)
     with undisturbed(model):
         own = Oracle(model, oracle.chunk, oracle.on_forward)
         quiet = replace(block, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
-    _keep(path, key, made)
-    return made
+        survived = own.predict(made) == block.labels
+    _keep(path, key, made, survived)
+    return made, survived
 
 
 def cache_folder() -> Path:
@@ -204,11 +208,12 @@ def _key(attack: Transfer, block: Block, threat_model: ThreatModel) -> str:
     )
 
 
-def _digest(images: Tensor) -> str:
-    return hashlib.sha256(images.numpy().tobytes()).hexdigest()
+def _digest(*tensors: Tensor) -> str:
+    content = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+    return hashlib.sha256(content).hexdigest()
 
 
-def _fetch(path: Path, key: str) -> Tensor | None:
+def _fetch(path: Path, key: str) -> tuple[Tensor, Tensor] | None:
     """Return a kept block, or None; one that was altered is removed and reported."""
     from safetensors import SafetensorError, safe_open
 
@@ -216,9 +221,10 @@ def _fetch(path: Path, key: str) -> Tensor | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            stored, images = file.metadata() or {}, file.get_tensor("images")
-        if stored.get("key") == key and stored.get("sha256") == _digest(images):
-            return images
+            stored = file.metadata() or {}
+            images, survived = file.get_tensor("images"), file.get_tensor("on_source")
+        if stored.get("key") == key and stored.get("sha256") == _digest(images, survived):
+            return images, survived
     except (OSError, SafetensorError):
         pass
     path.unlink(missing_ok=True)
@@ -226,13 +232,14 @@ def _fetch(path: Path, key: str) -> Tensor | None:
     return None
 
 
-def _keep(path: Path, key: str, images: Tensor) -> None:
+def _keep(path: Path, key: str, images: Tensor, survived: Tensor) -> None:
     from safetensors.torch import save_file
 
-    images = images.detach().cpu().contiguous()
+    images, survived = images.detach().cpu().contiguous(), survived.cpu()
+    notes = {"key": key, "sha256": _digest(images, survived)}
     try:
         with atomic_path(path) as temporary:
-            save_file({"images": images}, temporary, {"key": key, "sha256": _digest(images)})
+            save_file({"images": images, "on_source": survived}, temporary, notes)
     except OSError as error:
         warnings.warn(
             f"Adversarial images cannot be kept in '{path.parent}' ({error.strerror}); "

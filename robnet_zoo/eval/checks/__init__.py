@@ -42,4 +42,5 @@ def check_results(
         *strength.check_last_iterate(report),
         *strength.check_losses(report),
         *strength.check_black_box(report),
+        *strength.check_source(report),
     )

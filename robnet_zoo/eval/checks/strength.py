@@ -16,6 +16,7 @@ STEPS_GAP = 0.01  # of n that more steps may break, or fail to break
 LAST_GAP = 0.03  # of n that some iterate may break and the last one not
 LOSS_GAP = 0.1  # of n that attacks on the margin may break more than those on cross-entropy
 BLACK_BOX_GAP = 0.002  # of n that a black box may break more than the white boxes (AutoAttack's)
+SOURCE = 0.9  # of the transferred images that may survive on the model they were made on
 SWEEP_GAP = 0.01  # of n that a larger epsilon may break less, or one without bound not at all
 
 Gaps = list[tuple[int, str]]  # images something missed, and a sentence with {} for their number
@@ -112,6 +113,22 @@ def check_black_box(report: Report) -> Iterator[Check]:
         ]
     remedy = "an attack that sees less does better, so gradients may be masked; add autoattack"
     yield from _largest("black-box", gaps, BLACK_BOX_GAP, report, remedy)
+
+
+def check_source(report: Report) -> Iterator[Check]:
+    """Images that are transferred break at least the model that they were made on."""
+    made = [one for one in report.attacks if one.on_source is not None]
+    rates = {one.name: one.on_source for one in made if one.on_source is not None}
+    if not rates:
+        return
+    name = max(rates, key=lambda name: rates[name].accuracy)
+    found = rates[name]
+    yield finding(
+        "source-broken",
+        found.accuracy <= SOURCE,
+        f"{name} leaves {found.correct} of {found.n} images standing on the source itself",
+        "what does not break its own source says little about others; transfer a stronger attack",
+    )
 
 
 def check_sweep(reports: Sequence[Report], attack: str) -> tuple[Check, ...]:
