@@ -141,6 +141,7 @@ def _matrix(arguments: argparse.Namespace) -> None:
 
 def _sweep(arguments: argparse.Namespace) -> None:
     from robnet_zoo.eval import sweeps
+    from robnet_zoo.eval.checks import check_sweep
 
     files.check_writable(arguments.out / "records" / "record.json")
     sizes = names_in(arguments.epsilons)
@@ -153,7 +154,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
         if arguments.iterations is not None:
             runs.append((f"pgd{arguments.iterations}", [subject.threat_model.epsilon.text]))
         for attack, at in runs:
-            reports += sweeps.run(
+            found = sweeps.run(
                 subject,
                 attack,
                 at,
@@ -164,6 +165,10 @@ def _sweep(arguments: argparse.Namespace) -> None:
                 resume=arguments.resume,
                 quiet=False,
             )
+            reports += found
+            for check in check_sweep(found, attack):
+                if not check.passed:
+                    print(f"check failed: {name}, {check.name}: {check.detail}")
     _tell(path for study in sweeps.studies(reports) for path in sweeps.write(study, arguments.out))
 
 

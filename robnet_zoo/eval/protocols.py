@@ -27,9 +27,9 @@ from typing import Any, TypeVar
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.errors import ZooError, unknown_name
 
-_PACKAGE = Path(__file__).parents[1]
-CHECKOUT = _PACKAGE.parent / "eval" / "protocols"
-FOLDER = CHECKOUT if CHECKOUT.is_dir() else Path(__file__).parent / "protocols"  # of a wheel
+_ROOT = Path(__file__).parents[2]
+_IN_CHECKOUT = (_ROOT / "pyproject.toml").is_file()  # else a wheel carries the files
+FOLDER = _ROOT / "eval" / "protocols" if _IN_CHECKOUT else Path(__file__).parent / "papers"
 
 
 @dataclass(frozen=True, kw_only=True)
