@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import pytest
 import torch
+from fitted import save_fitted
 from small_nets import DIGITS, build_net, digits, robust_net
 from torch import nn
 from torch.nn import functional as F
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from robnet_zoo.data import load_split, to_float
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import record
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.attacks import get_attack as get
 from robnet_zoo.eval.checks import (
     Card,
@@ -499,3 +501,15 @@ def test_the_card_is_compared_in_an_evaluation():
     card = Card(data="digits", split="test", n=48, accuracy=0.5)
     report = judge(robust_net(), ["fgsm"], about=About(data="digits", split="test", card=card))
     assert [one.name for one in report.checks if not one.passed] == ["card"]
+
+
+def test_strict_turns_a_failed_check_into_exit_code_3(tmp_path, capsys):
+    save_fitted(tmp_path / "racl.digits", n=450, clean={"accuracy": 0.123})
+    model = f"local-dir:{tmp_path / 'racl.digits'}"
+    asked = ["--model", model, "--attack", "fgsm", "--out", str(tmp_path / "record.json")]
+    assert main(asked) == 0
+    assert main([*asked, "--strict"]) == 3
+    assert main([*asked, "--strict", "--n", "100"]) == 0  # the card is of other images
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("check failed: card: Clean accuracy is") == 2
+    assert "passed" in said

@@ -41,6 +41,8 @@ examples:
   torchrun --nproc-per-node 4 -m robnet_zoo.eval --model racl.cifar10 --attack autoattack
 """
 
+FAILED_CHECK = 3  # exit code of --strict
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
@@ -65,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, help="the record (default: runs/eval/MODEL-ATTACKS.json)")
     add("--html", type=Path, help="a page with tables, plots and adversarial images too")
+    add("--strict", action="store_true", help="exit with 3 if a check fails (docs/trust.md)")
     add("--resume", action="store_true", help="go on where an interrupted evaluation stopped")
     return parser
 
@@ -79,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     return console.run(lambda: run(arguments))
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _evaluate(arguments: argparse.Namespace) -> int:
     from robnet_zoo.eval.runner import evaluate
     from robnet_zoo.eval.show import show, show_path
     from robnet_zoo.zoo import get_weights
@@ -116,6 +119,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         show_path(out)
         if arguments.html is not None:
             commands.write_page(arguments.html, report, subject)
+    failed = any(not check.passed for check in report.checks)
+    return FAILED_CHECK if arguments.strict and failed else 0
 
 
 def _attacks(arguments: argparse.Namespace) -> list[Attack | Suite]:

@@ -27,6 +27,8 @@ def show(report: Report, console: Console | None = None) -> None:
     for check in report.checks:
         if not check.passed:
             console.print(Text(f"check failed: {check.name}: {check.detail}", style="red"))
+    passed = sum(check.passed for check in report.checks)
+    console.print(Text(f"checks: {passed} of {len(report.checks)} passed", style="dim"))
 
 
 def show_path(path: Path, console: Console | None = None) -> None:

@@ -13,7 +13,7 @@ from robnet_zoo.threat_models import ThreatModel
 
 STEPS = 7  # of epsilon / 4, as in the papers' training
 FALLING = 0.1  # share of images that may be no closer to another class than at the start
-FREE_STEPS, FREE_STEP = 20, 0.1
+FREE_STEPS, FREE_STEP = 10, 0.2  # of the pixel range: twice across it
 STANDING = 0.05  # share of images that may survive an attack without a bound
 
 

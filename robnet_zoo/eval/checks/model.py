@@ -43,7 +43,7 @@ def check_model(
     seed: int = 0,
     batch_size: int = IMAGES,
 ) -> tuple[Check, ...]:
-    """Check whether attacks on a model can be trusted, in about 25 passes of at most 64 images.
+    """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
 
     The model, its gradients and the global generators are left as they were. A check that cannot
     apply is left out: those behind a failed one that they build on, and those of the small
