@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 networks="
 racl 8 30 6
 robnet_free 8 30 6
-arnas 12 30 8
+arnas 12 30 16
 robnet_small 8 16 6
 robnet_medium 8 12 6
 robnet_large 8 14 6
