@@ -197,18 +197,19 @@ def get_weights(name: str, weights: str | None = None) -> Weights:
         )
     if wanted not in tags(architecture):
         raise unknown_name(f"weights of {architecture}", wanted, tags(architecture))
-    return weights_at_hand(f"{architecture}.{wanted}") or _fetched(f"{architecture}.{wanted}")
+    folder = installed_weights().get(f"{architecture}.{wanted}")
+    return read_weights(folder or _fetched(f"{architecture}.{wanted}"))
 
 
 def weights_at_hand(name: str) -> Weights | None:
-    """Return the metadata of "architecture.tag", or None if the Hub would have to be asked."""
+    """Return the metadata of "architecture.tag" to show; None if only the Hub has it."""
     folder = installed_weights().get(name) or cached(pins()[name])
     return None if folder is None else read_weights(folder)
 
 
-def _fetched(name: str) -> Weights:
+def _fetched(name: str) -> Path:
     try:
-        return read_weights(fetch_pinned(pins()[name]))
+        return fetch_pinned(pins()[name])
     except ZooError as error:
         raise ZooError(f"{name} is not embedded nor in a checkout's weights/. {error}") from error
 

@@ -119,6 +119,23 @@ def test_pinned_weights_are_fetched_by_name_and_kept(client, hub, tmp_path):
     assert len(hub.requests) == before
 
 
+def test_a_cached_copy_is_held_against_the_pin(client, hub, files_of_another):
+    client.everything("download racl.tiny", COMMANDS)
+    (folder,) = client.cache.glob("models--*/snapshots/*")
+    for name, content in files_of_another.items():
+        (folder / name).write_bytes(content)
+    line = client.fail("download racl.tiny", COMMANDS, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in line
+    assert client.held() == []
+
+
+@pytest.fixture
+def files_of_another(tmp_path):
+    """A weights folder's files, sound but not those that are pinned."""
+    folder = save_tiny(tmp_path / "racl.tiny")[1].folder
+    return {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
+
+
 def test_what_cannot_be_had_is_told_with_all_that_was_tried(client, hub):
     line = client.fail("download racl.tiny", COMMANDS, HF_HUB_OFFLINE="1")
     for words in ("racl.tiny is not embedded", "weights/", str(client.cache), "HF_HUB_OFFLINE"):
