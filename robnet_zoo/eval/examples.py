@@ -118,7 +118,7 @@ def _strongest(report: Report) -> tuple[AttackResult, GradientAttack]:
     found = [result for result in report.attacks if known <= result.settings.keys()]
     if not found:
         raise ZooError("the record has no attack of the gradient family to make them with.")
-    best = min(found, key=lambda result: result.robust.correct)
+    best = min(found, key=lambda result: (result.robust.correct, -result.settings["steps"]))
     return best, GradientAttack(**{key: best.settings[key] for key in known})
 
 

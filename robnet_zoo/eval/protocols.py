@@ -169,7 +169,8 @@ def _build(kind: type[Kind], found: dict[str, Any], where: str) -> Kind:
         if key not in known:
             raise unknown_name(f"entry in {where}:", key, known)
         if not isinstance(value, _TYPES.get(known[key], (tuple,))):
-            raise ZooError(f"{where}: '{key}' must be {known[key]}, not {value!r}.")
+            wanted = known[key].removesuffix(" | None").replace(" | ", " or ")
+            raise ZooError(f"{where}: '{key}' must be {wanted}, not {value!r}.")
     try:
         return kind(**found)
     except TypeError as error:
