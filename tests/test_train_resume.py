@@ -23,7 +23,7 @@ EVERYTHING = ("--set", "loss=trades", "--set", "awp=0.01", "--set", "awp_from=0.
 def command(dataset, out, *more):
     return [
         *("--model", "racl", "--dataset", dataset, "--threat-model", "digits", "--out", str(out)),
-        *("--channels", "4", "--layers", "3", "--batch-size", "45", "--epochs", "3"),
+        *("--channels", "4", "--layers", "3", "--batch-size", "44", "--epochs", "3"),
         *("--set", "steps=2", "--set", "early_steps=1", "--set", "start=gaussian"),
         *(*EVERYTHING, "--accumulate", "2", *more),
     ]

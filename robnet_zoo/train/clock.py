@@ -13,9 +13,8 @@ from robnet_zoo.train.recipes import Recipe
 from robnet_zoo.train.run import Run
 from robnet_zoo.train.schedule import Plan, mean_passes, passes
 
-WARM_UP = 2  # steps of a session that are not timed
-PROBE_SECONDS, PROBE_STEPS = 2.0, 3  # of timed training before a plan is drawn
-REPLANS = 20  # plans drawn in a budget
+WARM_UP, PROBE = 2, 3  # steps of a session that are not timed, and timed before the first plan
+FORGET = 0.98  # weight of what was measured before, per step: the last fifty or so count
 RESERVE = 0.01  # share of a budget kept for steps that take longer than those before
 CLOSING_SECONDS = 3.0  # for the record and the curves
 VALIDATION_PASSES = 11  # of each held-out image: ten steps and the verdict
@@ -32,7 +31,7 @@ class Clock:
         ticked: when the run's seconds were last counted.
         saved: when the last checkpoint was written.
         steps: steps of this session.
-        seconds: spent on training since the last plan.
+        seconds: spent on training lately.
         passes: network passes over a batch in that time.
         validating: seconds of the last validation; None before the first.
     """
@@ -63,29 +62,23 @@ class Clock:
         spent = self._tick(run)
         self.steps += 1
         if self.steps > WARM_UP:
-            self.seconds += spent
-            self.passes += passes(run.settings.recipe, run.plan.at(run.position.step - 1))
+            cost = passes(run.settings.recipe, run.plan.at(run.position.step - 1))
+            self.seconds = FORGET * self.seconds + spent
+            self.passes = FORGET * self.passes + cost
 
     def count_validation(self, run: Run) -> None:
         """Count the time of the validation that just ended."""
         self.validating = self._tick(run)
 
     def plan(self, run: Run) -> Plan:
-        """Return the run's plan: a new one where a budget asks for it, else the present one."""
-        share_of_budget = max(PROBE_SECONDS, (self.budget or 0) / REPLANS)
-        wait = share_of_budget if run.plan.first else PROBE_SECONDS
-        if (
-            self.budget is None
-            or run.position.step >= run.plan.last
-            or self.seconds < wait
-            or self.steps < WARM_UP + PROBE_STEPS
-        ):
+        """Return the run's plan: with a budget, one that fits what is known of the speed."""
+        ended = run.position.step >= run.plan.last
+        if self.budget is None or ended or self.steps < WARM_UP + PROBE:
             return run.plan
         per_pass = self.seconds / self.passes
-        batches = len(run.validation) / run.settings.recipe.batch_size
+        batches = max(1.0, len(run.validation) / run.settings.recipe.batch_size)
         models = 1 if run.average is None else 2
         guess = per_pass * batches * models * VALIDATION_PASSES
-        self.seconds = self.passes = 0.0
         return replan(
             run.settings.recipe,
             run.plan,

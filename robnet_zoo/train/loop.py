@@ -79,7 +79,7 @@ def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
             clock.count_step(run)
             if bar is not None:
                 bar.advance(size)
-            if _checkpoint_is_due(run, clock) and not _checkpoint(run, folder, clock):
+            if _agree(run, clock) and not _checkpoint(run, folder, clock):
                 return
     rate = (position.images - images) / (time.monotonic() - began)
     _finish_epoch(run, folder, clock, images_per_second=rate)
@@ -102,8 +102,11 @@ def _batches(run: Run, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             yield ready
 
 
-def _checkpoint_is_due(run: Run, clock: Clock) -> bool:
-    """Bring the processes to one mind: the main one's plan and timer, a signal to any of them."""
+def _agree(run: Run, clock: Clock) -> bool:
+    """Bring the plan up to date and return whether a checkpoint is due.
+
+    All processes come to the same mind: the main one's plan and timer, a signal to any of them.
+    """
     plan, due = clock.plan(run), clock.save_is_due
     if run.world.size > 1:
         told = [due, *dataclasses.astuple(plan)] if run.world.main else [0.0] * 4
@@ -133,11 +136,14 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
     position = run.position
     scores = _scores(run)
     clock.count_validation(run)
+    _agree(run, clock)
     loss, correct, seen = run.world.sum(run.totals.clone()).tolist()
     trouble = _trouble(run, loss, scores["raw"])
     if trouble:
         _roll_back(run, folder, trouble)
         return
+    raw = scores["raw"]
+    fallen = _fallen(run, raw.rank, "clean" if raw.robust is None else "robust")
     position.epoch += 1
     position.batch = 0
     run.totals.zero_()
@@ -155,7 +161,7 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
     chosen = max(scores, key=lambda name: (scores[name].rank, scores[name].clean))
     score = scores[chosen]
     best = position.best
-    if best is None or score.rank > best["rank"]:
+    if best is None or (score.rank > best["rank"] and not fallen):  # a rollback must end well
         position.best = {
             "epoch": position.epoch,
             "weights": chosen,
@@ -195,16 +201,32 @@ def _scores(run: Run) -> dict[str, Score]:
     return scores
 
 
+def _fallen(run: Run, accuracy: float, kind: str) -> bool:
+    """Return whether a held-out accuracy is below half of the best, and not by chance."""
+    best = _best_raw(run, kind)
+    noise = 2 * math.sqrt(best * (1 - best) / len(run.validation))
+    return accuracy < min(best / 2, best - run.settings.recipe.guard - noise)
+
+
+def _best_raw(run: Run, kind: str) -> float:
+    return max((row[f"raw_{kind}"] for row in run.position.history), default=0.0)
+
+
 def _trouble(run: Run, loss: float, score: Score) -> str:
-    """Return what is wrong with a run that collapsed, or nothing."""
+    """Return what is wrong with a run that collapsed, or nothing.
+
+    Catastrophic overfitting takes robust accuracy and leaves the clean one. Where both fall, a
+    high learning rate may be all there is to it: one epoch is allowed for recovery.
+    """
     if not math.isfinite(loss):
         return "the training loss is not finite"
     kind = "clean" if score.robust is None else "robust"
-    best = max((row[f"raw_{kind}"] for row in run.position.history), default=0.0)
-    noise = 2 * math.sqrt(best * (1 - best) / len(run.validation))
-    if score.rank < best / 2 and score.rank < best - run.settings.recipe.guard - noise:
-        return f"held-out {kind} accuracy fell from {best:.1%} to {score.rank:.1%}"
-    return ""
+    if not _fallen(run, score.rank, kind):
+        return ""
+    before = run.position.history[-1]
+    if _fallen(run, score.clean, "clean") and not _fallen(run, before[f"raw_{kind}"], kind):
+        return ""
+    return f"held-out {kind} accuracy fell from {_best_raw(run, kind):.1%} to {score.rank:.1%}"
 
 
 def _roll_back(run: Run, folder: Path, trouble: str) -> None:
