@@ -17,7 +17,6 @@ REPOSITORY = "robnet-zoo/robnet_zoo:main"
 ONLY_DEPENDENCIES = """
 import re, sys
 from importlib import metadata
-from importlib.abc import MetaPathFinder
 
 def with_requirements(name, found):
     name = re.sub("[-_.]+", "-", name).lower()
@@ -41,12 +40,18 @@ hidden = {
 }
 assert {"huggingface_hub", "rich", "sklearn", "matplotlib"} <= hidden
 
-class Hider(MetaPathFinder):
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"No module named '{fullname}'", name=fullname)
+class Hider:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Hider())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] not in hidden:
+            return self.finder.find_spec(fullname, path, target)
+
+sys.meta_path[:] = [Hider(finder) for finder in sys.meta_path]
 """
 LOAD_ALL = """
 import torch
