@@ -77,6 +77,13 @@ def test_models_are_compared_by_steps_and_parameters(tmp_path):
     ]
 
 
+def test_a_run_that_another_holds_is_not_drawn():
+    traces = {"pgd2": (150, (180, 160, 150)), "pgd3": (140, (180, 160, 150, 140))}
+    assert [study.caption for study in sweeps.studies([make(**traces)])] == [
+        "pgd3 after each step (digits, Linf 0.15)"
+    ]
+
+
 def test_models_of_one_name_are_told_apart():
     reports = [make(pgd3=120), make(pgd3=110, sha="b" * 64)]
     assert list(sweeps.sizes(reports, "pgd3")) == ["racl.digits (aaaaaa)", "racl.digits (bbbbbb)"]

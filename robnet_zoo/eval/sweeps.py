@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,9 +173,18 @@ def studies(reports: Sequence[Report]) -> list[Study]:
         found += [_against_epsilon(group, name, data, norm) for name in against_size]
         for (epsilon,), same in _groups(group, lambda r: (r.threat_model.epsilon,)):
             where = f"{data}, {norm} {epsilon}"
-            for name in (name for name in attacks if name not in against_size):
+            for name in _longest(name for name in attacks if name not in against_size):
                 found += _against_steps(same, name, where) + _against_parameters(same, name, where)
     return found
+
+
+def _longest(names: Iterable[str]) -> list[str]:
+    """Return each attack once, of pgd20 and pgd100 only the one that holds the other."""
+    kept: dict[str, str] = {}
+    for name in names:
+        kind = name.rstrip("0123456789")
+        kept[kind] = max(kept.get(kind, name), name, key=lambda name: int(name[len(kind) :] or 0))
+    return list(kept.values())
 
 
 def _groups(
