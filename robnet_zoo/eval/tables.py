@@ -148,6 +148,7 @@ def results_table(dataset: str, records: Mapping[str, Report]) -> str:
     if not chosen:
         return f"No records for {dataset} yet.\n"
     settings = {(r.data.n, r.threat_model.norm, r.threat_model.epsilon) for r in chosen.values()}
+    whole = all(report.data.n == report.data.available for report in chosen.values())
     if len(settings) > 1:
         raise ZooError(
             f"The records for {dataset} differ in images or threat model, so one table cannot "
@@ -168,9 +169,10 @@ def results_table(dataset: str, records: Mapping[str, Report]) -> str:
     last = "trained naturally: clean / PGD-20"
     header = ["weights", "parameters", "clean", *HEADINGS.values(), last]
     ((n, norm, epsilon),) = settings
+    images = f"{'' if whole else 'first '}{n:,} test images"
     return (
-        f"Accuracy in percent on the first {n:,} test images, {norm} {epsilon}; in brackets the "
-        "95 % interval. Under PGD, an image\nis robust if no iterate breaks it.\n\n"
+        f"Accuracy in percent on the {images}, {norm} {epsilon}; in brackets the 95 % interval. "
+        "Under PGD, an image is robust\nif no iterate breaks it.\n\n"
         + _markdown(header, rows, right=header[1:])
     )
 
