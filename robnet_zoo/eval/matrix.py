@@ -146,8 +146,8 @@ def transfer_matrix(
                 for column, target in enumerate(oracles):
                     survived = harmless | (target.predict(made) == block.labels)
                     flags[row][column] += (right[column] & survived).tolist()
-            if bar is not None:
-                bar.advance(cost * len(indices))
+                if bar is not None:
+                    bar.advance((attack.cost() + len(sources)) * len(indices), attack.source.name)
     return Matrix(
         models=tuple(source.name for source in sources),
         models_sha256=tuple(source.sha256 for source in sources),
