@@ -40,18 +40,13 @@ hidden = {
 }
 assert {"huggingface_hub", "rich", "sklearn", "matplotlib"} <= hidden
 
-class Hider:
-    def __init__(self, finder):
-        self.finder = finder
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, fullname, path=None, target=None):
+        absent = fullname.partition(".")[0] in hidden
+        return None if absent else PathFinder.find_spec(fullname, path, target)
 
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] not in hidden:
-            return self.finder.find_spec(fullname, path, target)
-
-sys.meta_path[:] = [Hider(finder) for finder in sys.meta_path]
+sys.meta_path = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
 """
 LOAD_ALL = """
 import torch
