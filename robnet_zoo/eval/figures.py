@@ -96,7 +96,7 @@ def heat_map(
     with _canvas(1.8 + 0.95 * len(targets), 1.3 + 0.62 * len(sources)) as (figure, axes):
         axes.grid(visible=False)
         lowest, highest = min(map(min, values)), max(map(max, values))
-        middle = lowest + 0.4 * (highest - lowest)
+        middle = lowest + 0.3 * (highest - lowest)
         axes.imshow(values, cmap="GnBu_r", vmin=lowest, vmax=highest, aspect="auto")
         for row, line in enumerate(values):
             for column, value in enumerate(line):
