@@ -17,6 +17,7 @@ REPOSITORY = "robnet-zoo/robnet_zoo:main"
 ONLY_DEPENDENCIES = """
 import re, sys
 from importlib import metadata
+from importlib.machinery import PathFinder
 
 def with_requirements(name, found):
     name = re.sub("[-_.]+", "-", name).lower()
