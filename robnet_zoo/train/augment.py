@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from robnet_zoo.train.recipes import Recipe
 
 NO_FLIP = ("digits", "mnist", "svhn")  # a mirrored digit is another sign
 CROPPED_SIDE = 16  # of smaller images a crop takes too much: of 8x8 digits it cost 20 points
 
 
+class Sizes(Protocol):
+    """What `augment` asks of a recipe: sizes as shares of the image's side."""
+
+    @property
+    def crop(self) -> float:
+        """Padding of the random crop."""
+
+    @property
+    def cutout(self) -> float:
+        """Side of the blanked square; 0 for none."""
+
+
 def augment(
     images: Tensor,
-    recipe: Recipe,
+    recipe: Sizes,
     generator: torch.Generator,
     *,
     flip: bool,

@@ -8,14 +8,12 @@ threat model's epsilon, so that a recipe means the same on every data set: a qua
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from robnet_zoo import options
 from robnet_zoo.errors import ZooError, unknown_name
 
 LR_BATCH = 128  # the batch size that learning rates are written for
@@ -305,43 +303,10 @@ def override(recipe: Recipe, values: Mapping[str, str]) -> Recipe:
     Raises:
         ZooError: an unknown setting, or a value of the wrong type or out of range.
     """
-    kinds = {k: v for k, v in typing.get_type_hints(Recipe).items() if k not in FIXED}
-    for name in values:
-        if name not in kinds:
-            raise unknown_name("recipe setting", name, kinds)
-    return dataclasses.replace(
-        recipe, **{name: _parse(name, text, kinds[name]) for name, text in values.items()}
-    )
+    return options.override(recipe, values, fixed=FIXED)
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """Return the recipe that `dataclasses.asdict` wrote, read back from JSON."""
     read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return Recipe(**read)
-
-
-def _parse(name: str, text: str, kind: Any) -> Any:
-    """Read a setting's text as the type its field has."""
-    wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {_example(kind)}.")
-    if typing.get_origin(kind) is Literal:
-        if text not in typing.get_args(kind):
-            raise wrong
-        return text
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise wrong
-        return text == "true"
-    try:
-        if isinstance(kind, types.GenericAlias):
-            return tuple(float(part) for part in text.split(",") if part)
-        return kind(text)
-    except ValueError as error:
-        raise wrong from error
-
-
-def _example(kind: Any) -> str:
-    if typing.get_origin(kind) is Literal:
-        return " or ".join(typing.get_args(kind))
-    if isinstance(kind, types.GenericAlias):
-        return "numbers with commas between them"
-    return {bool: "true or false", int: "a whole number", float: "a number"}[kind]

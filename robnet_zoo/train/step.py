@@ -17,7 +17,7 @@ from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.ema import update_average
 from robnet_zoo.train.losses import Batch, training_loss
-from robnet_zoo.train.run import Run, memory_format
+from robnet_zoo.train.run import LAYOUT, Run
 from robnet_zoo.train.schedule import crafting, learning_rate
 
 
@@ -98,7 +98,7 @@ def _crafted(run: Run, images: Tensor, labels: Tensor, share: float) -> list[Bat
         rows=world.share(total),
         total=total,
     )
-    images = to_float(moved).contiguous(memory_format=memory_format(world.device))
+    images = to_float(moved).contiguous(memory_format=LAYOUT)
     pieces = run.settings.accumulate
     chunks = list(zip(images.chunk(pieces), labels.chunk(pieces), strict=True))
     if not recipe.adversarial:
