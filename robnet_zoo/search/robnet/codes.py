@@ -14,6 +14,7 @@ where the line is usable (in other states accuracies may be empty).
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable
 
@@ -126,24 +127,54 @@ def direct_convolutions(codes: Codes) -> int:
     return convolutions(codes, DIRECT_EDGES)
 
 
+def prices(
+    cells: int, *, channels: int, layers: int, num_classes: int = 10, in_channels: int = 3
+) -> tuple[int, list[int]]:
+    """Return the parameters of a network without operations, and what each operation adds.
+
+    Args:
+        cells: 1 where all cells share a code, otherwise the number of layers.
+        channels: the width C of the first cells.
+        layers: the number of cells in the network.
+        num_classes: the number of logits.
+        in_channels: 3 for colour images, 1 for grey ones.
+
+    Returns:
+        The base, and the prices in the order of `features`.
+
+    Raises:
+        ZooError: neither one code nor one for each of the layers, or fewer than three layers.
+    """
+    if cells not in (1, layers):
+        raise ZooError(f"{cells} cell codes do not fit layers={layers}; give 1 or {layers}.")
+    older = newer = 3 * channels
+    base = newer * (9 * in_channels + 2)  # stem: a convolution and its batch norm
+    added = [0] * (2 * EDGES * cells)
+    for index, slot in enumerate(robnet_space(layers, shared=True).slots):
+        width = slot.multiple * channels
+        base += (older + newer) * width  # both inputs, brought to the cell's width
+        first = 2 * EDGES * (index % cells)
+        for edge in range(EDGES):
+            if slot.reduction and edge in INPUT_EDGES:  # there the identity is a 1x1 convolution
+                added[first + 2 * edge] += width**2
+            added[first + 2 * edge + 1] += 2 * width * (9 + width)
+        older, newer = newer, NODES * width
+    return base + (newer + 1) * num_classes, added
+
+
 def count_parameters(
     codes: Codes, *, channels: int, layers: int, num_classes: int = 10, in_channels: int = 3
 ) -> int:
     """Return the parameters of the network that `build_network` makes of `codes`, unbuilt.
 
     Raises:
-        ZooError: neither one code nor one for each of the layers, or fewer than three layers.
+        ZooError: as `prices` does.
     """
-    if len(codes) not in (1, layers):
-        raise ZooError(f"{len(codes)} cell codes do not fit layers={layers}; give 1 or {layers}.")
-    older = newer = 3 * channels
-    total = newer * (9 * in_channels + 2)  # stem: a convolution and its batch norm
-    for index, slot in enumerate(robnet_space(layers, shared=True).slots):
-        width = slot.multiple * channels
-        cell = (codes[index % len(codes)],)
-        total += (older + newer) * width  # both inputs, brought to the cell's width
-        total += convolutions(cell) * 2 * width * (9 + width)
-        if slot.reduction:  # identities of stride 2 are 1x1 convolutions
-            total += identities(cell, INPUT_EDGES) * width**2
-        older, newer = newer, NODES * width
-    return total + (newer + 1) * num_classes
+    base, added = prices(
+        len(codes),
+        channels=channels,
+        layers=layers,
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
+    return base + sum(itertools.compress(added, features(codes)))
