@@ -16,7 +16,8 @@ from robnet_zoo.architectures import ARCHITECTURES, ROBNET
 from robnet_zoo.data import describe
 from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.files import check_writable, sha256_of
-from robnet_zoo.weights import CONFIG, Weights, refuse_names, save_weights, stored_state
+from robnet_zoo.tensors import refuse_others
+from robnet_zoo.weights import CONFIG, Weights, save_weights, stored_state
 from robnet_zoo.zoo import plan
 
 PREFIX = "module."  # what DistributedDataParallel puts before every name
@@ -46,14 +47,7 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
         raise ZooError(f"'{checkpoint}' has no classifier.weight; it is no RobNet checkpoint.")
     blueprint = plan(model, num_classes=len(found["classifier.weight"]))
     network = blueprint.build()
-    needed = stored_state(network)
-    refuse_names(f"'{checkpoint}'", model, found, needed)
-    for name, tensor in found.items():
-        if tensor.shape != needed[name].shape:
-            raise ZooError(
-                f"'{checkpoint}' holds '{name}' with shape {list(tensor.shape)}, but {model} "
-                f"needs {list(needed[name].shape)}."
-            )
+    refuse_others(f"'{checkpoint}'", model, found, stored_state(network))
     network.load_state_dict(found, strict=False)  # names were compared: only counters are left
     threat = trained_on.threat_model
     config = {

@@ -1,16 +1,13 @@
 """Weights folders: half-precision safetensors beside a config.json that rebuilds the model.
 
-A folder is trusted with nothing: its file must have the size and sha256 that config.json states,
-only safetensors is read, and every tensor must have the name, shape and type that the
-architecture expects. Importing this module does not import torch.
+How the tensors are read back is in tensors.py. Importing this module does not import torch.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +20,13 @@ if TYPE_CHECKING:
 
 FORMAT = "robnet_zoo.weights/1"
 TENSORS, CONFIG = "model.safetensors", "config.json"
-CONFIG_LIMIT, HEADER_LIMIT = 4 << 20, 8 << 20  # bytes; real ones take a tenth at most
+CONFIG_LIMIT = 4 << 20  # bytes; real ones take a tenth at most
 SIDE_LIMIT = 1024  # pixels
 CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
 
-_PACKAGE = Path(__file__).parent
-EMBEDDED = _PACKAGE / "pretrained"
-CHECKOUT = _PACKAGE.parent / "weights"
+EMBEDDED = Path(__file__).parent / "pretrained"
+ROOT = Path(__file__).parents[1]  # the checkout's, where there is one
+CHECKOUT = ROOT / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +149,7 @@ def read_weights(folder: Path) -> Weights:
 
 def in_checkout() -> bool:
     """Return whether the package runs from a checkout rather than from site-packages."""
-    return (CHECKOUT.parent / "pyproject.toml").is_file()
+    return (ROOT / "pyproject.toml").is_file()
 
 
 def update_config(folder: Path, **entries: Any) -> Weights:
@@ -180,43 +177,6 @@ def installed_weights() -> dict[str, Path]:
     }
 
 
-def read_tensors(weights: Weights, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the stored tensors in float32, after every check.
-
-    Args:
-        weights: what was read from the folder.
-        expected: `stored_state` of the network they are for; its tensors may be on "meta".
-
-    Raises:
-        ZooError: the file is missing, truncated, oversized, altered, no safetensors, made for
-            another architecture, of another type, or holds NaN or infinite values.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    path = weights.folder / TENSORS
-    limit = HEADER_LIMIT + 4 * sum(tensor.numel() for tensor in expected.values())
-    content = _read_checked(path, weights, limit)
-    try:
-        found = load(content)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ZooError(f"'{path}' is not a valid safetensors file; it is not used.") from error
-    refuse_names(f"'{path}'", weights.architecture, found, expected)
-    for name, tensor in found.items():
-        if tensor.dtype not in (torch.float16, torch.float32):
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise ZooError(f"'{path}' holds '{name}' as {kind}; float16 or float32 is needed.")
-        if tensor.shape != expected[name].shape:
-            raise ZooError(
-                f"'{path}' holds '{name}' with shape {list(tensor.shape)}, but "
-                f"{weights.architecture} needs {list(expected[name].shape)}."
-            )
-        if not torch.isfinite(tensor).all():
-            raise ZooError(f"'{path}' holds NaN or infinite values in '{name}'; it is not used.")
-    return {name: tensor.float() for name, tensor in found.items()}
-
-
 def stored_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors that a weights file holds: those that `forward` computes with.
 
@@ -227,48 +187,6 @@ def stored_state(model: nn.Module) -> dict[str, Tensor]:
         for name, tensor in model.state_dict().items()
         if not name.startswith("auxiliary_head.") and not name.endswith("num_batches_tracked")
     }
-
-
-def refuse_names(
-    where: str, architecture: str, found: Collection[str], needed: Collection[str]
-) -> None:
-    """Raise ZooError unless both hold the same names; the first of those that differ are named."""
-    missing = [name for name in needed if name not in found]
-    surplus = [name for name in found if name not in needed]
-    told = [
-        f"{what} {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("lacks", missing), ("has a surplus of", surplus))
-        if names
-    ]
-    if told:
-        raise ZooError(
-            f"{where} does not hold the tensors of {architecture}: it {' and '.join(told)}."
-        )
-
-
-def _read_checked(path: Path, weights: Weights, limit: int) -> bytes:
-    """Return the file's bytes, once their number and hash agree with config.json."""
-    again = "copy or download the folder again (embedded weights: reinstall robnet-zoo)"
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise ZooError(
-                f"'{path}' has {size:,} bytes, more than {weights.architecture} can need "
-                f"({limit:,}); it is not used."
-            )
-        if size != weights.size_bytes:
-            how = "truncated" if size < weights.size_bytes else "too long"
-            raise ZooError(
-                f"'{path}' is {how}: {size:,} bytes instead of {weights.size_bytes:,}; {again}."
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise ZooError(f"Cannot read '{path}' ({error.strerror}); {again}.") from error
-    if hashlib.sha256(content).hexdigest() != weights.sha256:
-        raise ZooError(f"'{path}' is altered: its sha256 is not the recorded one; {again}.")
-    if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
-        raise ZooError(f"'{path}' has an oversized header; it is not used.")
-    return content
 
 
 def verify_logits(model: nn.Module, weights: Weights) -> None:

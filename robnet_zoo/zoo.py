@@ -23,7 +23,6 @@ from robnet_zoo.hub import cached, fetch, fetch_pinned, pins
 from robnet_zoo.weights import (
     Weights,
     installed_weights,
-    read_tensors,
     read_weights,
     stored_state,
     verify_logits,
@@ -283,6 +282,8 @@ def _with_tensors(blueprint: Blueprint, weights: Weights) -> HubModel:
     asks for a gigantic network is refused before memory is.
     """
     import torch
+
+    from robnet_zoo.tensors import read_tensors
 
     with torch.device("meta"):
         expected = stored_state(blueprint.build())

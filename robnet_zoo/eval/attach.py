@@ -11,7 +11,7 @@ from robnet_zoo.eval import record
 from robnet_zoo.eval.record import Report
 from robnet_zoo.eval.statistics import Proportion
 from robnet_zoo.eval.subject import About, model_info
-from robnet_zoo.weights import CHECKOUT, Weights, read_weights, update_config
+from robnet_zoo.weights import ROOT, Weights, read_weights, update_config
 from robnet_zoo.zoo import create_model
 
 
@@ -106,5 +106,5 @@ def _refuse_no_twin(report: Report, twin: Report, path: Path) -> None:
 
 def _place(path: Path) -> str:
     """Return a record's path in the checkout, or its name where it lies elsewhere."""
-    full, root = Path(path).resolve(), CHECKOUT.resolve().parent
+    full, root = Path(path).resolve(), ROOT.resolve()
     return full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name

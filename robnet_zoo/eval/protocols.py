@@ -26,10 +26,10 @@ from typing import Any, TypeVar
 
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.weights import ROOT, in_checkout
 
-_ROOT = Path(__file__).parents[2]
-_IN_CHECKOUT = (_ROOT / "pyproject.toml").is_file()  # else a wheel carries the files
-FOLDER = _ROOT / "eval" / "protocols" if _IN_CHECKOUT else Path(__file__).parent / "papers"
+# a wheel carries the checkout's files
+FOLDER = ROOT / "eval" / "protocols" if in_checkout() else Path(__file__).parent / "papers"
 
 
 @dataclass(frozen=True, kw_only=True)
