@@ -52,11 +52,13 @@ class SuperCell(nn.Module):
         """Return the concatenated nodes for the outputs of the two cells before."""
         states = [self.preprocess0(older), self.preprocess1(newer)]
         for node in range(NODES):
-            incoming = list(self._incoming(states, node, weights))
+            # one after the other, as in models.cells: gradients then add up in the same order
+            incoming = self._incoming(states, node, weights)
+            first = next(incoming, None)
             states.append(
-                reduce(operator.add, incoming)
-                if incoming
-                else nothing(states[0], self.strides[0])  # keeps the size of an empty node
+                nothing(states[0], self.strides[0])  # keeps the size of an empty node
+                if first is None
+                else reduce(operator.add, incoming, first)
             )
         return torch.cat(states[2:], dim=1)
 

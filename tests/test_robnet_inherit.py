@@ -1,0 +1,84 @@
+"""A sub-network taken out of RobNet's supernet computes what the masked supernet computes."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.genotypes import published
+from robnet_zoo.search.robnet.codes import Codes, random_codes
+from robnet_zoo.search.robnet.inherit import masks, subnetwork
+from robnet_zoo.search.spaces import robnet_space
+from robnet_zoo.search.supernet import Supernet
+
+LAYERS = 3
+
+
+def supernet_of(shared: bool) -> Supernet:
+    torch.manual_seed(0)
+    net = Supernet(robnet_space(LAYERS, shared), channels=4, in_channels=1)
+    for module in net.modules():  # statistics as after training, not 0 and 1
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    return net
+
+
+def some_codes(shared: bool) -> list[Codes]:
+    rng = random.Random(0)
+    drawn = [random_codes(rng, 1 if shared else LAYERS) for _ in range(3)]
+    empty_node = ("00",) * 2 + ("10", "01", "11") + ("01",) * 4 + ("10",) * 5
+    return [*drawn, (empty_node,) * (1 if shared else LAYERS)]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("train", [True, False])
+def test_a_subnetwork_equals_the_masked_supernet_bit_by_bit(shared: bool, train: bool) -> None:
+    net = supernet_of(shared).train(train)
+    x, labels = torch.rand(4, 1, 8, 8), torch.tensor([1, 2, 3, 4])
+    for codes in some_codes(shared):
+        own = subnetwork(net, codes)
+        assert own.training == train
+        net.zero_grad(set_to_none=True)
+        masked = net(x, masks(net, codes))
+        assert torch.equal(own(x), masked)
+        F.cross_entropy(masked, labels).backward()
+        F.cross_entropy(own(x), labels).backward()
+        theirs = [p.grad for p in net.parameters() if p.grad is not None]
+        ours = [p.grad for p in own.parameters()]
+        assert len(ours) == len(theirs)
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_training_a_subnetwork_leaves_the_supernet_as_it_is() -> None:
+    net = supernet_of(True)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    own = subnetwork(net, some_codes(True)[0])
+    own(torch.rand(4, 1, 8, 8)).sum().backward()
+    with torch.no_grad():
+        for parameter in own.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_taking_a_subnetwork_out_draws_no_random_numbers() -> None:
+    net, state = supernet_of(True), torch.get_rng_state()
+    subnetwork(net, some_codes(True)[0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_published_code_fits() -> None:
+    net = supernet_of(True).eval()
+    codes = published("robnet_large").cells
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(subnetwork(net, codes)(x), net(x, masks(net, codes)))
+
+
+def test_codes_for_another_number_of_cells_are_refused() -> None:
+    with pytest.raises(ZooError, match="2 cell codes do not fit a supernet that takes 1"):
+        subnetwork(supernet_of(True), random_codes(random.Random(0), 2))
