@@ -1,0 +1,73 @@
+"""`python -m robnet_zoo.search robnet analyse`: the paper's figures, of a study of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.search.robnet.figures import FIGURES, make_figure
+from robnet_zoo.search.robnet.relation import Findings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "studies",
+        type=Path,
+        nargs="+",
+        metavar="STUDY_DIR",
+        help="folder with study.csv or candidates.csv; several are analysed together",
+    )
+    parser.add_argument(
+        "--figure",
+        default="all",
+        choices=["all", *FIGURES],
+        help="which figure to make (default: all that the folder has numbers for)",
+    )
+    parser.add_argument("--out", type=Path, help="default: STUDY_DIR/analysis")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Make the figures and print what they found."""
+    folders: list[Path] = options.studies
+    out = options.out or folders[0] / "analysis"
+    names = [options.figure] if options.figure != "all" else _at_hand(folders)
+    for name in names:
+        found = make_figure(name, folders, out)
+        print(f"{name} (Fig. {FIGURES[name].paper})")
+        for line in _lines(found):
+            print(f"  {line}")
+    print(f"written to {out}")
+
+
+def _at_hand(folders: list[Path]) -> list[str]:
+    """Return the figures whose tables all folders have."""
+    names = [
+        name
+        for name, kind in FIGURES.items()
+        if all((folder / kind.file).exists() for folder in folders)
+    ]
+    if not names:
+        files = " nor ".join(sorted({kind.file for kind in FIGURES.values()}, reverse=True))
+        raise ZooError(
+            f"'{folders[0]}' has neither {files}; name the folder of a study or a cell-free search."
+        )
+    return names
+
+
+def _lines(found: Findings) -> Iterator[str]:
+    """Yield the findings as text, those that belong together on one line."""
+    plain = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    if plain:
+        yield _line(plain)
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield f"{key}: {_line(value)}"
+
+
+def _line(values: Findings) -> str:
+    return ", ".join(
+        f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in values.items()
+    )

@@ -1,0 +1,128 @@
+"""What makes architectures robust: the paper's Figs. 3 and 5 to 7 as tables and findings.
+
+Each function takes the architectures of a study and returns the rows of a table, which the figure
+draws, and the findings, which are numbers about it. Accuracies are fractions; "robust" is under
+the study's attack, after fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from robnet_zoo.search.robnet.budget import BUDGETS, budget_of
+from robnet_zoo.search.robnet.codes import convolutions, density, direct_convolutions
+from robnet_zoo.search.robnet.relation import Findings, correlation, worth
+from robnet_zoo.search.robnet.table import Measured, Studied
+
+Rows = list[dict[str, Any]]
+Analysis = tuple[Rows, Findings]
+
+BINS = 25  # of the histogram
+EDGE_KINDS = ("all", "direct", "skip")
+
+
+def before_and_after(studied: Sequence[Studied]) -> Analysis:
+    """Compare robust accuracy with inherited weights and after fine-tuning (Fig. 3a)."""
+    rows = [
+        {"number": one.number, "before": one.robust_before, "after": one.robust} for one in studied
+    ]
+    before, after = _columns(rows, "before", "after")
+    return rows, {
+        "mean_before": float(before.mean()),
+        "mean_after": float(after.mean()),
+        "improved": float((after > before).mean()),
+        **correlation(before, after),
+    }
+
+
+def histogram(studied: Sequence[Studied]) -> Analysis:
+    """Count the architectures by robust accuracy (Fig. 3b)."""
+    robust = np.array([one.robust for one in studied])
+    counts, edges = np.histogram(robust, bins=BINS)
+    rows = [
+        {"from": float(low), "to": float(high), "architectures": int(count)}
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+    quantiles = np.quantile(robust, (0, 0.05, 0.5, 0.95, 1))
+    names = ("lowest", "percentile_5", "median", "percentile_95", "highest")
+    found = {name: float(value) for name, value in zip(names, quantiles, strict=True)}
+    return rows, {"architectures": len(robust), "mean": float(robust.mean()), **found}
+
+
+def densities(studied: Sequence[Studied]) -> Analysis:
+    """Relate the density of connections to robust accuracy (Fig. 5, Eq. 2)."""
+    rows = [
+        {"number": one.number, "density": density(one.codes), "robust": one.robust}
+        for one in studied
+    ]
+    return rows, correlation(*_columns(rows, "density", "robust"))
+
+
+def convolution_counts(studied: Sequence[Studied]) -> Analysis:
+    """Relate convolutions on all, direct and skip edges to robust accuracy (Fig. 6a).
+
+    Counts are of a cell, the mean over cells in cell-free architectures. "worth" is the robust
+    accuracy that one more convolution in every cell adds on either kind of edge.
+    """
+    rows: Rows = []
+    for one in studied:
+        total, direct = (
+            count(one.codes) / len(one.codes) for count in (convolutions, direct_convolutions)
+        )
+        kinds = dict(zip(EDGE_KINDS, (total, direct, total - direct), strict=True))
+        rows.append({"number": one.number, **kinds, "robust": one.robust})
+    columns = dict(zip(("direct", "skip"), _columns(rows, "direct", "skip"), strict=True))
+    (robust,) = _columns(rows, "robust")
+    found = {kind: correlation(*_columns(rows, kind, "robust")) for kind in EDGE_KINDS}
+    return rows, {**found, "worth": worth(columns, robust)}
+
+
+def budgets(studied: Sequence[Studied]) -> Analysis:
+    """Relate the share of convolutions on direct edges to robust accuracy by budget (Fig. 6b).
+
+    Architectures without any convolution have no such share and are left out.
+    """
+    rows: Rows = [
+        {
+            "number": one.number,
+            "budget": budget_of(one.codes),
+            "convolutions": convolutions(one.codes) / len(one.codes),
+            "direct_share": direct_convolutions(one.codes) / convolutions(one.codes),
+            "robust": one.robust,
+        }
+        for one in studied
+        if convolutions(one.codes)
+    ]
+    found: Findings = {}
+    for name in BUDGETS:
+        chosen = [row for row in rows if row["budget"] == name]
+        share, robust = _columns(chosen, "direct_share", "robust")
+        mean = float(robust.mean()) if chosen else None
+        found[name] = {"mean_robust": mean, **correlation(share, robust)}
+    return rows, found
+
+
+def flow(measured: Sequence[Measured]) -> Analysis:
+    """Relate each cell's FSP distance to the clean accuracy minus the robust one (Fig. 7)."""
+    rows: Rows = [
+        {
+            "number": one.number,
+            "cell": cell,
+            "distance": distance,
+            "gap": one.clean_before - one.robust_before,
+        }
+        for one in measured
+        for cell, distance in enumerate(one.distances)
+    ]
+    found: Findings = {}
+    for cell in range(len(measured[0].distances)):
+        of_cell = [row for row in rows if row["cell"] == cell]
+        found[f"cell_{cell}"] = correlation(*_columns(of_cell, "distance", "gap"))
+    return rows, found
+
+
+def _columns(rows: Rows, *names: str) -> list[np.ndarray]:
+    return [np.array([row[name] for row in rows], dtype=float) for name in names]

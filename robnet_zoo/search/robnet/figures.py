@@ -1,0 +1,71 @@
+"""The figures of the paper's analysis by name: where each one's numbers come from and go to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import write_json
+from robnet_zoo.search.robnet import analysis, groups, plots
+from robnet_zoo.search.robnet.relation import Findings
+from robnet_zoo.search.robnet.table import (
+    CANDIDATES,
+    STUDY,
+    read_candidates,
+    read_study,
+    write_table,
+)
+
+FEWEST = 10  # architectures that say anything
+
+
+class FigureKind(NamedTuple):
+    """A figure: the paper's number, its table, its drawing and its inches."""
+
+    paper: str
+    analyse: Callable[[Sequence[Any]], analysis.Analysis]
+    draw: plots.Draw
+    size: tuple[float, float] = (5.6, 4.4)
+    file: str = STUDY
+
+
+FIGURES = {
+    "before-after": FigureKind("3a", analysis.before_and_after, plots.draw_before_and_after),
+    "histogram": FigureKind("3b", analysis.histogram, plots.draw_histogram),
+    "tsne": FigureKind("4a", groups.embedding, plots.draw_embedding),
+    "weights": FigureKind("4b", groups.edge_weights, plots.draw_edge_weights, (7.2, 4.4)),
+    "density": FigureKind("5", analysis.densities, plots.draw_densities),
+    "convolutions": FigureKind(
+        "6a", analysis.convolution_counts, plots.draw_convolution_counts, (9.6, 3.8)
+    ),
+    "budgets": FigureKind("6b", analysis.budgets, plots.draw_budgets, (6.2, 4.8)),
+    "fsp": FigureKind("7", analysis.flow, plots.draw_flow, (12.0, 3.8), CANDIDATES),
+}
+
+
+def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
+    """Write NAME.csv, NAME.json and NAME.png into `out` and return the findings.
+
+    Args:
+        name: one of `FIGURES`.
+        folders: of the study or search; the architectures of several are taken together.
+        out: where the files go.
+
+    Raises:
+        ZooError: a table is missing or wrong, or has too few complete architectures.
+    """
+    kind = FIGURES[name]
+    read: Callable[[Path], Sequence[Any]] = read_study if kind.file == STUDY else read_candidates
+    architectures = [one for folder in folders for one in read(folder)]
+    if len(architectures) < FEWEST:
+        raise ZooError(
+            f"{' and '.join(str(folder / kind.file) for folder in folders)} hold "
+            f"{len(architectures)} complete architectures; figure '{name}' needs at least {FEWEST}."
+        )
+    rows, found = kind.analyse(architectures)
+    write_table(out / f"{name}.csv", rows)
+    write_json(out / f"{name}.json", {"figure": kind.paper, **found})
+    plots.save(kind.draw, rows, found, out / f"{name}.png", kind.size)
+    return found

@@ -1,0 +1,236 @@
+"""The figures of the analysis, each drawn from its table and findings, without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import atomic_path
+from robnet_zoo.search.robnet.analysis import EDGE_KINDS, Rows
+from robnet_zoo.search.robnet.budget import BUDGETS
+from robnet_zoo.search.robnet.codes import DIRECT_EDGES, EDGE_NAMES
+from robnet_zoo.search.robnet.relation import Findings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Draw = Callable[["Figure", Rows, Findings], None]
+
+INK, GREY = "#3b3f45", "#8a8f98"
+COLOURS = ("#0f8a7e", "#d9622b", "#5b63d3")
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "font.size": 10,
+    "grid.alpha": 0.18,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+ROBUST = "robust accuracy (%)"
+
+
+def draw_before_and_after(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw both accuracies of each architecture against each other."""
+    axes = figure.subplots()
+    before, after = _percent(rows, "before"), _percent(rows, "after")
+    ends = [min(*before, *after), max(*before, *after)]
+    axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="no change")
+    _dots(axes, before, after, COLOURS[0])
+    axes.set(xlabel="robust accuracy with inherited weights (%)", ylabel=f"{ROBUST}, fine-tuned")
+    axes.set_title(
+        f"{len(rows)} architectures: mean {100 * found['mean_before']:.1f} % before, "
+        f"{100 * found['mean_after']:.1f} % after"
+    )
+    axes.legend(loc="lower right")
+
+
+def draw_histogram(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw how many architectures have which robust accuracy."""
+    axes = figure.subplots()
+    starts = _percent(rows, "from")
+    widths = [end - start for start, end in zip(starts, _percent(rows, "to"), strict=True)]
+    counts = [row["architectures"] for row in rows]
+    axes.bar(starts, counts, widths, align="edge", color=COLOURS[0], edgecolor="white")
+    mean = 100 * found["mean"]
+    axes.axvline(mean, color=COLOURS[1], linestyle="--", label=f"mean {mean:.1f} %")
+    _whole_numbers(axes.yaxis)
+    axes.set(xlabel=ROBUST, ylabel="architectures", title=f"{found['architectures']} architectures")
+    _legend_above(axes)
+
+
+def draw_embedding(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw the plane of t-SNE, both groups in their colours."""
+    axes = figure.subplots()
+    for group, colour in zip(("top", "bottom"), COLOURS, strict=False):
+        chosen = [row for row in rows if row["group"] == group]
+        label = f"{group} {len(chosen)} by robust accuracy"
+        _dots(axes, [row["x"] for row in chosen], [row["y"] for row in chosen], colour, label)
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE of alpha")
+    alike = 100 * found["nearest_of_same_group"]
+    axes.set_title(f"nearest neighbour in the same group: {alike:.0f} %")
+    _legend_above(axes)
+
+
+def draw_edge_weights(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw the classifier's weight of both operations on each edge."""
+    axes = figure.subplots()
+    for offset, operation, colour in ((-0.2, "conv", COLOURS[0]), (0.2, "identity", COLOURS[1])):
+        weights = [row["weight"] for row in rows if row["operation"] == operation]
+        places = [place + offset for place in range(len(weights))]
+        axes.bar(places, weights, 0.38, color=colour, label=operation)
+    names = [f"{name}*" if i in DIRECT_EDGES else name for i, name in enumerate(EDGE_NAMES)]
+    axes.set_xticks(range(len(names)), names, rotation=50, ha="right", rotation_mode="anchor")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.grid(visible=False, axis="x")
+    axes.set(ylabel="weight", xlabel="edge (* direct)")
+    axes.set_title(
+        f"accuracy {100 * found['fitted_accuracy']:.1f} % fitted, "
+        f"{100 * found['held_out_accuracy']:.1f} % held out; "
+        f"{found['positive_weights']} of {found['weights']} weights positive"
+    )
+    _legend_above(axes)
+
+
+def draw_densities(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw robust accuracy against density."""
+    axes = figure.subplots()
+    density = [row["density"] for row in rows]
+    _dots(axes, density, _percent(rows, "robust"), COLOURS[0])
+    _line(axes, density, _percent(rows, "robust"), COLOURS[1])
+    axes.set(xlabel="density D", ylabel=ROBUST, title=_told(found))
+
+
+def draw_convolution_counts(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw robust accuracy against the convolutions on all, direct and skip edges."""
+    panels = figure.subplots(1, len(EDGE_KINDS), sharey=True)
+    for axes, kind, colour in zip(panels, EDGE_KINDS, COLOURS, strict=True):
+        counts = [row[kind] for row in rows]
+        _dots(axes, counts, _percent(rows, "robust"), colour)
+        _line(axes, counts, _percent(rows, "robust"), INK)
+        _whole_numbers(axes.xaxis)
+        axes.set(xlabel=f"convolutions, {kind} edges", title=_told(found[kind]))
+    panels[0].set_ylabel(ROBUST)
+
+
+def draw_budgets(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw robust accuracy against the direct share, a colour and a line for each budget."""
+    axes = figure.subplots()
+    for budget, colour in zip(BUDGETS, COLOURS, strict=True):
+        chosen = [row for row in rows if row["budget"] == budget]
+        shares, robust = [row["direct_share"] for row in chosen], _percent(chosen, "robust")
+        label = f"{budget} ({len(chosen)}): {_told(found[budget])}".replace("\n", ", ")
+        _dots(axes, shares, robust, colour, label)
+        _line(axes, shares, robust, colour)
+    axes.set(xlabel="share of convolutions on direct edges", ylabel=ROBUST)
+    _legend_above(axes, columns=1)
+
+
+def draw_flow(figure: Figure, rows: Rows, found: Findings) -> None:
+    """Draw the gap against the FSP distance of three cells, and the correlation of all."""
+    cells = len(found)
+    panels = figure.subplots(1, 4)
+    shown = (0, cells // 2, cells - 1)
+    for axes, cell, colour in zip(panels, shown, COLOURS, strict=False):
+        chosen = [row for row in rows if row["cell"] == cell]
+        distances, gaps = [row["distance"] for row in chosen], _percent(chosen, "gap")
+        _dots(axes, distances, gaps, colour)
+        _line(axes, distances, gaps, INK)
+        axes.set(xlabel=f"FSP distance, cell {cell}", title=_told(found[f"cell_{cell}"]))
+        axes.sharey(panels[0])
+    panels[0].set_ylabel("clean minus robust accuracy (%)")
+    axes = panels[3]
+    for name, marker, colour in (("pearson", "o", COLOURS[0]), ("spearman", "s", COLOURS[1])):
+        values = [found[f"cell_{cell}"][name] for cell in range(cells)]
+        places = [cell for cell, value in enumerate(values) if value is not None]
+        axes.plot(
+            places,
+            [values[cell] for cell in places],
+            color=colour,
+            marker=marker,
+            markersize=4,
+            label=name.capitalize(),
+        )
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.axvspan(2 * cells // 3 - 0.5, cells - 0.5, color=GREY, alpha=0.15, label="deep cells")
+    _whole_numbers(axes.xaxis)
+    axes.set(xlabel="cell", ylabel="correlation with the gap", ylim=(-1.05, 1.05))
+    axes.legend(loc="lower right", fontsize=8)
+
+
+def save(draw: Draw, rows: Rows, found: Findings, path: Path, size: tuple[float, float]) -> None:
+    """Draw a figure of `size` inches into a PNG file, atomically.
+
+    Raises:
+        ZooError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ZooError('Figures need matplotlib; run: pip install "robnet-zoo[search]".') from error
+    with rc_context(STYLE), atomic_path(path) as temporary:
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure, rows, found)
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+def _percent(rows: Rows, name: str) -> list[float]:
+    return [100 * row[name] for row in rows]
+
+
+def _dots(
+    axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str | None = None
+) -> None:
+    """Draw points, fainter the more there are, so that crowds show."""
+    alpha = min(0.85, max(0.3, 60 / max(len(x), 1)))
+    axes.scatter(x, y, s=16, color=colour, alpha=alpha, linewidths=0, label=label)
+
+
+def _line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str) -> None:
+    """Draw the least-squares line where there is one."""
+    if len(x) >= 3 and np.ptp(x) > 0:
+        slope, height = np.polyfit(x, y, 1)
+        ends = np.array([min(x), max(x)])
+        axes.plot(ends, slope * ends + height, color=colour, linewidth=1.5)
+
+
+def _whole_numbers(axis: Axis) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _told(found: Findings) -> str:
+    if found["pearson"] is None:
+        return "no correlation defined"
+    return "\n".join(
+        f"{name.capitalize()} {found[name]:.2f} (p {_p(found[f'{name}_p'])})"
+        for name in ("pearson", "spearman")
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _legend_above(axes: Axes, columns: int = 2) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    legend = axes.legend(handles, labels, loc="lower center", ncols=columns, fontsize=9)
+    legend.set_bbox_to_anchor((0.5, 1.07 if axes.get_title() else 1.0))
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)

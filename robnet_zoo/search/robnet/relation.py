@@ -1,0 +1,45 @@
+"""How one property of architectures goes with another: coefficients, with their uncertainty."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Findings = dict[str, Any]
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> Findings:
+    """Return Pearson's and Spearman's coefficients with two-sided p-values.
+
+    They are None where fewer than three points are given or one side does not vary.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    found: Findings = {"architectures": len(x)}
+    defined = len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
+    for name, measure in (("pearson", pearsonr), ("spearman", spearmanr)):
+        result = measure(x, y) if defined else None
+        found[name] = float(result.statistic) if result else None
+        found[f"{name}_p"] = float(result.pvalue) if result else None
+    return found
+
+
+def worth(factors: dict[str, np.ndarray], outcome: np.ndarray) -> Findings:
+    """Return what one more of each factor adds to the outcome, with standard errors.
+
+    One least-squares fit with an intercept by all factors; None where they cannot be told apart.
+    """
+    table = np.column_stack([*factors.values(), np.ones_like(outcome)])
+    free = len(outcome) - table.shape[1]
+    if free < 1 or np.linalg.matrix_rank(table) < table.shape[1]:
+        return {key: None for name in factors for key in (name, f"{name}_error")}
+    fit, *_ = np.linalg.lstsq(table, outcome, rcond=None)
+    variance = float(np.square(outcome - table @ fit).sum()) / free
+    spread = np.linalg.inv(table.T @ table)
+    found: Findings = {}
+    for index, name in enumerate(factors):
+        found[name] = float(fit[index])
+        found[f"{name}_error"] = math.sqrt(variance * spread[index, index])
+    return found

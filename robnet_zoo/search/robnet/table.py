@@ -1,0 +1,123 @@
+"""The tables of a study and of a cell-free search, read with care and written whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import write_text
+from robnet_zoo.search.robnet.codes import Codes, from_text
+
+STUDY, CANDIDATES = "study.csv", "candidates.csv"
+COMPLETE = "complete"  # the state of a line that may be used
+
+
+@dataclass(frozen=True)
+class Studied:
+    """An architecture of a study; accuracies are fractions.
+
+    Attributes:
+        number: its number in the study.
+        codes: its cells.
+        clean: accuracy on clean images after fine-tuning.
+        robust_before: robust accuracy with the supernet's weights.
+        robust: robust accuracy after fine-tuning.
+    """
+
+    number: int
+    codes: Codes
+    clean: float
+    robust_before: float
+    robust: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell-free candidate before fine-tuning; accuracies are fractions.
+
+    Attributes:
+        number: its number in the search.
+        clean_before: accuracy on clean images.
+        robust_before: robust accuracy.
+        distances: FSP distance of each cell, first to last.
+    """
+
+    number: int
+    clean_before: float
+    robust_before: float
+    distances: tuple[float, ...]
+
+
+def read_study(folder: Path) -> list[Studied]:
+    """Read the complete lines of a folder's study.csv.
+
+    Raises:
+        ZooError: the file is missing, or a line is not what `codes.COLUMNS` says.
+    """
+    studied = []
+    for line, row in _lines(folder / STUDY):
+        try:
+            if row["state"] == COMPLETE:
+                accuracies = {
+                    key: _fraction(row[key]) for key in ("clean", "robust_before", "robust")
+                }
+                studied.append(Studied(int(row["number"]), from_text(row["code"]), **accuracies))
+        except (KeyError, TypeError, ValueError, ZooError) as error:
+            raise _unreadable(folder / STUDY, line, error) from error
+    return studied
+
+
+def read_candidates(folder: Path) -> list[Measured]:
+    """Read a folder's candidates.csv, which a cell-free search writes.
+
+    Raises:
+        ZooError: the file is missing, or a line is not what the search writes.
+    """
+    measured = []
+    for line, row in _lines(folder / CANDIDATES):
+        try:
+            cells = len(from_text(row["code"]))
+            distances = tuple(float(row[f"fsp_{cell}"]) for cell in range(cells))
+            before = (_fraction(row["clean_before"]), _fraction(row["robust_before"]))
+            measured.append(Measured(int(row["number"]), *before, distances))
+        except (KeyError, TypeError, ValueError, ZooError) as error:
+            raise _unreadable(folder / CANDIDATES, line, error) from error
+    return measured
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of the same keys as CSV, atomically; None becomes an empty field."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    write_text(path, text.getvalue())
+
+
+def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(enumerate(csv.DictReader(file), start=2))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ZooError(
+            f"Cannot read '{path}': {reason}; name the folder of a study or a cell-free search."
+        ) from error
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"accuracy {value} is not between 0 and 1")
+    return value
+
+
+def _unreadable(path: Path, line: int, error: Exception) -> ZooError:
+    reason = f"column {error} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
+    return ZooError(f"Line {line} of '{path}' cannot be used: {reason}; write the table anew.")
