@@ -58,8 +58,9 @@ class Moment:
 class Search(Protocol):
     """What an algorithm gives to the loop."""
 
-    # (moment, one batch from each stream) -> figures to log; the epoch's mean is written
-    step: Callable[..., Mapping[str, float | torch.Tensor]]
+    @property
+    def step(self) -> Callable[..., Mapping[str, Any]]:
+        """(moment, one batch from each stream) -> figures to log; their epoch's mean is written."""
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
         """Return what to log of the epoch that ended, and do what is due then."""

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from robnet_zoo.search.racl.moments import LogNormal
-
-Spread = Literal["variance", "deviation"]
-Penalty = Literal["literal", "hinge"]
+from robnet_zoo.search.racl.recipe import Penalty, Spread
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""`python -m robnet_zoo.search racl`: the search from its options to its files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robnet_zoo.environment import pick_device
+from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.search.racl.recipe import RECIPES
+from robnet_zoo.train.settings import parse_duration
+
+if TYPE_CHECKING:
+    from robnet_zoo.search.racl.search import RaclSearch
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_common(parser, RECIPES)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Search, and write genotype, log, record and plots into --out."""
+    recipe = recipe_from(options, RECIPES)
+    save_every = parse_duration(options.save_every)
+    from robnet_zoo.search.data import load_search_data
+    from robnet_zoo.search.loop import run_search
+    from robnet_zoo.search.racl.search import RaclSearch
+    from robnet_zoo.train.distributed import join, leave
+    from robnet_zoo.train.loop import Stopped
+
+    world = join(pick_device(options.device))
+    try:
+        data = load_search_data(recipe, world=world, root=options.data)
+        search = RaclSearch(recipe, data)
+        rows = run_search(
+            search, data, recipe, options.out, resume=options.resume, save_every=save_every
+        )
+        if world.main:
+            write_results(options.out, search, rows)
+    except Stopped as stopped:
+        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
+        return 128 + stopped.number
+    finally:
+        leave(world)
+    return 0
+
+
+def write_results(folder: Path, search: RaclSearch, rows: list[dict]) -> None:
+    """Write a finished search's files and say whether its constraint is met."""
+    import torch
+
+    from robnet_zoo.search.folder import finish
+    from robnet_zoo.search.racl import plots
+
+    recipe, last, space = search.recipe, rows[-1], search.supernet.space
+    genotype = search.genotype(f"racl-{recipe.dataset}")
+    met = last["c"] is not None and last["c"] <= 0
+    found = {"log_target": search.log_target, "constraint_met": met}
+    finish(folder, "racl", recipe, search.data, genotype, rows, found)
+    trajectory = torch.stack(search.trajectory)
+    plots.write_weights(folder / plots.TABLE, trajectory, space.roles, space.operations)
+    plots.draw_constraint(folder / plots.CONSTRAINT, rows, recipe.eta, search.log_target)
+    plots.draw_weights(folder / plots.WEIGHTS, trajectory, genotype, space.operations)
+    if last["c"] is None:
+        print(f"{folder}: the search ended in its warm-up, before any constraint")
+        return
+    print(
+        f"{folder}: constraint {'met' if met else 'NOT met'}, c = {last['c']:.3g}, "
+        f"Pr[lambda <= lambda*] = {last['probability']:.3f} (asked: {recipe.eta})"
+    )

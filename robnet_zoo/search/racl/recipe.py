@@ -1,0 +1,129 @@
+"""The settings of a RACL search, and its recipes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.search.recipe import SearchRecipe
+from robnet_zoo.search.spaces import Space, darts_space
+
+Spread = Literal["variance", "deviation"]
+Penalty = Literal["literal", "hinge"]
+Choice = Literal["median", "mode", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaclRecipe(SearchRecipe):
+    """Settings of a RACL search; the common ones are described in `SearchRecipe`.
+
+    Attributes:
+        partial: one in so many channels goes through the operations (PC-DARTS's K).
+        warmup: epochs in which the weights alone learn.
+        architecture_lr: learning rate of the two Adams, of mu and of sigma.
+        architecture_decay: their weight decay, towards where both started.
+        deviation: sigma of every architecture weight at the start; 0 searches without confidence
+            learning, under the constraint on Eq. 10 alone.
+        eta: confidence that the constraint asks for.
+        rho: weight of its squared violation, and step of its multiplier.
+        spread: "variance" as in Eq. 16, "deviation" as in Eq. 15.
+        penalty: "literal" as in Eq. 17, or "hinge", which leaves a met constraint alone.
+        log_target: ln lambda*; None for `target_drop`.
+        target_drop: the constraint's violation at the first architecture step, which fixes
+            ln lambda* then.
+        normalise: let the forward pass see samples that sum to 1 over an edge's operations and a
+            node's edges; the constraint sees them as drawn.
+        batch_norm: count the operations' batch norms in their Lipschitz constants.
+        choice: what an operation is judged by in the end: its weight's median, mode, or a sample.
+    """
+
+    attack_steps: int = 0
+    partial: int = 4
+    warmup: int = 15
+    architecture_lr: float = 6e-4
+    architecture_decay: float = 1e-3
+    deviation: float = 0.1
+    eta: float = 0.9
+    rho: float = 1e-3
+    spread: Spread = "variance"
+    penalty: Penalty = "literal"
+    log_target: float | None = None
+    target_drop: float = 4.0
+    normalise: bool = False
+    batch_norm: bool = False
+    choice: Choice = "median"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.eta < 1:
+            raise ZooError(f"Recipe setting eta={self.eta} is out of range; it is between 0 and 1.")
+        if self.partial < 1:
+            raise ZooError(f"Recipe setting partial={self.partial} is out of range; use 1 or more.")
+        for name in ("warmup", "architecture_decay", "deviation", "rho"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ZooError(
+                    f"Recipe setting {name}={value} is out of range; it must be 0 or more."
+                )
+        if not (math.isfinite(self.architecture_lr) and self.architecture_lr > 0):
+            raise ZooError(
+                f"Recipe setting architecture_lr={self.architecture_lr} is out of range; it must "
+                "be above 0."
+            )
+
+    def space(self) -> Space:
+        """Return the search space that the settings describe."""
+        return darts_space(self.layers, self.partial)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        RaclRecipe(
+            name="paper",
+            claim="the paper's own search on CIFAR-10",
+            source="RACL, section 3.1; what it leaves open as in PC-DARTS",
+            epochs=50,
+            batch_size=128,
+            channels=16,
+            layers=8,
+            lr=0.1,
+        ),
+        RaclRecipe(
+            name="digits",
+            claim="the search in a quarter of an hour on one CPU core",
+            source="the paper recipe, smaller; the architecture learns ten times faster for a "
+            "thirtieth of the steps, under a constraint that is exact (Eq. 15) and left alone "
+            "where it is met",
+            dataset="digits",
+            epochs=40,
+            batch_size=64,
+            channels=8,
+            layers=6,
+            lr=0.1,
+            partial=2,
+            warmup=12,
+            architecture_lr=6e-3,
+            spread="deviation",
+            penalty="hinge",
+        ),
+        RaclRecipe(
+            name="smoke",
+            claim="shows that all parts work, and finds nothing",
+            source="the digits recipe on few images",
+            dataset="digits",
+            images=96,
+            epochs=4,
+            batch_size=16,
+            channels=8,
+            layers=3,
+            lr=0.1,
+            warmup=1,
+            architecture_lr=6e-3,
+            spread="deviation",
+            penalty="hinge",
+        ),
+    )
+}
