@@ -37,11 +37,7 @@ def about(name: str) -> str:
 def _about_architecture(architecture: Architecture) -> str:
     genotype = architecture.status
     if architecture.genotype is not None:
-        source = published(architecture.genotype).source
-        told = source if isinstance(source, Mapping) else {"note": source}
-        places = " ".join(str(told[key]) for key in ("repository", "path") if key in told)
-        genotype = ". ".join(part for part in (genotype, told.get("note", "").strip(".")) if part)
-        genotype += f" ({places})" if places else ""
+        genotype += f". {source(published(architecture.genotype).source)}"
     return _entries(
         architecture.name,
         {
@@ -51,6 +47,14 @@ def _about_architecture(architecture: Architecture) -> str:
             "published": architecture.published,
         },
     )
+
+
+def source(told: Any) -> str:
+    """Write a genotype's source as a phrase: its note, and where it was published."""
+    told = told if isinstance(told, Mapping) else {"note": told}
+    note = str(told.get("note", "")).strip(".")
+    places = " ".join(str(told[key]) for key in ("repository", "path") if key in told)
+    return " ".join(part for part in (note, f"({places})" if places else "") if part)
 
 
 def _about_weights(weights: Weights) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robnet_zoo.about import percent
+from robnet_zoo.about import percent, source
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.files import write_text
 from robnet_zoo.genotypes import genotype_from_dict
@@ -19,6 +19,11 @@ from robnet_zoo.weights import EMBEDDED, Weights
 CARD, DRAWING = "README.md", "cell.svg"
 TASK = "image-classification"
 TAGS = ["adversarial-robustness", "neural-architecture-search"]
+SEARCHED = "searched here"
+SEARCHED_NOTE = (
+    "These cells were found by a search of this project: they are no paper's cells, and no "
+    "published number is theirs."
+)
 DATA_NOTES = {
     "digits": "- The digits are 8x8 scans of handwritten digits: data for first steps and tests, "
     "too small and too easy to rank architectures by."
@@ -53,7 +58,7 @@ def card(weights: Weights, organisation: str = "") -> str:
     sections = [
         f"---\n{_front_matter(weights)}\n---\n\n# {weights.name}",
         _summary(weights),
-        "" if weights.genotype is None else f"![The cells of {weights.name}]({DRAWING})",
+        _genotype(weights),
         f"## Test results\n\n{_results(weights)}",
         f"## Training\n\n{_training(weights)}",
         f"## Use\n\n{_use(weights, organisation)}",
@@ -98,9 +103,10 @@ def _metric(weights: Weights, name: str) -> str:
 
 def _summary(weights: Weights) -> str:
     known = ARCHITECTURES.get(weights.architecture)
-    origin = f" of *{known.paper.title}* (arXiv:{known.paper.arxiv})" if known else ""
     status = weights.genotype_status
-    designed = "human-designed" if weights.genotype is None else f"genotype: {status}"
+    by = "found by the method of" if status == SEARCHED else "of"
+    origin = f" {by} *{known.paper.title}* (arXiv:{known.paper.arxiv})" if known else ""
+    designed = status if weights.genotype is None else f"genotype: {status}"
     size = "".join(
         f", {key} {weights.arguments[key]}"
         for key in ("channels", "layers")
@@ -113,6 +119,18 @@ def _summary(weights: Weights) -> str:
         f"{weights.image_size}) with pixels in [0,1] and returns logits "
         f"(N, {weights.arguments.get('num_classes', 10)})."
     )
+
+
+def _genotype(weights: Weights) -> str:
+    if weights.genotype is None:
+        return ""
+    told = source(weights.genotype["source"])
+    sentences = (
+        SEARCHED_NOTE if weights.genotype_status == SEARCHED else "",
+        f"{told}." if told else "",
+    )
+    note = " ".join(sentence for sentence in sentences if sentence)
+    return f"![The cells of {weights.name}]({DRAWING})\n\n{note}".strip()
 
 
 def _results(weights: Weights) -> str:
@@ -201,7 +219,8 @@ def _citation(weights: Weights) -> str:
     known = ARCHITECTURES.get(weights.architecture)
     if known is None:
         return "Please cite the robnet_zoo developers: *robnet_zoo* (`CITATION.cff`)."
+    what = "method" if weights.genotype_status == SEARCHED else "architecture"
     return (
-        f"Please cite the architecture's paper, {known.paper}, and the robnet_zoo developers: "
+        f"Please cite the {what}'s paper, {known.paper}, and the robnet_zoo developers: "
         "*robnet_zoo* (`CITATION.cff`)."
     )

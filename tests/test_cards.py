@@ -1,19 +1,21 @@
 import json
 import re
+import shutil
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from small_nets import digits
 from tiny_weights import edit_config, save_tiny
 
-from robnet_zoo import create_model
+from robnet_zoo import create_model, get_weights, list_models
 from robnet_zoo.about import about
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.cards import card, write_card
 from robnet_zoo.cli import main
 from robnet_zoo.eval import evaluate
 from robnet_zoo.eval.subject import About
-from robnet_zoo.weights import read_weights
+from robnet_zoo.weights import EMBEDDED, ROOT, read_weights
 
 NAMES = About(
     model="racl.tiny",
@@ -26,6 +28,7 @@ NAMES = About(
 
 @pytest.fixture
 def weights(tmp_path):
+    torch.manual_seed(6)  # gets some images right, so that attacks have something to do
     return save_tiny(tmp_path / "racl.tiny")[1]
 
 
@@ -98,6 +101,47 @@ def test_a_human_designed_network_has_no_cells_to_show(tmp_path):
     write_card(weights)
     assert "cell.svg" not in (weights.folder / "README.md").read_text()
     assert not (weights.folder / "cell.svg").exists()
+
+
+def test_cells_searched_here_are_not_passed_off_as_the_paper_s(weights):
+    title = ARCHITECTURES["racl"].paper.title
+    text = card(weights)
+    assert f"of *{title}*" in text
+    assert "search of this project" not in text
+    found = dict(weights.genotype, status="searched here", source={"note": "By way of a test."})
+    edit_config(weights.folder, genotype=found, genotype_status="searched here")
+    create_model(f"local-dir:{weights.folder}", verify=True)
+    text = " ".join(card(read_weights(weights.folder)).split())
+    for words in (
+        f"found by the method of *{title}*",
+        "genotype: searched here",
+        "search of this project",
+        "no published number is theirs. By way of a test.",
+        "cite the method's paper",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("name", list_models(pretrained=True))
+def test_the_zoo_s_own_weights_are_repositories_of_the_hub(name, tmp_path):
+    """The embedded folders as they are published, those of weights/ as they stand."""
+    weights = get_weights(name)
+    if weights.folder.parent == EMBEDDED:
+        weights = read_weights(shutil.copytree(weights.folder, tmp_path / name))
+        write_card(weights)
+    drawn = {"cell.svg"} if weights.genotype else set()
+    files = {"README.md", "config.json", "model.safetensors"} | drawn
+    assert {path.name for path in weights.folder.iterdir()} == files
+    told = front_matter((weights.folder / "README.md").read_text())
+    assert told["license"] == "mit"
+    report = json.loads((ROOT / weights.results["record"]).read_text())
+    judged = {"clean": report["clean"]["accuracy"]}
+    judged |= {attack["name"]: attack["robust"] for attack in report["attacks"]}
+    metrics = told["model-index"][0]["results"][0]["metrics"]
+    shown = {metric["name"]: metric["value"] for metric in metrics}
+    for attack, rate in judged.items():
+        (value,) = [value for key, value in shown.items() if attack in key.replace(",", "").split()]
+        assert value == round(rate["accuracy"], 4)
 
 
 def test_the_card_shows_the_drawing_beside_it(weights):
