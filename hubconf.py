@@ -13,7 +13,7 @@ from robnet_zoo.about import about as _about
 from robnet_zoo.zoo import create_model as _create_model
 from robnet_zoo.zoo import list_models as _list_models
 
-dependencies = ["torch", "torchvision", "numpy", "safetensors"]
+dependencies = ["torch", "torchvision", "numpy", "safetensors", "huggingface_hub"]
 
 
 def _entry(name: str) -> _Callable[..., _Any]:

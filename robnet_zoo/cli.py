@@ -175,6 +175,8 @@ def _publish(arguments: argparse.Namespace) -> None:
     from robnet_zoo.publish import publish
 
     folders = [path for path in arguments.folders if not path.is_file()]  # files match weights/*
+    if not folders:
+        raise ZooError("There is no weights folder among these files; name one, or several.")
     for folder in folders:
         found = publish(folder, arguments.org, send=arguments.yes)
         at = f"at {found.revision[:12]}" if found.revision else "not there yet"

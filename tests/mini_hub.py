@@ -70,7 +70,8 @@ class MiniHub(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories = defaultdict(Repository)
-        self.requests, self.faults, self.uploads, self.lock = [], [], {}, Lock()
+        self.requests, self.faults, self.lock = [], [], Lock()
+        self.stored = {}  # contents of large files by sha256
 
     @property
     def url(self):
@@ -95,10 +96,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self):
-        self.answer(self.resolve)
+        self.do_GET()
 
     def do_GET(self):
-        self.answer(self.describe if self.path.startswith("/api/") else self.resolve)
+        routes = {"/api/": self.describe, "/stored/": self.stored}
+        found = [route for start, route in routes.items() if self.path.startswith(start)]
+        self.answer(found[0] if found else self.resolve)
 
     def do_POST(self):
         self.answer(self.change)
@@ -144,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"
 
     def resolve(self):
-        """GET and HEAD /ORG/NAME/resolve/REVISION/FILE."""
+        """GET and HEAD /ORG/NAME/resolve/REVISION/FILE; large files are redirected, as to a CDN."""
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^?]+)", self.path)
         name, revision, path = match.groups()
         if name not in self.server.repositories or not self.allowed(name):
@@ -158,7 +161,16 @@ class Handler(BaseHTTPRequestHandler):
             return status, content, {**headers, "X-Repo-Commit": commit}
         content = repository.commits[commit][path]
         etag = hashlib.sha256(content).hexdigest()
-        return 200, content, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'}
+        if len(content) <= LFS_SIZE:
+            return 200, content, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'}
+        linked = {"X-Linked-Size": len(content), "X-Linked-ETag": f'"{etag}"'}
+        self.server.stored[etag] = content
+        place = f"http://localhost:{self.server.server_port}/stored/{etag}/{path}"
+        return 302, b"", {"X-Repo-Commit": commit, "ETag": '"other"', "Location": place, **linked}
+
+    def stored(self):
+        """GET and HEAD /stored/SHA256/FILE: the contents of large files."""
+        return 200, self.server.stored[self.path.split("/")[2]], {}
 
     def describe(self):
         """GET /api/models/ORG/NAME: the newest commit and its files."""
@@ -220,14 +232,14 @@ class Handler(BaseHTTPRequestHandler):
             if entry["key"] == "file":
                 yield value["path"], base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
-                yield value["path"], self.server.uploads[value["oid"]]
+                yield value["path"], self.server.stored[value["oid"]]
 
     def store(self):
         """PUT /upload/SHA256."""
         oid = self.path.rpartition("/")[2]
         if hashlib.sha256(self.body).hexdigest() != oid:
             return 422, b"", {}
-        self.server.uploads[oid] = self.body
+        self.server.stored[oid] = self.body
         return 200, b"", {}
 
 

@@ -1,7 +1,11 @@
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import torch
@@ -32,14 +36,14 @@ def with_requirements(name, found):
                 with_requirements(re.match(r"[\\w.-]+", line)[0], found)
 
 kept = {"robnet-zoo"}
-for name in ("torch", "torchvision", "numpy", "safetensors"):
+for name in DEPENDENCIES:
     with_requirements(name, kept)
 hidden = {
     module
     for module, owners in metadata.packages_distributions().items()
     if not {re.sub("[-_.]+", "-", owner).lower() for owner in owners} & kept
 }
-assert {"huggingface_hub", "rich", "sklearn", "matplotlib"} <= hidden
+assert {"sklearn", "matplotlib", "torchattacks"} <= hidden
 
 class Finder(PathFinder):
     @classmethod
@@ -48,11 +52,25 @@ class Finder(PathFinder):
         return None if absent else PathFinder.find_spec(fullname, path, target)
 
 sys.meta_path = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+""".replace("DEPENDENCIES", repr(runpy.run_path(str(ROOT / "hubconf.py"))["dependencies"]))
+
+# torch.hub asks github.com and nothing else; its requests go to a server on loopback.
+FROM_LOOPBACK = """
+from urllib import request
+
+class Loopback(request.HTTPSHandler):
+    def https_open(self, asked):
+        assert asked.host == "github.com", asked.full_url
+        return request.urlopen(sys.argv[2] + asked.selector)
+
+request.install_opener(request.build_opener(Loopback))
 """
 LOAD_ALL = """
+import os
 import torch
 options = {"skip_validation": True, "trust_repo": True, "verbose": False}
 torch.hub.set_dir(sys.argv[1])
+assert not os.listdir(sys.argv[1])
 for name in torch.hub.list(REPOSITORY, **options):
     import robnet_zoo
     assert robnet_zoo.__file__.startswith(sys.argv[1]), robnet_zoo.__file__
@@ -70,61 +88,76 @@ def restored_path(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """A torch.hub cache that holds a zip of the repository, unpacked as torch.hub does."""
-    folder = tmp_path_factory.mktemp("torch-hub")
+def archive(tmp_path_factory):
+    """The address of a server that has the repository's zip where GitHub has it."""
     listing = ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    parts = ["hubconf.py", "pyproject.toml", "robnet_zoo", "weights"]
-    done = subprocess.run([*listing, *parts], capture_output=True, text=True, check=False)
+    done = subprocess.run(listing, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("the tests do not run in a git checkout")
-    with zipfile.ZipFile(folder / "main.zip", "w") as archive:
+    folder = tmp_path_factory.mktemp("github")
+    place = folder / "robnet-zoo" / "robnet_zoo" / "zipball" / "main"
+    place.parent.mkdir(parents=True)
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.mkdir("robnet-zoo-robnet_zoo-0123abc")
         for name in done.stdout.split("\0"):
-            if name and (ROOT / name).exists():
-                archive.write(ROOT / name, f"robnet-zoo_robnet_zoo_main/{name}")
-    with zipfile.ZipFile(folder / "main.zip") as archive:
-        archive.extractall(folder)
-    return folder
+            if name and (ROOT / name).is_file():
+                archive.write(ROOT / name, f"robnet-zoo-robnet_zoo-0123abc/{name}")
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
-@pytest.fixture
-def hub(cache, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(cache))
-    before = torch.hub.get_dir()
-    torch.hub.set_dir(str(cache))
-    yield {"skip_validation": True, "trust_repo": True, "verbose": False}
-    torch.hub.set_dir(before)
-
-
-def test_the_list_holds_the_architectures_and_nothing_else(hub):
-    assert sorted(torch.hub.list(REPOSITORY, **hub)) == sorted(ARCHITECTURES)
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_help_tells_paper_size_and_results(hub, name):
-    hub.pop("verbose")
-    text = torch.hub.help(REPOSITORY, name, **hub)
-    known = ARCHITECTURES[name]
-    for word in (known.paper.arxiv, f"{known.parameters:,}", known.status, "pixels in [0,1]"):
-        assert word in text
-    if (tag := default_tag(name)) is not None:
-        weights = get_weights(name, tag)
-        assert weights.threat_model["epsilon"] in text
-        for value in weights.accuracies.values():
-            assert f"{100 * value['accuracy']:.1f} %" in text
-
-
-def test_every_entry_loads_from_the_zip_with_the_dependencies_alone(cache, tmp_path):
+@pytest.fixture(scope="module")
+def loaded(archive, tmp_path_factory):
+    """A torch.hub cache that was empty, and what loading every entry into it printed."""
+    cache = tmp_path_factory.mktemp("torch-hub")
+    code = ONLY_DEPENDENCIES + FROM_LOOPBACK + LOAD_ALL
     done = subprocess.run(
-        [sys.executable, "-c", ONLY_DEPENDENCIES + LOAD_ALL, str(cache)],
-        cwd=tmp_path,
+        [sys.executable, "-c", code, cache, archive],
+        cwd=tmp_path_factory.mktemp("elsewhere"),
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    download, *told = done.stdout.splitlines()
+    assert download.startswith("Downloading")
+    return cache, dict(line.split(" ", 1) for line in told)
+
+
+@pytest.fixture
+def hub(loaded, monkeypatch):
+    """The options that make torch.hub take the repository that was downloaded."""
+    cache, _ = loaded
+    monkeypatch.setenv("TORCH_HOME", str(cache))
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(str(cache))
+    yield {"skip_validation": True, "trust_repo": True}
+    torch.hub.set_dir(before)
+
+
+def test_the_list_holds_the_architectures_and_nothing_else(hub):
+    assert sorted(torch.hub.list(REPOSITORY, verbose=False, **hub)) == sorted(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_help_tells_paper_size_and_results(hub, name):
+    text = torch.hub.help(REPOSITORY, name, **hub)
+    known = ARCHITECTURES[name]
+    for word in (known.paper.arxiv, f"{known.parameters:,}", known.status, "pixels in [0,1]"):
+        assert word in text
+    if (tag := default_tag(name)) is not None:
+        weights = get_weights(name, tag)
+        assert f"{weights.dataset} against Linf {weights.threat_model['epsilon']}" in text
+        for value in weights.accuracies.values():
+            assert f"{100 * value['accuracy']:.1f} %" in text
+
+
+def test_every_entry_loads_from_the_zip_with_the_dependencies_alone(loaded):
+    _, told = loaded
     assert told.keys() == ARCHITECTURES.keys()
     for name, text in told.items():
         if default_tag(name) is None:

@@ -31,7 +31,8 @@ def checkout(tmp_path_factory):
     root = tmp_path_factory.mktemp("checkout")
     ignored = shutil.ignore_patterns("__pycache__", "pretrained")
     shutil.copytree(ROOT / "robnet_zoo", root / "robnet_zoo", ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", root)
+    for name in ("pyproject.toml", "hubconf.py"):
+        shutil.copy(ROOT / name, root)
     save_tiny(root / "weights" / "racl.tiny")
     (root / "weights" / "notes.txt").touch()
     return root
@@ -129,6 +130,19 @@ def test_a_cached_copy_is_held_against_the_pin(client, hub, files_of_another):
     assert client.held() == []
 
 
+def test_torch_hub_gives_pinned_weights(client):
+    code = """
+import sys, torch, hubconf
+print(getattr(hubconf, sys.argv[1]).__doc__)
+model = torch.hub.load(".", sys.argv[1], source="local", pretrained=True, verify=True)
+print("loaded", model.config["name"])
+"""
+    shown = client.everything("racl", code)
+    assert "robnet-zoo download racl.tiny" in shown
+    assert "loaded racl.tiny" in shown
+    assert "Linf 0.15" in client.everything("racl", code, HF_HUB_OFFLINE="1")
+
+
 @pytest.fixture
 def files_of_another(tmp_path):
     """A weights folder's files, sound but not those that are pinned."""
@@ -168,6 +182,10 @@ def test_damaged_weights_are_not_published(hub, client, checkout):
     shutil.copytree(checkout / "elsewhere" / "racl.tiny", checkout / "damaged")
     (checkout / "damaged" / "model.safetensors").write_bytes(b"")
     assert "truncated" in client.fail("publish damaged --org org", COMMANDS)
+
+
+def test_there_must_be_a_folder_to_publish(client):
+    assert "no weights folder" in client.fail("publish pyproject.toml --org org", COMMANDS)
 
 
 def test_a_hub_that_fails_is_told(hub, client):
