@@ -147,7 +147,8 @@ def test_fsp_distance_goes_with_the_gap_in_the_cells_where_it_was_put():
     measured = []
     for number in range(40):
         gap = rng.uniform(0.1, 0.3)
-        measured.append(Measured(number, 0.7, 0.7 - gap, (rng.random(), 5 * gap, gap**2)))
+        distances = (rng.random(), 5 * gap, gap**2)
+        measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, distances))
     rows, found = analysis.flow(measured)
     assert len(rows) == 120
     assert abs(found["cell_0"]["pearson"]) < 0.4

@@ -127,6 +127,11 @@ def direct_convolutions(codes: Codes) -> int:
     return convolutions(codes, DIRECT_EDGES)
 
 
+def deep_cells(layers: int) -> range:
+    """Return the cells that count as deep: the last third, from the second reduction on."""
+    return range(2 * layers // 3, layers)
+
+
 def prices(
     cells: int, *, channels: int, layers: int, num_classes: int = 10, in_channels: int = 3
 ) -> tuple[int, list[int]]:

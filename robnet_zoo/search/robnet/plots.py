@@ -12,7 +12,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.files import atomic_path
 from robnet_zoo.search.robnet.analysis import EDGE_KINDS, Rows
 from robnet_zoo.search.robnet.budget import BUDGETS
-from robnet_zoo.search.robnet.codes import DIRECT_EDGES, EDGE_NAMES
+from robnet_zoo.search.robnet.codes import DIRECT_EDGES, EDGE_NAMES, deep_cells
 from robnet_zoo.search.robnet.relation import Findings
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ def draw_flow(figure: Figure, rows: Rows, found: Findings) -> None:
             label=name.capitalize(),
         )
     axes.axhline(0, color=INK, linewidth=0.8)
-    axes.axvspan(2 * cells // 3 - 0.5, cells - 0.5, color=GREY, alpha=0.15, label="deep cells")
+    first = deep_cells(cells)[0]
+    axes.axvspan(first - 0.5, cells - 0.5, color=GREY, alpha=0.15, label="deep cells")
     _whole_numbers(axes.xaxis)
     axes.set(xlabel="cell", ylabel="correlation with the gap", ylim=(-1.05, 1.05))
     axes.legend(loc="lower right", fontsize=8)

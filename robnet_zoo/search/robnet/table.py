@@ -42,12 +42,14 @@ class Measured:
 
     Attributes:
         number: its number in the search.
+        codes: its cells, a code for each.
         clean_before: accuracy on clean images.
         robust_before: robust accuracy.
         distances: FSP distance of each cell, first to last.
     """
 
     number: int
+    codes: Codes
     clean_before: float
     robust_before: float
     distances: tuple[float, ...]
@@ -81,10 +83,10 @@ def read_candidates(folder: Path) -> list[Measured]:
     measured = []
     for line, row in _lines(folder / CANDIDATES):
         try:
-            cells = len(from_text(row["code"]))
-            distances = tuple(float(row[f"fsp_{cell}"]) for cell in range(cells))
+            codes = from_text(row["code"])
+            distances = tuple(float(row[f"fsp_{cell}"]) for cell in range(len(codes)))
             before = (_fraction(row["clean_before"]), _fraction(row["robust_before"]))
-            measured.append(Measured(int(row["number"]), *before, distances))
+            measured.append(Measured(int(row["number"]), codes, *before, distances))
         except (KeyError, TypeError, ValueError, ZooError) as error:
             raise _unreadable(folder / CANDIDATES, line, error) from error
     return measured

@@ -1,0 +1,149 @@
+"""FSP-guided search without the constraint of one code for all cells (section 3.5).
+
+Cell-free architectures are drawn and measured with the supernet's weights, which takes an attack
+but no training; those whose deep cells an attack moves furthest are rejected, and only the rest
+is worth fine-tuning. The paper names no threshold: here a number of architectures is kept, so
+the threshold is the quantile of the distances that leaves so many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.adversary import Adversary, noise_for
+from robnet_zoo.console import progress
+from robnet_zoo.data import to_float
+from robnet_zoo.data.splits import Split
+from robnet_zoo.errors import ZooError
+from robnet_zoo.models.networks import Network
+from robnet_zoo.search.data import SearchData
+from robnet_zoo.search.robnet.codes import (
+    Codes,
+    convolutions,
+    count_parameters,
+    density,
+    identities,
+    to_text,
+)
+from robnet_zoo.search.robnet.finetune import inherited
+from robnet_zoo.search.robnet.fsp import deep_distance, fsp_distances
+from robnet_zoo.search.robnet.inherit import sizes
+from robnet_zoo.search.robnet.recipe import RobNetRecipe
+from robnet_zoo.search.robnet.table import CANDIDATES, Measured, read_candidates, write_table
+from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.train.schedule import validation_adversary
+
+BATCH = 64  # images at once; a cell's FSP matrices take 170 MB at 144 channels of width
+
+
+def measure_flow(
+    network: Network, split: Split, adversary: Adversary, *, seed: int
+) -> tuple[float, float, tuple[float, ...]]:
+    """Return a network's clean and robust accuracy and each cell's FSP distance (Eq. 4).
+
+    All three come from one attack, whose noise belongs to the images.
+
+    Args:
+        network: in eval mode.
+        split: the images.
+        adversary: the attack; its last iterate counts.
+        seed: of the attack's noise.
+    """
+    right = torch.zeros(2, dtype=torch.float64)
+    distances: list[Tensor] = []
+    for indices in torch.arange(len(split)).split(BATCH):
+        indices = indices.to(split.device)
+        images, labels = to_float(split.images(indices)), split.labels[indices]
+        noise = noise_for(indices, images.shape[1:], seed=seed, attack="validation")
+        attacked = adversary(network, images, labels, noise=noise.to(images.device))
+        logits: list[Tensor] = []
+
+        def forward(both: Tensor, seen: list[Tensor] = logits) -> None:
+            seen.append(network(both))
+
+        distances.append(fsp_distances(network.cells, forward, images, attacked).double().cpu())
+        hits = logits[0].argmax(1).view(2, -1) == labels
+        right += hits.sum(1).cpu()
+    clean, robust = (right / len(split)).tolist()
+    return clean, robust, tuple(torch.cat(distances, dim=1).mean(1).tolist())
+
+
+def measure_candidates(
+    supernet: Supernet,
+    data: SearchData,
+    recipe: RobNetRecipe,
+    draw: Callable[[int], Codes],
+    folder: Path,
+) -> list[Measured]:
+    """Measure the recipe's `flows` candidates, one after the other.
+
+    They are kept in the folder's candidates.csv; those that are there already are not measured
+    again.
+
+    Args:
+        supernet: trained, with a code for each cell.
+        data: candidates are attacked on its held-out images.
+        recipe: the settings.
+        draw: returns the codes of a number's candidate.
+        folder: the search's folder.
+
+    Raises:
+        ZooError: the folder has the candidates of another search.
+    """
+    path = folder / CANDIDATES
+    measured = read_candidates(folder)[: recipe.flows] if path.exists() else []
+    for number, one in enumerate(measured):
+        if (one.number, one.codes) != (number, draw(number)):
+            raise ZooError(
+                f"'{path}' holds the candidates of another search; choose another folder."
+            )
+    adversary = replace(validation_adversary(data.threat), steps=recipe.score_steps)
+    with progress(recipe.flows, "FSP distances", "architectures") as bar:
+        bar.advance(len(measured))
+        for number in range(len(measured), recipe.flows):
+            codes = draw(number)
+            network = inherited(supernet, codes, data, recipe)
+            found = measure_flow(network, data.validation, adversary, seed=recipe.seed)
+            measured.append(Measured(number, codes, *found))
+            write_table(path, [_row(one, sizes(supernet)) for one in measured])
+            bar.advance(1)
+    # As written, with the file's digits: a search that was interrupted must reject the same ones.
+    return read_candidates(folder)[: recipe.flows]
+
+
+def reject(measured: Sequence[Measured], keep: int) -> list[Measured]:
+    """Return the `keep` candidates with the least FSP distance in their deep cells, least first.
+
+    Raises:
+        ZooError: not more candidates than are to be kept, so that none would be rejected.
+    """
+    if not 0 < keep < len(measured):
+        raise ZooError(
+            f"Of {len(measured)} candidates {keep} cannot be kept; measure more than you keep."
+        )
+    return sorted(measured, key=lambda one: (_deep(one), one.number))[:keep]
+
+
+def _deep(one: Measured) -> float:
+    return deep_distance(torch.tensor(one.distances, dtype=torch.float64))
+
+
+def _row(one: Measured, size: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "code": to_text(one.codes),
+        "density": density(one.codes),
+        "convs": convolutions(one.codes),
+        "identities": identities(one.codes),
+        "parameters": count_parameters(one.codes, **size),
+        "clean_before": one.clean_before,
+        "robust_before": one.robust_before,
+        "deep_distance": _deep(one),
+        **{f"fsp_{cell}": distance for cell, distance in enumerate(one.distances)},
+    }
