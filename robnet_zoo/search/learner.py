@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robnet_zoo.adversary import Adversary
 from robnet_zoo.search.data import Batch
@@ -58,7 +58,7 @@ def _detached(value: Any) -> Any:
 class WeightLearner:
     """SGD with momentum and clipping on a supernet's weights, averaged over the processes."""
 
-    def __init__(self, supernet: Supernet, recipe: SearchRecipe, world: World) -> None:
+    def __init__(self, supernet: nn.Module, recipe: SearchRecipe, world: World) -> None:
         self.parameters = list(supernet.parameters())
         self.buffers = [buffer for buffer in supernet.buffers() if buffer.is_floating_point()]
         self.clip, self.world = recipe.clip, world

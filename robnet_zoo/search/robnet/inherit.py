@@ -31,7 +31,7 @@ def masks(supernet: Supernet, codes: Codes) -> dict[str, CellWeights]:
     return {role: CellWeights(switches(code)) for role, code in zip(roles, codes, strict=True)}
 
 
-def sizes(supernet: Supernet) -> dict[str, int]:
+def sizes(supernet: Supernet) -> dict[str, Any]:
     """Return the arguments that build a network of the supernet's size."""
     stem = cast(nn.Conv2d, supernet.stem[0])
     return {

@@ -1,0 +1,117 @@
+"""A candidate's judgement: inherited weights, a few adversarial epochs, PGD (section 3.2)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from robnet_zoo.models.networks import Network
+from robnet_zoo.randomness import keyed_generator
+from robnet_zoo.search.data import Batches, SearchData
+from robnet_zoo.search.learner import WeightLearner
+from robnet_zoo.search.robnet.codes import Codes
+from robnet_zoo.search.robnet.inherit import subnetwork
+from robnet_zoo.search.robnet.recipe import RobNetRecipe
+from robnet_zoo.search.robnet.supernet import LAYOUT, attacker
+from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.train.batch_norm import statistics_momentum
+from robnet_zoo.train.distributed import World
+from robnet_zoo.train.schedule import validation_adversary
+from robnet_zoo.train.validate import validate
+
+SCORING_BATCH = 256
+
+
+class Accuracy(NamedTuple):
+    """Held-out accuracies as fractions, on clean images and under PGD."""
+
+    clean: float
+    robust: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Held-out accuracies as fractions, and the seconds that they took.
+
+    Attributes:
+        clean: after fine-tuning.
+        robust_before: under PGD, with inherited weights.
+        robust: under PGD, after fine-tuning.
+        seconds: of the whole judgement.
+    """
+
+    clean: float
+    robust_before: float
+    robust: float
+    seconds: float
+
+
+def judge(supernet: Supernet, codes: Codes, data: SearchData, recipe: RobNetRecipe) -> Scores:
+    """Fine-tune an architecture from the supernet's weights and score it.
+
+    Every candidate sees the same batches in the same order, and the same noise: what differs
+    between two of them is the architecture alone.
+    """
+    began = time.monotonic()
+    network = inherited(supernet, codes, data, recipe)
+    before = score(network, data, recipe)
+    finetune(network, data, recipe)
+    after = score(network, data, recipe)
+    return Scores(after.clean, before.robust, after.robust, time.monotonic() - began)
+
+
+def inherited(supernet: Supernet, codes: Codes, data: SearchData, recipe: RobNetRecipe) -> Network:
+    """Return the network of `codes` with the supernet's weights, settled, in eval mode."""
+    network = subnetwork(supernet, codes).to(memory_format=LAYOUT)
+    settle(network, data.streams[0], recipe.settle_batches)
+    return network.eval()
+
+
+@torch.no_grad()
+def settle(network: Network, stream: Batches, batches: int) -> None:
+    """Take batch norm's running statistics anew: their mean over some batches."""
+    network.train()
+    for index in range(min(batches, len(stream))):
+        with statistics_momentum(network, 1 / (index + 1)):
+            network(stream.at(0, index).images.contiguous(memory_format=LAYOUT))
+
+
+def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
+    """Train a network adversarially for a few epochs; it is left in eval mode."""
+    stream, adversary = data.streams[0], attacker(recipe, data.threat)
+    learner = WeightLearner(network, recipe, data.world)
+    steps = len(stream)
+    total = recipe.finetune_epochs * steps
+    for step in range(total):
+        epoch, index = divmod(step, steps)
+        images, labels = stream.at(epoch, index)
+        noise = keyed_generator(recipe.seed, "finetune", step, device=data.world.device)
+        network.train(recipe.craft_mode == "train")
+        images = images.contiguous(memory_format=LAYOUT)
+        attacked = adversary(network, images, labels, generator=noise)
+        network.train()
+        loss = F.cross_entropy(network(attacked), labels)
+        learner.descend(loss, recipe.finetune_lr * (1 + math.cos(math.pi * step / total)) / 2)
+    network.eval()
+
+
+def score(network: Network, data: SearchData, recipe: RobNetRecipe) -> Accuracy:
+    """Return a network's accuracies on the held-out images; it is in eval mode.
+
+    Each image's noise belongs to the image, so that candidates meet the same starts.
+    """
+    adversary = replace(validation_adversary(data.threat), steps=recipe.score_steps)
+    found = validate(
+        network,
+        data.validation,
+        adversary,
+        batch_size=SCORING_BATCH,
+        seed=recipe.seed,
+        world=World(device=data.world.device),  # a candidate is one process's own
+    )
+    return Accuracy(found.clean, float(found.robust or 0.0))

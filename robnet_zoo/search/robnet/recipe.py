@@ -1,0 +1,131 @@
+"""RobNet's settings and recipes: what the paper says, and what it leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.search.recipe import SearchRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobNetRecipe(SearchRecipe):
+    """Settings of a RobNet search.
+
+    Attributes:
+        space: "cell" gives all cells one code, "free" a code to each.
+        warmup: share of the supernet's steps in which epsilon and the learning rate rise.
+        keep: probability that a drawn architecture has each operation.
+        architectures: candidates that are fine-tuned and scored.
+        budget: number of convolutions in the candidates' cells; "any" for all codes.
+        parameters: size of the candidates at the supernet's width and depth; None for any.
+        finetune_epochs: adversarial passes over the training images from inherited weights.
+        finetune_lr: their first learning rate; it falls in a cosine to 0, step by step.
+        score_steps: PGD steps on held-out images, before and after fine-tuning.
+        settle_batches: clean batches from which a candidate takes batch norm's statistics anew,
+            the supernet's being those of all architectures at once; 0 keeps the supernet's.
+        flows: cell-free architectures drawn, of which the `architectures` with the least FSP
+            distance are fine-tuned.
+    """
+
+    space: Literal["cell", "free"] = "cell"
+    warmup: float = 0.1
+    keep: float = 0.5
+    architectures: int = 1000
+    budget: Literal["any", "small", "medium", "large"] = "any"
+    parameters: int | None = None
+    finetune_epochs: int = 3
+    finetune_lr: float
+    score_steps: int = 20
+    settle_batches: int = 8
+    flows: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("architectures", "parameters", "score_steps", "flows", "attack_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ZooError(f"Recipe setting {name}={value} is out of range; it is at least 1.")
+        for name in ("finetune_epochs", "settle_batches"):
+            if getattr(self, name) < 0:
+                raise ZooError(
+                    f"Recipe setting {name}={getattr(self, name)} is out of range; it is at least "
+                    "0."
+                )
+        if not 0 <= self.warmup < 1:
+            raise ZooError(f"Recipe setting warmup={self.warmup} is out of range; use [0, 1).")
+        for name in ("keep", "finetune_lr"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ZooError(
+                    f"Recipe setting {name}={getattr(self, name)} is out of range; it lies in "
+                    "(0, 1]."
+                )
+
+    @property
+    def cells(self) -> int:
+        """Number of cell codes that an architecture has."""
+        return 1 if self.space == "cell" else self.layers
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        RobNetRecipe(
+            name="paper",
+            claim="the paper's search on CIFAR-10; days on one GPU, the study shared by workers",
+            source="Guo et al. 2020, sections 3.2 and 3.3: 7 steps of 0.01 at 8/255, 1,000 "
+            "architectures, 3 epochs of fine-tuning. Ours, the paper being silent: width and depth "
+            "(those of the released networks), epochs, batch, keep, both rates (that of the "
+            "authors' training code, 1.2 at 1,536 images, scaled to the batch; a tenth for "
+            "fine-tuning), score_steps, settle_batches, flows",
+            epochs=60,
+            batch_size=256,
+            channels=36,
+            layers=20,
+            lr=0.2,
+            lr_end=0.001,
+            weight_decay=1e-4,
+            finetune_lr=0.02,
+        ),
+        RobNetRecipe(
+            name="digits",
+            claim="the whole method on scikit-learn's digits, under half an hour on two CPU cores",
+            source="ours",
+            dataset="digits",
+            epochs=30,
+            batch_size=32,
+            channels=8,
+            layers=6,
+            lr=0.1,
+            lr_end=0.001,
+            weight_decay=1e-4,
+            attack_steps=3,
+            step_share=0.5,
+            warmup=0.4,
+            architectures=50,
+            finetune_lr=0.02,
+            score_steps=10,
+            flows=50,
+        ),
+        RobNetRecipe(
+            name="smoke",
+            claim="every part of the method in a minute; finds nothing",
+            source="ours",
+            dataset="digits",
+            images=128,
+            epochs=1,
+            batch_size=32,
+            channels=4,
+            layers=3,
+            lr=0.1,
+            attack_steps=1,
+            architectures=6,
+            finetune_epochs=1,
+            finetune_lr=0.02,
+            score_steps=1,
+            settle_batches=1,
+            flows=8,
+        ),
+    )
+}
