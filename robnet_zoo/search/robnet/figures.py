@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.files import write_json
-from robnet_zoo.search.robnet import analysis, groups, plots
+from robnet_zoo.search.robnet import analysis, canvas, groups, plots
 from robnet_zoo.search.robnet.relation import Findings
 from robnet_zoo.search.robnet.table import (
     CANDIDATES,
@@ -26,7 +26,7 @@ class FigureKind(NamedTuple):
 
     paper: str
     analyse: Callable[[Sequence[Any]], analysis.Analysis]
-    draw: plots.Draw
+    draw: canvas.Draw
     size: tuple[float, float] = (5.6, 4.4)
     file: str = STUDY
 
@@ -67,5 +67,5 @@ def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
     rows, found = kind.analyse(architectures)
     write_table(out / f"{name}.csv", rows)
     write_json(out / f"{name}.json", {"figure": kind.paper, **found})
-    plots.save(kind.draw, rows, found, out / f"{name}.png", kind.size)
+    canvas.save(kind.draw, rows, found, out / f"{name}.png", kind.size)
     return found

@@ -1,55 +1,38 @@
-"""The figures of the analysis, each drawn from its table and findings, without a display."""
+"""The figures of the analysis, each drawn from its table and findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import atomic_path
 from robnet_zoo.search.robnet.analysis import EDGE_KINDS, Rows
 from robnet_zoo.search.robnet.budget import BUDGETS
+from robnet_zoo.search.robnet.canvas import (
+    COLOURS,
+    GREY,
+    INK,
+    dots,
+    legend_above,
+    line,
+    percent,
+    told,
+    whole_numbers,
+)
 from robnet_zoo.search.robnet.codes import DIRECT_EDGES, EDGE_NAMES, deep_cells
 from robnet_zoo.search.robnet.relation import Findings
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-Draw = Callable[["Figure", Rows, Findings], None]
-
-INK, GREY = "#3b3f45", "#8a8f98"
-COLOURS = ("#0f8a7e", "#d9622b", "#5b63d3")
-STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": INK,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "font.size": 10,
-    "grid.alpha": 0.18,
-    "legend.frameon": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
 ROBUST = "robust accuracy (%)"
 
 
 def draw_before_and_after(figure: Figure, rows: Rows, found: Findings) -> None:
     """Draw both accuracies of each architecture against each other."""
     axes = figure.subplots()
-    before, after = _percent(rows, "before"), _percent(rows, "after")
+    before, after = percent(rows, "before"), percent(rows, "after")
     ends = [min(*before, *after), max(*before, *after)]
     axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="no change")
-    _dots(axes, before, after, COLOURS[0])
+    dots(axes, before, after, COLOURS[0])
     axes.set(xlabel="robust accuracy with inherited weights (%)", ylabel=f"{ROBUST}, fine-tuned")
     axes.set_title(
         f"{len(rows)} architectures: mean {100 * found['mean_before']:.1f} % before, "
@@ -61,15 +44,15 @@ def draw_before_and_after(figure: Figure, rows: Rows, found: Findings) -> None:
 def draw_histogram(figure: Figure, rows: Rows, found: Findings) -> None:
     """Draw how many architectures have which robust accuracy."""
     axes = figure.subplots()
-    starts = _percent(rows, "from")
-    widths = [end - start for start, end in zip(starts, _percent(rows, "to"), strict=True)]
+    starts = percent(rows, "from")
+    widths = [end - start for start, end in zip(starts, percent(rows, "to"), strict=True)]
     counts = [row["architectures"] for row in rows]
     axes.bar(starts, counts, widths, align="edge", color=COLOURS[0], edgecolor="white")
     mean = 100 * found["mean"]
     axes.axvline(mean, color=COLOURS[1], linestyle="--", label=f"mean {mean:.1f} %")
-    _whole_numbers(axes.yaxis)
+    whole_numbers(axes.yaxis)
     axes.set(xlabel=ROBUST, ylabel="architectures", title=f"{found['architectures']} architectures")
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def draw_embedding(figure: Figure, rows: Rows, found: Findings) -> None:
@@ -78,11 +61,11 @@ def draw_embedding(figure: Figure, rows: Rows, found: Findings) -> None:
     for group, colour in zip(("top", "bottom"), COLOURS, strict=False):
         chosen = [row for row in rows if row["group"] == group]
         label = f"{group} {len(chosen)} by robust accuracy"
-        _dots(axes, [row["x"] for row in chosen], [row["y"] for row in chosen], colour, label)
+        dots(axes, [row["x"] for row in chosen], [row["y"] for row in chosen], colour, label)
     axes.set(xticks=[], yticks=[], xlabel="t-SNE of alpha")
     alike = 100 * found["nearest_of_same_group"]
     axes.set_title(f"nearest neighbour in the same group: {alike:.0f} %")
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def draw_edge_weights(figure: Figure, rows: Rows, found: Findings) -> None:
@@ -102,16 +85,16 @@ def draw_edge_weights(figure: Figure, rows: Rows, found: Findings) -> None:
         f"{100 * found['held_out_accuracy']:.1f} % held out; "
         f"{found['positive_weights']} of {found['weights']} weights positive"
     )
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def draw_densities(figure: Figure, rows: Rows, found: Findings) -> None:
     """Draw robust accuracy against density."""
     axes = figure.subplots()
     density = [row["density"] for row in rows]
-    _dots(axes, density, _percent(rows, "robust"), COLOURS[0])
-    _line(axes, density, _percent(rows, "robust"), COLOURS[1])
-    axes.set(xlabel="density D", ylabel=ROBUST, title=_told(found))
+    dots(axes, density, percent(rows, "robust"), COLOURS[0])
+    line(axes, density, percent(rows, "robust"), COLOURS[1])
+    axes.set(xlabel="density D", ylabel=ROBUST, title=told(found))
 
 
 def draw_convolution_counts(figure: Figure, rows: Rows, found: Findings) -> None:
@@ -119,10 +102,10 @@ def draw_convolution_counts(figure: Figure, rows: Rows, found: Findings) -> None
     panels = figure.subplots(1, len(EDGE_KINDS), sharey=True)
     for axes, kind, colour in zip(panels, EDGE_KINDS, COLOURS, strict=True):
         counts = [row[kind] for row in rows]
-        _dots(axes, counts, _percent(rows, "robust"), colour)
-        _line(axes, counts, _percent(rows, "robust"), INK)
-        _whole_numbers(axes.xaxis)
-        axes.set(xlabel=f"convolutions, {kind} edges", title=_told(found[kind]))
+        dots(axes, counts, percent(rows, "robust"), colour)
+        line(axes, counts, percent(rows, "robust"), INK)
+        whole_numbers(axes.xaxis)
+        axes.set(xlabel=f"convolutions, {kind} edges", title=told(found[kind]))
     panels[0].set_ylabel(ROBUST)
 
 
@@ -131,12 +114,12 @@ def draw_budgets(figure: Figure, rows: Rows, found: Findings) -> None:
     axes = figure.subplots()
     for budget, colour in zip(BUDGETS, COLOURS, strict=True):
         chosen = [row for row in rows if row["budget"] == budget]
-        shares, robust = [row["direct_share"] for row in chosen], _percent(chosen, "robust")
-        label = f"{budget} ({len(chosen)}): {_told(found[budget])}".replace("\n", ", ")
-        _dots(axes, shares, robust, colour, label)
-        _line(axes, shares, robust, colour)
+        shares, robust = [row["direct_share"] for row in chosen], percent(chosen, "robust")
+        label = f"{budget} ({len(chosen)}): {told(found[budget])}".replace("\n", ", ")
+        dots(axes, shares, robust, colour, label)
+        line(axes, shares, robust, colour)
     axes.set(xlabel="share of convolutions on direct edges", ylabel=ROBUST)
-    _legend_above(axes, columns=1)
+    legend_above(axes, columns=1)
 
 
 def draw_flow(figure: Figure, rows: Rows, found: Findings) -> None:
@@ -146,10 +129,10 @@ def draw_flow(figure: Figure, rows: Rows, found: Findings) -> None:
     shown = (0, cells // 2, cells - 1)
     for axes, cell, colour in zip(panels, shown, COLOURS, strict=False):
         chosen = [row for row in rows if row["cell"] == cell]
-        distances, gaps = [row["distance"] for row in chosen], _percent(chosen, "gap")
-        _dots(axes, distances, gaps, colour)
-        _line(axes, distances, gaps, INK)
-        axes.set(xlabel=f"FSP distance, cell {cell}", title=_told(found[f"cell_{cell}"]))
+        distances, gaps = [row["distance"] for row in chosen], percent(chosen, "gap")
+        dots(axes, distances, gaps, colour)
+        line(axes, distances, gaps, INK)
+        axes.set(xlabel=f"FSP distance, cell {cell}", title=told(found[f"cell_{cell}"]))
         axes.sharey(panels[0])
     panels[0].set_ylabel("clean minus robust accuracy (%)")
     axes = panels[3]
@@ -167,71 +150,6 @@ def draw_flow(figure: Figure, rows: Rows, found: Findings) -> None:
     axes.axhline(0, color=INK, linewidth=0.8)
     first = deep_cells(cells)[0]
     axes.axvspan(first - 0.5, cells - 0.5, color=GREY, alpha=0.15, label="deep cells")
-    _whole_numbers(axes.xaxis)
+    whole_numbers(axes.xaxis)
     axes.set(xlabel="cell", ylabel="correlation with the gap", ylim=(-1.05, 1.05))
     axes.legend(loc="lower right", fontsize=8)
-
-
-def save(draw: Draw, rows: Rows, found: Findings, path: Path, size: tuple[float, float]) -> None:
-    """Draw a figure of `size` inches into a PNG file, atomically.
-
-    Raises:
-        ZooError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ZooError('Figures need matplotlib; run: pip install "robnet-zoo[search]".') from error
-    with rc_context(STYLE), atomic_path(path) as temporary:
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure, rows, found)
-        figure.savefig(temporary, format="png", dpi=150)
-
-
-def _percent(rows: Rows, name: str) -> list[float]:
-    return [100 * row[name] for row in rows]
-
-
-def _dots(
-    axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str | None = None
-) -> None:
-    """Draw points, fainter the more there are, so that crowds show."""
-    alpha = min(0.85, max(0.3, 60 / max(len(x), 1)))
-    axes.scatter(x, y, s=16, color=colour, alpha=alpha, linewidths=0, label=label)
-
-
-def _line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str) -> None:
-    """Draw the least-squares line where there is one."""
-    if len(x) >= 3 and np.ptp(x) > 0:
-        slope, height = np.polyfit(x, y, 1)
-        ends = np.array([min(x), max(x)])
-        axes.plot(ends, slope * ends + height, color=colour, linewidth=1.5)
-
-
-def _whole_numbers(axis: Axis) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(integer=True))
-
-
-def _told(found: Findings) -> str:
-    if found["pearson"] is None:
-        return "no correlation defined"
-    return "\n".join(
-        f"{name.capitalize()} {found[name]:.2f} (p {_p(found[f'{name}_p'])})"
-        for name in ("pearson", "spearman")
-    )
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
-
-
-def _legend_above(axes: Axes, columns: int = 2) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    legend = axes.legend(handles, labels, loc="lower center", ncols=columns, fontsize=9)
-    legend.set_bbox_to_anchor((0.5, 1.07 if axes.get_title() else 1.0))
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
