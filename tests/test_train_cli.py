@@ -105,7 +105,8 @@ def test_a_run_folder_holds_log_curves_and_record(finished):
 
     run = finished / "run"
     assert {path.name for path in run.iterdir()} == {
-        *("settings.json", "last.pt", "best.pt", "history.csv", "curves.png", "record.json")
+        *("settings.json", "last.pt", "best.pt", "lock"),
+        *("history.csv", "curves.png", "record.json"),
     }
     header, row = (run / "history.csv").read_text().splitlines()
     assert header.split(",")[:5] == ["epoch", "step", "lr", "loss", "train_accuracy"]

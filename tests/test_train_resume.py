@@ -15,6 +15,7 @@ from training import TRAINED, assert_same, small, write_arrays
 from robnet_zoo.errors import ZooError
 from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.checkpoint import load_checkpoint
+from robnet_zoo.train.lock import hold
 from robnet_zoo.train.session import train
 
 EVERYTHING = ("--set", "loss=trades", "--set", "awp=0.01", "--set", "awp_from=0.3")
@@ -38,16 +39,15 @@ def start(arguments):
     )
 
 
-def wait_for_step(folder, step):
-    """Wait until the run's checkpoint has come so far; return its position."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+def wait_for_step(process, folder, step):
+    """Wait until the process's checkpoint has come so far; return its position."""
+    while process.poll() is None:
         if (folder / "last.pt").exists():
             position = load_checkpoint(folder / "last.pt")["position"]
             if position["step"] >= step:
                 return position
         time.sleep(0.01)
-    raise AssertionError("the run did not get so far")
+    raise AssertionError(f"the run ended before: {process.stderr.read()}")
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     assert main(command(dataset, whole)) == 0
 
     killed = start(command(dataset, broken, "--save-every", "0.001s"))
-    wait_for_step(broken, 2)
+    wait_for_step(killed, broken, 2)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     stood = load_checkpoint(broken / "last.pt")["position"]
@@ -65,9 +65,9 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     assert stood["step"] < 8
 
     stopped = start(["--resume", "--out", str(broken), "--save-every", "0.001s"])
-    wait_for_step(broken, stood["step"] + 2)
+    wait_for_step(stopped, broken, stood["step"] + 2)
     stopped.send_signal(signal.SIGTERM)
-    _, told = stopped.communicate(timeout=60)
+    _, told = stopped.communicate()
     assert stopped.returncode == 128 + signal.SIGTERM
     assert "go on with --resume" in told
     assert "Traceback" not in told
@@ -80,6 +80,26 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     assert record["best"] == json.loads((whole / "record.json").read_text())["best"]
     log = (broken / "history.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in log[1:]] == [["1", "4"], ["2", "8"], ["3", "12"]]
+
+
+def test_two_processes_in_one_folder_are_kept_apart(tmp_path, capsys):
+    run = tmp_path / "run"
+    first = start(command(write_arrays(tmp_path), run, "--epochs", "1000000"))
+    try:
+        while not (run / "best.pt").exists():
+            assert first.poll() is None, first.stderr.read()
+            time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)  # at work, and slow
+        for again in (["--resume"], ["--model", "racl"]):
+            assert main([*again, "--out", str(run)]) == 2
+        told = capsys.readouterr().err
+        assert "Another process is at work in" in told
+        assert "already holds a run" in told
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+    with hold(run), pytest.raises(ZooError, match="Another process"), hold(run):
+        pass
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):

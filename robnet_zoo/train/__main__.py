@@ -7,13 +7,15 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from robnet_zoo import console
 from robnet_zoo.environment import pick_device
 from robnet_zoo.errors import ZooError
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
+    Compile,
+    Layout,
     Settings,
     parse_duration,
     read_settings,
@@ -23,7 +25,7 @@ from robnet_zoo.train.settings import (
 # options that are settings under their own name
 PLAIN = (
     *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
-    *("precision", "accumulate", "joint_batch_norm", "compile"),
+    *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
 )
 
 
@@ -53,7 +55,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--time-budget", metavar="TIME", help="train as long as 90s, 25m or 1h allows")
     add("--accumulate", type=int, help="compute a batch in this many parts")
     add("--precision", choices=("float32", "bfloat16"), help="default bfloat16 on CUDA only")
-    add("--compile", action="store_true", help="use torch.compile: slow to start, then faster")
+    add(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=get_args(Compile),
+        help="use torch.compile, in the default or another mode: slow to start, then faster",
+    )
+    add("--layout", choices=get_args(Layout), help="of memory (default channels_last)")
     add("--joint-batch-norm", action="store_true", help="batch statistics over all processes")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, default=None, help="folder of the data sets")

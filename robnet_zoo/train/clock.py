@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -27,6 +27,7 @@ class Clock:
     Attributes:
         save_every: seconds between checkpoints within an epoch.
         budget: seconds for the whole run; None for no limit.
+        now: tells the seconds, from any point on.
         stop: number of the signal that asked for an end, or 0.
         ticked: when the run's seconds were last counted.
         saved: when the last checkpoint was written.
@@ -38,6 +39,7 @@ class Clock:
 
     save_every: float
     budget: float | None
+    now: Callable[[], float] = time.monotonic
     stop: int = 0
     ticked: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -49,10 +51,10 @@ class Clock:
     @property
     def save_is_due(self) -> bool:
         """Whether a checkpoint within the epoch is to be written now."""
-        return self.stop > 0 or time.monotonic() - self.saved > self.save_every
+        return self.stop > 0 or self.now() - self.saved > self.save_every
 
     def _tick(self, run: Run) -> float:
-        now = time.monotonic()
+        now = self.now()
         spent, self.ticked = now - self.ticked, now
         run.position.seconds += spent
         return spent
@@ -77,7 +79,7 @@ class Clock:
             return run.plan
         per_pass = self.seconds / self.passes
         batches = max(1.0, len(run.validation) / run.settings.recipe.batch_size)
-        models = 1 if run.average is None else 2
+        models = 1.0 if run.average is None else 1 + 1 / run.guard_stride
         guess = per_pass * batches * models * VALIDATION_PASSES
         return replan(
             run.settings.recipe,

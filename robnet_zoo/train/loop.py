@@ -125,7 +125,7 @@ def _checkpoint(run: Run, folder: Path, clock: Clock) -> bool:
         _roll_back(run, folder, "the training loss is not finite")
         return False
     _save(run, folder / LAST)
-    clock.saved = time.monotonic()
+    clock.saved = clock.now()
     if clock.stop:
         raise Stopped(clock.stop)
     return True
@@ -158,7 +158,7 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
         row |= {f"{name}_clean": score.clean, f"{name}_robust": score.robust}
     row |= {"images_per_second": images_per_second, "seconds": position.seconds}
     position.history.append(row)
-    chosen = max(scores, key=lambda name: (scores[name].rank, scores[name].clean))
+    chosen = "raw" if run.average is None else "ema"
     score = scores[chosen]
     best = position.best
     if best is None or (score.rank > best["rank"] and not fallen):  # a rollback must end well
@@ -170,7 +170,7 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
         }
         _save(run, folder / BEST)
     _save(run, folder / LAST)
-    clock.saved = time.monotonic()
+    clock.saved = clock.now()
     if run.world.main:
         write_history(folder, position.history)
         _say(_told(row, score))
@@ -179,11 +179,15 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
 
 
 def _scores(run: Run) -> dict[str, Score]:
-    """Return the validation scores of the weights and of their average."""
+    """Return the validation scores of the weights and of their average.
+
+    Where there is an average, it is the one that is chosen; for the guard, which watches the
+    weights themselves, some of the images do.
+    """
     adversary = validation_adversary(run.threat) if run.settings.recipe.adversarial else None
-    models = {"raw": run.model}
+    models = {"raw": (run.model, run.guard_stride)}
     if run.average is not None:
-        models["ema"] = run.average
+        models["ema"] = (run.average, 1)
     run.model.eval()
     with autocast(run):
         scores = {
@@ -191,11 +195,12 @@ def _scores(run: Run) -> dict[str, Score]:
                 model,
                 run.validation,
                 adversary,
+                stride=stride,
                 batch_size=VALIDATION_BATCH,
                 seed=run.settings.seed,
                 world=run.world,
             )
-            for name, model in models.items()
+            for name, (model, stride) in models.items()
         }
     run.model.train()
     return scores
@@ -204,7 +209,8 @@ def _scores(run: Run) -> dict[str, Score]:
 def _fallen(run: Run, accuracy: float, kind: str) -> bool:
     """Return whether a held-out accuracy is below half of the best, and not by chance."""
     best = _best_raw(run, kind)
-    noise = 2 * math.sqrt(best * (1 - best) / len(run.validation))
+    judged = len(run.validation) / run.guard_stride
+    noise = 2 * math.sqrt(best * (1 - best) / judged)
     return accuracy < min(best / 2, best - run.settings.recipe.guard - noise)
 
 

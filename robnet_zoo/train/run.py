@@ -22,7 +22,8 @@ from robnet_zoo.train.schedule import Plan
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import create_model
 
-LAYOUT = torch.channels_last  # a fifth faster than contiguous on a CPU too
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+GUARD_IMAGES = 500  # that show a collapse as well as 2,000 do, in a quarter of the time
 
 
 @dataclass
@@ -77,6 +78,11 @@ class Run:
     def steps_per_epoch(self) -> int:
         """Steps in a pass over the data; the images of an incomplete batch wait for another."""
         return len(self.train) // self.settings.recipe.batch_size
+
+    @property
+    def guard_stride(self) -> int:
+        """Of how many held-out images one tells how the weights do: all, if none are averaged."""
+        return 1 if self.average is None else max(len(self.validation) // GUARD_IMAGES, 1)
 
     @property
     def plan(self) -> Plan:
@@ -142,7 +148,7 @@ def build_run(
     )
     if settings.joint_batch_norm and world.size > 1:
         join_batch_norm(model)
-    model = model.to(world.device).to(memory_format=LAYOUT).train()
+    model = model.to(world.device).to(memory_format=LAYOUTS[settings.layout]).train()
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]
     spared = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
     groups: list[dict[str, Any]] = [
@@ -165,7 +171,7 @@ def build_run(
         validation=validation,
         world=world,
         model=model,
-        forward=torch.compile(model) if settings.compile else model,
+        forward=torch.compile(model, mode=settings.compile) if settings.compile else model,
         average=copy.deepcopy(model).eval() if recipe.ema else None,
         optimiser=optimiser,
         position=Position(plan=(0, 0.0, steps)),

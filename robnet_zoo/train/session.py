@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from robnet_zoo.files import check_writable, write_json
 from robnet_zoo.train.checkpoint import load_checkpoint
 from robnet_zoo.train.distributed import join, leave
 from robnet_zoo.train.history import draw_curves
+from robnet_zoo.train.lock import hold
 from robnet_zoo.train.loop import LAST, run_to_the_end
 from robnet_zoo.train.run import Run, build_run
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
@@ -46,7 +48,7 @@ def train(
         save_every: seconds between checkpoints within an epoch.
 
     Raises:
-        ZooError: unknown names, missing data, or a folder that cannot be used.
+        ZooError: unknown names, missing data, or a folder that cannot be used or is in use.
         Stopped: the process was asked to stop and has saved its work.
     """
     started = time.monotonic()
@@ -67,16 +69,17 @@ def train(
             torch.manual_seed(settings.seed)
             training, held_out = training.to(world.device), held_out.to(world.device)
             run = build_run(settings, dataset, training, held_out, world)
-            if resume and (folder / LAST).exists():
-                run.load(load_checkpoint(folder / LAST, world.device))
-                run.position.resumed += 1
-            elif world.main:
-                write_settings(folder, settings)
-            run_to_the_end(run, folder, save_every=save_every, started=started)
-        record = describe_run(run)
-        if world.main:
-            write_json(folder / RECORD, record)
-            draw_curves(folder, run.position.history)
+            with hold(folder) if world.main else nullcontext():
+                if resume and (folder / LAST).exists():
+                    run.load(load_checkpoint(folder / LAST, world.device))
+                    run.position.resumed += 1
+                elif world.main:
+                    write_settings(folder, settings)
+                run_to_the_end(run, folder, save_every=save_every, started=started)
+                record = describe_run(run)
+                if world.main:
+                    write_json(folder / RECORD, record)
+                    draw_curves(folder, run.position.history)
         return record
     finally:
         leave(world)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,9 @@ SETTINGS = "settings.json"
 SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: steps are what counts
 
 Precision = Literal["float32", "bfloat16"]
+Layout = Literal["channels_last", "contiguous"]
+Compile = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,8 @@ class Settings:
         precision: what convolutions compute in; weights and losses are always float32.
         accumulate: parts that a batch is computed in, to save memory.
         joint_batch_norm: take batch statistics over all processes rather than within each.
-        compile: run the network through torch.compile.
+        compile: mode of torch.compile that the network is run through; None for none.
+        layout: order of the images' and weights' values in memory.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
     """
 
@@ -54,7 +59,8 @@ class Settings:
     precision: Precision = "float32"
     accumulate: int = 1
     joint_batch_norm: bool = False
-    compile: bool = False
+    compile: Compile | None = None
+    layout: Layout = "channels_last"
     time_budget: float | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +68,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ZooError(f"{name}={value} is out of range; it must be at least 1.")
+        if self.compile in CUDA_GRAPHS and self.accumulate > 1:
+            raise ZooError(
+                f"--compile {self.compile} cannot add up the gradients of {self.accumulate} parts, "
+                "which a CUDA graph overwrites; use --accumulate 1 or --compile default."
+            )
 
     def model_arguments(self, auxiliary_for: int | None = None) -> dict[str, Any]:
         """Return what `create_model` is given besides the data set's classes and channels.
@@ -110,12 +121,19 @@ def read_settings(folder: Path) -> Settings:
     """
     path = folder / SETTINGS
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Settings(**{**values, "recipe": recipe_from_dict(values["recipe"])})
+        return settings_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ZooError(f"There is no run in '{folder}'; start one without --resume.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(f"'{path}' is not readable by this version; start a new run.") from error
+
+
+def settings_from_dict(values: Mapping[str, Any]) -> Settings:
+    """Return the settings that `as_dict` wrote, read back from JSON."""
+    mode = values.get("compile")
+    if isinstance(mode, bool):  # as written before the modes had names
+        mode = "default" if mode else None
+    return Settings(**{**values, "recipe": recipe_from_dict(values["recipe"]), "compile": mode})
 
 
 def refuse_changes(kept: Settings, asked: Settings) -> None:

@@ -17,7 +17,7 @@ from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.ema import update_average
 from robnet_zoo.train.losses import Batch, training_loss
-from robnet_zoo.train.run import LAYOUT, Run
+from robnet_zoo.train.run import LAYOUTS, Run
 from robnet_zoo.train.schedule import crafting, learning_rate
 
 
@@ -58,6 +58,8 @@ def train_step(run: Run, images: Tensor, labels: Tensor) -> None:
     """
     recipe, position = run.settings.recipe, run.position
     share = run.plan.at(position.step)
+    if run.settings.compile:
+        torch.compiler.cudagraph_mark_step_begin()  # what the last step computed may be overwritten
     parts = _crafted(run, images, labels, share)
 
     weights = [p for p in run.model.parameters() if p.requires_grad]
@@ -77,6 +79,7 @@ def train_step(run: Run, images: Tensor, labels: Tensor) -> None:
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(recipe, max(moment, 0.0)) * 0.5**position.rollbacks
     run.optimiser.step()
+    run.optimiser.zero_grad()
     run.totals += totals
     position.batch += 1
     position.step += 1
@@ -98,7 +101,7 @@ def _crafted(run: Run, images: Tensor, labels: Tensor, share: float) -> list[Bat
         rows=world.share(total),
         total=total,
     )
-    images = to_float(moved).contiguous(memory_format=LAYOUT)
+    images = to_float(moved).contiguous(memory_format=LAYOUTS[run.settings.layout])
     pieces = run.settings.accumulate
     chunks = list(zip(images.chunk(pieces), labels.chunk(pieces), strict=True))
     if not recipe.adversarial:
@@ -113,7 +116,7 @@ def _crafted(run: Run, images: Tensor, labels: Tensor, share: float) -> list[Bat
             goal = target
             if adversary.loss == "kl":
                 with torch.no_grad():
-                    goal = run.forward(part).float()
+                    goal = run.forward(part).float().clone()  # a CUDA graph reuses its outputs
             adversarial = adversary(run.forward, part, goal, noise=start)
         parts.append(Batch(part, adversarial, target))
     run.model.train()
