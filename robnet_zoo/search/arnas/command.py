@@ -1,0 +1,89 @@
+"""`python -m robnet_zoo.search arnas`: search, repeat a search, or study what it rests on."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+from robnet_zoo.environment import pick_device
+from robnet_zoo.errors import ZooError
+from robnet_zoo.genotypes import Genotype, published, read_genotype
+from robnet_zoo.search.arnas.recipe import RECIPES, ArnasRecipe
+from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.train.settings import parse_duration
+
+if TYPE_CHECKING:
+    from robnet_zoo.train.distributed import World
+
+TASKS = ("search", "orders", "designs")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    parser.add_argument(
+        "task",
+        nargs="?",
+        choices=TASKS,
+        default="search",
+        help="search (default); orders: compare first- and second-order gradients at --out's "
+        "checkpoint; designs: train one genotype in several placements and widths",
+    )
+    add_common(parser, RECIPES)
+    add = parser.add_argument
+    add("--searches", type=int, default=1, help="searches with seeds of their own (default 1)")
+    add("--genotype", default="arnas", help="for designs: name or FILE.json (default arnas)")
+    add("--designs", help='for designs: such as "A1A2R2 R1R2A2" (default: a table of eight)')
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Run the task that the options name."""
+    if options.searches < 1:
+        raise ZooError(f"--searches {options.searches} is not possible; give 1 or more.")
+    recipe = recipe_from(options, RECIPES)
+    from robnet_zoo.train.distributed import join, leave
+    from robnet_zoo.train.loop import Stopped
+
+    world = join(pick_device(options.device))
+    try:
+        _run(options, recipe, world)
+    except Stopped as stopped:
+        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
+        return 128 + stopped.number
+    finally:
+        leave(world)
+    return 0
+
+
+def _run(options: argparse.Namespace, recipe: ArnasRecipe, world: World) -> None:
+    from robnet_zoo.search.arnas.session import Place, search
+
+    place = Place(
+        options.out, world, options.data, options.resume, parse_duration(options.save_every)
+    )
+    if options.task == "orders":
+        from robnet_zoo.search.arnas.orders import compare_orders
+
+        compare_orders(recipe, place)
+    elif options.task == "designs":
+        from robnet_zoo.search.arnas.designs import DESIGNS, parse_design, study
+
+        designs = [parse_design(text) for text in (options.designs or DESIGNS).split()]
+        study(_genotype(options.genotype), designs, recipe, place)
+    elif options.searches == 1:
+        search(recipe, place)
+    else:
+        from robnet_zoo.search.arnas.statistics import write_statistics
+
+        seeds = range(recipe.seed, recipe.seed + options.searches)
+        found = [
+            search(dataclasses.replace(recipe, seed=seed), place.inside(f"seed{seed}"))
+            for seed in seeds
+        ]
+        if world.main:
+            write_statistics(place.folder, found)
+
+
+def _genotype(name: str) -> Genotype:
+    return read_genotype(name) if name.endswith(".json") else published(name)

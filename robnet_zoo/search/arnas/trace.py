@@ -1,0 +1,51 @@
+"""The Pareto trace: how a search moves in the plane of natural and adversarial loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo.files import atomic_path
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def efficient(rows: Rows) -> list[int]:
+    """Return the rows that no other one beats in both held-out losses."""
+
+    def beaten(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        losses = [(row[name], other[name]) for name in ("natural", "adversarial")]
+        return all(o <= r for r, o in losses) and any(o < r for r, o in losses)
+
+    return [
+        index for index, row in enumerate(rows) if not any(beaten(row, other) for other in rows)
+    ]
+
+
+def draw_trace(path: Path, rows: Rows) -> None:
+    """Draw the losses on the architecture's images, epoch by epoch, into a PNG file."""
+    from matplotlib.figure import Figure
+
+    natural, adversarial = ([row[name] for row in rows] for name in ("natural", "adversarial"))
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(natural, adversarial, color="0.75", linewidth=1, zorder=1)
+    dots = axes.scatter(natural, adversarial, c=epochs, cmap="viridis", s=28, zorder=2)
+    best = efficient(rows)
+    axes.scatter(
+        [natural[i] for i in best],
+        [adversarial[i] for i in best],
+        s=90,
+        facecolors="none",
+        edgecolors="C3",
+        label="beaten by no other epoch",
+        zorder=3,
+    )
+    axes.set(xlabel="natural loss, mean of the epoch", ylabel="adversarial loss, mean of the epoch")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    figure.colorbar(dots, label="epoch")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
