@@ -11,6 +11,8 @@ from robnet_zoo import console
 
 COMMANDS = {
     "robnet": ("robnet.command", "one-shot robust search (RobNet, CVPR 2020)"),
+    "robnet study": ("robnet.study_command", "a worker that judges a supernet's architectures"),
+    "robnet analyse": ("robnet.analyse_command", "the paper's figures, of studies of one's own"),
     "racl": ("racl.command", "log-normal architecture parameters, Lipschitz constraint (RACL)"),
     "arnas": ("arnas.command", "accurate and robust cells, two objectives (ARNAS, CVPR 2024)"),
     "compare": ("compare", "train cells under one recipe and attack them"),
@@ -23,6 +25,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int | None:
+    if " ".join(argv[:2]) in COMMANDS:
+        argv = [" ".join(argv[:2]), *argv[2:]]
     parser = argparse.ArgumentParser(
         prog="robnet_zoo.search", description="Search for robust architectures."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from robnet_zoo.errors import ZooError, unknown_name
@@ -47,12 +47,22 @@ def recipe_from(options: argparse.Namespace, recipes: Mapping[str, AnyRecipe]) -
         base = read_recipe(Path(name), type(next(iter(recipes.values()))))
     else:
         raise unknown_name("recipe", name, recipes)
+    changes = read_pairs(options.set)
+    given = {key: getattr(options, key) for key in DIRECT} | {"epsilon": options.eps}
+    changes |= {key: str(value) for key, value in given.items() if value is not None}
+    return override(base, changes, fixed=HEADER)
+
+
+def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Return settings written as KEY=VALUE.
+
+    Raises:
+        ZooError: one has no value.
+    """
     changes = {}
-    for pair in options.set:
+    for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals:
             raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as clip=5.")
         changes[key] = text
-    given = {key: getattr(options, key) for key in DIRECT} | {"epsilon": options.eps}
-    changes |= {key: str(value) for key, value in given.items() if value is not None}
-    return override(base, changes, fixed=HEADER)
+    return changes

@@ -8,6 +8,18 @@ from typing import Literal
 from robnet_zoo.errors import ZooError
 from robnet_zoo.search.recipe import SearchRecipe
 
+STUDY_SETTINGS = (  # what a study may set anew on a supernet that is trained
+    "architectures",
+    "keep",
+    "budget",
+    "parameters",
+    "finetune_epochs",
+    "finetune_lr",
+    "score_steps",
+    "settle_batches",
+    "flows",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RobNetRecipe(SearchRecipe):
@@ -39,7 +51,7 @@ class RobNetRecipe(SearchRecipe):
     finetune_lr: float
     score_steps: int = 20
     settle_batches: int = 8
-    flows: int = 1000
+    flows: int = 2000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,19 +106,19 @@ RECIPES = {
             source="ours",
             dataset="digits",
             epochs=30,
-            batch_size=32,
+            batch_size=64,
             channels=8,
-            layers=6,
+            layers=5,
             lr=0.1,
             lr_end=0.001,
             weight_decay=1e-4,
             attack_steps=3,
             step_share=0.5,
             warmup=0.4,
-            architectures=50,
+            architectures=40,
             finetune_lr=0.02,
             score_steps=10,
-            flows=50,
+            flows=80,
         ),
         RobNetRecipe(
             name="smoke",
@@ -120,12 +132,12 @@ RECIPES = {
             layers=3,
             lr=0.1,
             attack_steps=1,
-            architectures=6,
+            architectures=10,
             finetune_epochs=1,
             finetune_lr=0.02,
             score_steps=1,
             settle_batches=1,
-            flows=8,
+            flows=20,
         ),
     )
 }

@@ -1,0 +1,176 @@
+"""The search from its supernet to its genotype, stage by stage; each goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo.errors import ZooError
+from robnet_zoo.files import sha256_of
+from robnet_zoo.search.data import SearchData
+from robnet_zoo.search.folder import finish, searched_source
+from robnet_zoo.search.loop import run_search
+from robnet_zoo.search.robnet.budget import sampler
+from robnet_zoo.search.robnet.codes import (
+    COLUMNS,
+    Codes,
+    convolutions,
+    count_parameters,
+    density,
+    from_text,
+    identities,
+    to_text,
+)
+from robnet_zoo.search.robnet.figures import FIGURES, make_figure
+from robnet_zoo.search.robnet.finetune import judge
+from robnet_zoo.search.robnet.free import measure_candidates, reject
+from robnet_zoo.search.robnet.inherit import genotype_of, sizes
+from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS, RobNetRecipe
+from robnet_zoo.search.robnet.study import Row, open_study, work
+from robnet_zoo.search.robnet.supernet import SupernetTraining, build_supernet
+from robnet_zoo.search.robnet.table import COMPLETE, STUDY, write_table
+from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.train.checkpoint import load_checkpoint
+from robnet_zoo.train.loop import LAST
+
+ALGORITHM = "robnet"
+
+
+def train_supernet(
+    recipe: RobNetRecipe, data: SearchData, folder: Path, *, resume: bool, save_every: float
+) -> None:
+    """Train the supernet; the folder gets history.csv and last.pt."""
+    training = SupernetTraining(recipe, data)
+    run_search(training, data, recipe, folder, resume=resume, save_every=save_every)
+    data.world.sum(training.learner.parameters[0].new_zeros(1))  # the file is whole for everyone
+
+
+def supernet_recipe(folder: Path) -> RobNetRecipe:
+    """Return the recipe that the supernet in a folder was trained with.
+
+    Raises:
+        ZooError: there is none, or its training has not ended.
+    """
+    state = load_checkpoint(folder / LAST)
+    if "recipe" not in state or "space" not in state["recipe"]:
+        raise ZooError(f"'{folder / LAST}' is not the checkpoint of a RobNet supernet.")
+    recipe = RobNetRecipe(**state["recipe"])
+    if state["epoch"] < recipe.epochs:
+        raise ZooError(
+            f"The supernet in '{folder}' has {state['epoch']} of {recipe.epochs} epochs; go on "
+            "with its training by --resume first."
+        )
+    return recipe
+
+
+def load_supernet(
+    folder: Path, recipe: RobNetRecipe, data: SearchData
+) -> tuple[Supernet, list[dict[str, Any]]]:
+    """Return a trained supernet in eval mode, and the log of its training."""
+    state = load_checkpoint(folder / LAST, data.world.device)
+    supernet = build_supernet(recipe, data)
+    supernet.load_state_dict(state["search"]["supernet"])
+    return supernet.eval(), state["rows"]
+
+
+def study(
+    recipe: RobNetRecipe,
+    data: SearchData,
+    supernet_folder: Path,
+    folder: Path,
+    *,
+    storage: str | None = None,
+    patience: int = 120,
+) -> None:
+    """Judge the candidates with any other workers, and write what was found.
+
+    Args:
+        recipe: the supernet's, with the study's own settings.
+        data: for this worker alone.
+        supernet_folder: folder of a trained supernet.
+        folder: where study.csv, the genotype and the rest go; workers share it.
+        storage: as for `open_study`.
+        patience: as for `open_study`.
+    """
+    supernet, rows = load_supernet(supernet_folder, recipe, data)
+    settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name != "architectures"}
+    settings["supernet"] = sha256_of(supernet_folder / LAST)
+    opened = open_study(folder, settings, url=storage, patience=patience)
+    candidate = candidates(recipe, supernet, data, folder)
+
+    def judged(number: int) -> Row:
+        codes = candidate(number)
+        scores = dataclasses.asdict(judge(supernet, codes, data, recipe))
+        size = count_parameters(codes, **sizes(supernet))
+        values = {
+            "number": number,
+            "code": to_text(codes),
+            "density": density(codes),
+            "convs": convolutions(codes),
+            "identities": identities(codes),
+            "parameters": size,
+            "state": COMPLETE,
+        } | scores
+        return {column: values[column] for column in COLUMNS}
+
+    def report(done: list[Row]) -> None:
+        if done:
+            write_table(folder / STUDY, done)
+
+    conclude(recipe, data, folder, work(opened, recipe.architectures, judged, report), rows)
+
+
+def candidates(
+    recipe: RobNetRecipe, supernet: Supernet, data: SearchData, folder: Path
+) -> Callable[[int], Codes]:
+    """Return the function from a candidate's number to its codes.
+
+    Cell-free, candidates are those of the drawn architectures that an attack moves least.
+    """
+    draw_from = sampler(
+        cells=recipe.cells,
+        keep=recipe.keep,
+        budget=None if recipe.budget == "any" else recipe.budget,
+        parameters=recipe.parameters,
+        **sizes(supernet),
+    )
+
+    def draw(number: int) -> Codes:
+        return draw_from(random.Random(f"{recipe.seed}/candidate/{number}"))
+
+    if recipe.space == "cell":
+        return draw
+    measured = measure_candidates(supernet, data, recipe, draw, folder)
+    kept = reject(measured, recipe.architectures)
+    return lambda number: kept[number].codes
+
+
+def conclude(
+    recipe: RobNetRecipe,
+    data: SearchData,
+    folder: Path,
+    judged: list[Row],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Write the best candidate's genotype, the record, and the paper's figures."""
+    best = max(judged, key=lambda row: (row["robust"], row["clean"], -row["number"]))
+    source = searched_source(ALGORITHM, recipe) | {"candidate": best["number"]}
+    genotype = genotype_of(from_text(best["code"]), f"robnet-{recipe.space}", source)
+    mean = {
+        key: sum(row[key] for row in judged) / len(judged)
+        for key in ("clean", "robust_before", "robust")
+    }
+    seconds = sum(row["seconds"] for row in judged)
+    found = {"best": best, "mean": mean, "study_seconds": round(seconds, 1)}
+    finish(folder, ALGORITHM, recipe, data, genotype, rows, found)
+    for name, figure in FIGURES.items():
+        if (folder / figure.file).exists():
+            make_figure(name, [folder], folder / "analysis")
+    print(
+        f"{folder}: best of {len(judged)} is candidate {best['number']}, robust "
+        f"{best['robust']:.1%} (mean {mean['robust']:.1%}), clean {best['clean']:.1%}, density "
+        f"{best['density']:.2f}, {best['parameters']:,} parameters"
+    )
