@@ -162,6 +162,8 @@ def _results(weights: Weights) -> str:
 def _training(weights: Weights) -> str:
     training, threat = weights.training, weights.threat_model
     lines = [f"- Data: {weights.dataset}{_hash(training.get('data_sha256'))}"]
+    if "data_note" in training:
+        lines.append(f"- About the data: {training['data_note']}")
     recipe = training.get("recipe", "unknown")
     against = (
         "without adversarial images"

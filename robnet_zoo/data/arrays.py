@@ -24,6 +24,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+ENTRIES = ("x", "y", "class_names", "name", "note")
 MAX_CLASSES = 65536  # more is a column of identifiers, not of classes
 
 
@@ -31,8 +32,9 @@ def read_arrays(name: str, threat_model: str | None) -> tuple[Dataset, ArraySpli
     """Read `arrays:FILE.npz` and check all of it.
 
     The file holds `x`, uint8 images (N, H, W, C) or (N, H, W) with H = W, and `y`, integer
-    classes (N,) from 0; `class_names`, strings, is optional and otherwise the largest class in
-    `y` says how many classes there are.
+    classes (N,) from 0. Optional are `class_names`, strings, without which the largest class in
+    `y` says how many classes there are, and two texts for the records: `name`, where the images
+    are those of a known data set, and `note`, what is to be known about them.
 
     Raises:
         ZooError: no threat model, no such file, or contents other than these.
@@ -57,7 +59,9 @@ def read_arrays(name: str, threat_model: str | None) -> tuple[Dataset, ArraySpli
     split = ArraySplit.from_numpy(images, labels)
     classes = len(names) or int(labels.max()) + 1
     channels, size = split.pixels.shape[1:3]
-    return Dataset(name, classes, channels, size, names, row, "a user's own images"), split
+    known = str(found.get("name", name))
+    note = str(found.get("note", "a user's own images"))
+    return Dataset(known, classes, channels, size, names, row, note), split
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -66,7 +70,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         if isinstance(file, np.ndarray):
             raise ValueError("one array without a name")
         with file:
-            return {key: file[key] for key in ("x", "y", "class_names") if key in file}
+            return {key: file[key] for key in ENTRIES if key in file}
     except FileNotFoundError as error:
         raise ZooError(f"There is no file '{path}'; give arrays:FILE.npz.") from error
     except UNREADABLE as error:

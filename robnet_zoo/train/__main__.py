@@ -27,6 +27,11 @@ PLAIN = (
     *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
     *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
 )
+FOLDER_COMMANDS = {
+    "export": "Write a finished run's best weights as a weights folder.",
+    "pack": "Write a run as files under 16 MiB, in half precision, to move it to another machine.",
+    "unpack": "Make a run of a pack, to go on from with --resume.",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,7 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog="robnet_zoo.train",
         description="Train a model adversarially. Several processes: start with torchrun.\n\n"
         f"recipes:\n{recipes}".replace("%", "%%"),
-        epilog="When a run is finished:  python -m robnet_zoo.train export RUN --out DIR",
+        epilog="further commands, each with its own --help:\n"
+        "  export RUN --out DIR    the weights folder of a finished run\n"
+        "  pack RUN --out DIR      a run as small files, to move it\n"
+        "  unpack DIR --out RUN    a run from these files, to resume it",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
@@ -72,23 +80,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def export_parser() -> argparse.ArgumentParser:
-    """Return the parser of the export command."""
+def folder_parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of "export", "pack" or "unpack", which make one folder of another."""
     parser = argparse.ArgumentParser(
-        prog="robnet_zoo.train export",
-        description="Write a finished run's best weights as a weights folder.",
+        prog=f"robnet_zoo.train {command}", description=FOLDER_COMMANDS[command]
     )
-    parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--out", type=Path, required=True, help="such as weights/racl.digits")
+    source = "the pack's folder" if command == "unpack" else "the run's folder"
+    parser.add_argument("folder", type=Path, help=source)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    if command == "export":
+        parser.add_argument("--dataset", help="name of the data set that arrays:FILE.npz held")
+        parser.add_argument("--data-note", help="what is to be known about the data")
+    if command == "unpack":
+        parser.add_argument("--dataset", help="arrays:FILE.npz, where the same file is now")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 2 for a mistake, 128 + n when stopped."""
     given = sys.argv[1:] if argv is None else argv
-    if given[:1] == ["export"]:
-        asked = export_parser().parse_args(given[1:])
-        return console.run(lambda: _export(asked))
+    if given and given[0] in FOLDER_COMMANDS:
+        asked = folder_parser(given[0]).parse_args(given[1:])
+        return console.run(lambda: _make_folder(given[0], asked))
     options = build_parser().parse_args(given)
     return console.run(lambda: _train(options))
 
@@ -168,11 +181,21 @@ def _run_name(settings: Settings) -> str:
     return f"{model}.{data}.{settings.recipe.name}"
 
 
-def _export(options: argparse.Namespace) -> int:
-    from robnet_zoo.train.export import export
+def _make_folder(command: str, options: argparse.Namespace) -> int:
+    if command == "export":
+        from robnet_zoo.train.export import export
 
-    weights = export(options.run, options.out)
-    print(f"{weights.name}: {weights.size_bytes:,} bytes in {weights.folder}")
+        weights = export(options.folder, options.out, options.dataset, options.data_note)
+        print(f"{weights.name}: {weights.size_bytes:,} bytes in {weights.folder}")
+    elif command == "pack":
+        from robnet_zoo.train.pack import pack
+
+        print(f"{pack(options.folder, options.out):,} bytes in {options.out}")
+    else:
+        from robnet_zoo.train.pack import unpack
+
+        unpack(options.folder, options.out, options.dataset)
+        print(f"go on with: python -m robnet_zoo.train --resume --out {options.out}")
     return 0
 
 

@@ -16,7 +16,9 @@ from robnet_zoo.weights import Weights, save_weights
 from robnet_zoo.zoo import plan
 
 
-def export(run: Path, out: Path) -> Weights:
+def export(
+    run: Path, out: Path, dataset: str | None = None, data_note: str | None = None
+) -> Weights:
     """Write the best weights of a finished run as a weights folder.
 
     An auxiliary head, which only training uses, is left behind.
@@ -24,6 +26,8 @@ def export(run: Path, out: Path) -> Weights:
     Args:
         run: the run's folder.
         out: the weights folder, named "architecture.tag" where it is to be found by name.
+        dataset: name of the data set, where it was read from a file that does not tell.
+        data_note: what is to be known about the training data, likewise.
 
     Raises:
         ZooError: the run is not finished, or its files are damaged.
@@ -44,10 +48,10 @@ def export(run: Path, out: Path) -> Weights:
     config = {
         "name": out.name,
         **blueprint.config(),
-        "dataset": data["name"],
+        "dataset": dataset or data["name"],
         "image_size": data["image_size"],
         "threat_model": record["threat_model"],
-        "training": _training(settings, record),
+        "training": _training(settings, record, data_note or data.get("note")),
         "licence": "MIT",
     }
     weights = save_weights(model.eval(), out, config)
@@ -64,7 +68,7 @@ def _record(run: Path) -> dict[str, Any]:
         raise ZooError(f"'{run / RECORD}' is damaged; --resume writes it anew.") from error
 
 
-def _training(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
+def _training(settings: Settings, record: dict[str, Any], note: str | None) -> dict[str, Any]:
     data, best = record["dataset"], record["best"]
     return {
         "recipe": settings.recipe.name,
@@ -76,5 +80,6 @@ def _training(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
         "seconds": record["seconds"],
         "cost": record["cost"],
         "data_sha256": data["training_sha256"],
+        **({"data_note": note} if note else {}),
         "environment": record["environment"],
     }

@@ -100,6 +100,7 @@ class Run:
         """Return everything that a checkpoint must hold."""
         return {
             "settings": self.settings.as_dict(),
+            "data": self.train.fingerprint,
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
@@ -109,7 +110,16 @@ class Run:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
+        """Take up the state of a checkpoint.
+
+        Raises:
+            ZooError: it is of a run on other images.
+        """
+        if state.get("data") not in (None, self.train.fingerprint):
+            raise ZooError(
+                f"The run was trained on other images than those of {self.settings.dataset}; "
+                "put the same data set there."
+            )
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

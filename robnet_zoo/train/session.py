@@ -93,6 +93,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "settings": run.settings.as_dict(),
         "dataset": {
             "name": run.dataset.name,
+            "note": run.dataset.note,
             "image_size": run.dataset.image_size,
             "num_classes": run.dataset.num_classes,
             "in_channels": run.dataset.in_channels,
