@@ -113,19 +113,25 @@ def _remove(folder: Path) -> None:
 
 def _file(name: str, path: str, revision: str | None, options: dict[str, Any]) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.errors import HTTPError
 
     try:
         try:
             return Path(hf_hub_download(name, path, revision=revision, **options))
-        except HfHubHTTPError as error:
-            if error.response.status_code < 500:
+        except (HTTPError, OSError) as error:
+            if not _is_server_error(error):
                 raise
-            time.sleep(PAUSE)  # the client tries its other requests again, but not this one
+            time.sleep(PAUSE)  # the client does not try every request again
             return Path(hf_hub_download(name, path, revision=revision, **options))
     except (HTTPError, OSError, ValueError) as error:
         place = f"'{name}'" if revision is None else f"'{name}' at {revision}"
         raise ZooError(f"Cannot fetch {place}, {_tried()}: {why(error)}.") from error
+
+
+def _is_server_error(error: Exception) -> bool:
+    """Return whether the Hub answered with status 500 or above, which other errors may wrap."""
+    answers = [getattr(raised, "response", None) for raised in (error, error.__cause__)]
+    return any(answer is not None and answer.status_code >= 500 for answer in answers)
 
 
 def _tried() -> str:
