@@ -14,8 +14,9 @@ from robnet_zoo.search.robnet.finetune import inherited, score
 from robnet_zoo.search.robnet.free import measure_candidates, reject
 from robnet_zoo.search.robnet.fsp import deep_distance
 from robnet_zoo.search.robnet.recipe import RECIPES
+from robnet_zoo.search.robnet.study import open_study
 from robnet_zoo.search.robnet.supernet import build_supernet
-from robnet_zoo.search.robnet.table import Measured
+from robnet_zoo.search.robnet.table import Measured, read_candidates
 
 RECIPE = replace(RECIPES["smoke"], space="free", flows=10, score_steps=2, batch_size=16)
 
@@ -35,10 +36,15 @@ def supernet(data):
     return build_supernet(RECIPE, data)
 
 
+def search(supernet, data, folder, flows=RECIPE.flows, draw=draw):
+    recipe = replace(RECIPE, flows=flows)
+    return measure_candidates(open_study(folder, {}), supernet, data, recipe, draw, folder)
+
+
 @pytest.fixture(scope="module")
 def searched(supernet, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("free")
-    return measure_candidates(supernet, data, RECIPE, draw, folder), folder
+    return search(supernet, data, folder), folder
 
 
 def test_candidates_have_the_scores_of_the_study_and_a_distance_a_cell(searched, supernet, data):
@@ -52,22 +58,27 @@ def test_candidates_have_the_scores_of_the_study_and_a_distance_a_cell(searched,
         assert len(one.distances) == RECIPE.layers and min(one.distances) > 0
 
 
-def test_an_interrupted_search_goes_on_where_it_stood(searched, supernet, data, tmp_path):
+def test_the_table_holds_what_was_measured(searched):
     measured, folder = searched
-    lines = (folder / "candidates.csv").read_text().splitlines(keepends=True)
-    # a mark in a line that is there already: it must be kept, not measured again
-    marked = lines[1].split(",")
-    marked[6] = "0.123"  # clean_before
-    (tmp_path / "candidates.csv").write_text("".join([lines[0], ",".join(marked), *lines[2:8]]))
-    again = measure_candidates(supernet, data, RECIPE, draw, tmp_path)
-    assert again[0].clean_before == 0.123
-    assert again[1:] == measured[1:]
+    read = read_candidates(folder)
+    assert [one.codes for one in read] == [one.codes for one in measured]
+    for one, other in zip(read, measured, strict=True):
+        assert one.distances == pytest.approx(other.distances, rel=1e-5)
 
 
-def test_candidates_of_another_search_are_refused(searched, supernet, data):
-    _, folder = searched
-    with pytest.raises(ZooError, match="another search"):
-        measure_candidates(supernet, data, RECIPE, lambda number: draw(number + 1), folder)
+def test_a_search_that_goes_on_measures_nothing_twice(searched, supernet, data, tmp_path):
+    measured, _ = searched
+    first = search(supernet, data, tmp_path, flows=3)
+    drawn = []
+
+    def draw_and_note(number):
+        drawn.append(number)
+        return draw(number)
+
+    both = search(supernet, data, tmp_path, flows=5, draw=draw_and_note)
+    assert drawn == [3, 4]
+    assert both[:3] == first and both == measured[:5]
+    assert len(read_candidates(tmp_path)) == 5
 
 
 def test_the_candidates_whose_deep_cells_move_least_are_kept(searched):

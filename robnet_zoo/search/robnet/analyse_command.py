@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.search.robnet.figures import FIGURES, make_figure
+from robnet_zoo.search.robnet.figures import FIGURES, at_hand, make_figure
 from robnet_zoo.search.robnet.relation import Findings
 
 
@@ -33,28 +32,13 @@ def run(options: argparse.Namespace) -> None:
     """Make the figures and print what they found."""
     folders: list[Path] = options.studies
     out = options.out or folders[0] / "analysis"
-    names = [options.figure] if options.figure != "all" else _at_hand(folders)
+    names = [options.figure] if options.figure != "all" else at_hand(folders)
     for name in names:
         found = make_figure(name, folders, out)
         print(f"{name} (Fig. {FIGURES[name].paper})")
         for line in _lines(found):
             print(f"  {line}")
     print(f"written to {out}")
-
-
-def _at_hand(folders: list[Path]) -> list[str]:
-    """Return the figures whose tables all folders have."""
-    names = [
-        name
-        for name, kind in FIGURES.items()
-        if all((folder / kind.file).exists() for folder in folders)
-    ]
-    if not names:
-        files = " nor ".join(sorted({kind.file for kind in FIGURES.values()}, reverse=True))
-        raise ZooError(
-            f"'{folders[0]}' has neither {files}; name the folder of a study or a cell-free search."
-        )
-    return names
 
 
 def _lines(found: Findings) -> Iterator[str]:

@@ -45,6 +45,25 @@ FIGURES = {
 }
 
 
+def at_hand(folders: Sequence[Path]) -> list[str]:
+    """Return the figures whose tables all folders have.
+
+    Raises:
+        ZooError: there is none.
+    """
+    names = [
+        name
+        for name, kind in FIGURES.items()
+        if all((folder / kind.file).exists() for folder in folders)
+    ]
+    if not names:
+        raise ZooError(
+            f"'{folders[0]}' has neither {STUDY} nor {CANDIDATES}; name the folder of a study or a "
+            "cell-free search."
+        )
+    return names
+
+
 def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
     """Write NAME.csv, NAME.json and NAME.png into `out` and return the findings.
 

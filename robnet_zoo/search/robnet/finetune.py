@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from robnet_zoo.adversary import Adversary
 from robnet_zoo.models.networks import Network
 from robnet_zoo.randomness import keyed_generator
 from robnet_zoo.search.data import Batches, SearchData
@@ -19,6 +20,7 @@ from robnet_zoo.search.robnet.inherit import subnetwork
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
 from robnet_zoo.search.robnet.supernet import LAYOUT, attacker
 from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.distributed import World
 from robnet_zoo.train.schedule import validation_adversary
@@ -100,16 +102,20 @@ def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
     network.eval()
 
 
+def scoring_adversary(recipe: RobNetRecipe, threat: ThreatModel) -> Adversary:
+    """Return the attack that candidates are scored under."""
+    return replace(validation_adversary(threat), steps=recipe.score_steps)
+
+
 def score(network: Network, data: SearchData, recipe: RobNetRecipe) -> Accuracy:
     """Return a network's accuracies on the held-out images; it is in eval mode.
 
     Each image's noise belongs to the image, so that candidates meet the same starts.
     """
-    adversary = replace(validation_adversary(data.threat), steps=recipe.score_steps)
     found = validate(
         network,
         data.validation,
-        adversary,
+        scoring_adversary(recipe, data.threat),
         batch_size=SCORING_BATCH,
         seed=recipe.seed,
         world=World(device=data.world.device),  # a candidate is one process's own

@@ -9,15 +9,13 @@ the threshold is the quantile of the distances that leaves so many.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import optuna
 import torch
 from torch import Tensor
 
 from robnet_zoo.adversary import Adversary, noise_for
-from robnet_zoo.console import progress
 from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
 from robnet_zoo.errors import ZooError
@@ -31,13 +29,13 @@ from robnet_zoo.search.robnet.codes import (
     identities,
     to_text,
 )
-from robnet_zoo.search.robnet.finetune import inherited
+from robnet_zoo.search.robnet.finetune import inherited, scoring_adversary
 from robnet_zoo.search.robnet.fsp import deep_distance, fsp_distances
 from robnet_zoo.search.robnet.inherit import sizes
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
-from robnet_zoo.search.robnet.table import CANDIDATES, Measured, read_candidates, write_table
+from robnet_zoo.search.robnet.study import Row, work
+from robnet_zoo.search.robnet.table import CANDIDATES, Measured, measured_from, write_table
 from robnet_zoo.search.supernet import Supernet
-from robnet_zoo.train.schedule import validation_adversary
 
 BATCH = 64  # images at once; a cell's FSP matrices take 170 MB at 144 channels of width
 
@@ -75,46 +73,39 @@ def measure_flow(
 
 
 def measure_candidates(
+    study: optuna.Study,
     supernet: Supernet,
     data: SearchData,
     recipe: RobNetRecipe,
     draw: Callable[[int], Codes],
     folder: Path,
 ) -> list[Measured]:
-    """Measure the recipe's `flows` candidates, one after the other.
+    """Measure the recipe's `flows` candidates, together with any other workers.
 
-    They are kept in the folder's candidates.csv; those that are there already are not measured
-    again.
+    The folder's candidates.csv has those that are measured; none is measured twice.
 
     Args:
+        study: where the workers agree, as from `open_study`.
         supernet: trained, with a code for each cell.
         data: candidates are attacked on its held-out images.
         recipe: the settings.
         draw: returns the codes of a number's candidate.
         folder: the search's folder.
-
-    Raises:
-        ZooError: the folder has the candidates of another search.
     """
-    path = folder / CANDIDATES
-    measured = read_candidates(folder)[: recipe.flows] if path.exists() else []
-    for number, one in enumerate(measured):
-        if (one.number, one.codes) != (number, draw(number)):
-            raise ZooError(
-                f"'{path}' holds the candidates of another search; choose another folder."
-            )
-    adversary = replace(validation_adversary(data.threat), steps=recipe.score_steps)
-    with progress(recipe.flows, "FSP distances", "architectures") as bar:
-        bar.advance(len(measured))
-        for number in range(len(measured), recipe.flows):
-            codes = draw(number)
-            network = inherited(supernet, codes, data, recipe)
-            found = measure_flow(network, data.validation, adversary, seed=recipe.seed)
-            measured.append(Measured(number, codes, *found))
-            write_table(path, [_row(one, sizes(supernet)) for one in measured])
-            bar.advance(1)
-    # As written, with the file's digits: a search that was interrupted must reject the same ones.
-    return read_candidates(folder)[: recipe.flows]
+    adversary = scoring_adversary(recipe, data.threat)
+
+    def measure(number: int) -> Row:
+        codes = draw(number)
+        network = inherited(supernet, codes, data, recipe)
+        found = measure_flow(network, data.validation, adversary, seed=recipe.seed)
+        return _row(Measured(number, codes, *found), sizes(supernet))
+
+    def report(done: list[Row]) -> None:
+        if done:
+            write_table(folder / CANDIDATES, done)
+
+    rows = work(study, recipe.flows, measure, report, score="robust_before")
+    return [measured_from(row) for row in rows]
 
 
 def reject(measured: Sequence[Measured], keep: int) -> list[Measured]:
@@ -134,7 +125,7 @@ def _deep(one: Measured) -> float:
     return deep_distance(torch.tensor(one.distances, dtype=torch.float64))
 
 
-def _row(one: Measured, size: Mapping[str, int]) -> dict[str, Any]:
+def _row(one: Measured, size: Mapping[str, int]) -> Row:
     return {
         "number": one.number,
         "code": to_text(one.codes),

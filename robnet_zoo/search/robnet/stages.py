@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import optuna
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.files import sha256_of
@@ -24,7 +27,7 @@ from robnet_zoo.search.robnet.codes import (
     identities,
     to_text,
 )
-from robnet_zoo.search.robnet.figures import FIGURES, make_figure
+from robnet_zoo.search.robnet.figures import FEWEST, at_hand, make_figure
 from robnet_zoo.search.robnet.finetune import judge
 from robnet_zoo.search.robnet.free import measure_candidates, reject
 from robnet_zoo.search.robnet.inherit import genotype_of, sizes
@@ -37,6 +40,7 @@ from robnet_zoo.train.checkpoint import load_checkpoint
 from robnet_zoo.train.loop import LAST
 
 ALGORITHM = "robnet"
+FLOWS = "flows"  # folder and name of the study that measures FSP distances
 
 
 def train_supernet(
@@ -99,7 +103,10 @@ def study(
     settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name != "architectures"}
     settings["supernet"] = sha256_of(supernet_folder / LAST)
     opened = open_study(folder, settings, url=storage, patience=patience)
-    candidate = candidates(recipe, supernet, data, folder)
+    flows = partial(
+        open_study, folder / FLOWS, settings | {"of": FLOWS}, url=storage, patience=patience
+    )
+    candidate = candidates(recipe, supernet, data, folder, flows)
 
     def judged(number: int) -> Row:
         codes = candidate(number)
@@ -124,11 +131,16 @@ def study(
 
 
 def candidates(
-    recipe: RobNetRecipe, supernet: Supernet, data: SearchData, folder: Path
+    recipe: RobNetRecipe,
+    supernet: Supernet,
+    data: SearchData,
+    folder: Path,
+    flows: Callable[[], optuna.Study],
 ) -> Callable[[int], Codes]:
     """Return the function from a candidate's number to its codes.
 
-    Cell-free, candidates are those of the drawn architectures that an attack moves least.
+    Cell-free, candidates are those of the drawn architectures that an attack moves least, which
+    workers measure together in the study that `flows` opens.
     """
     draw_from = sampler(
         cells=recipe.cells,
@@ -143,7 +155,7 @@ def candidates(
 
     if recipe.space == "cell":
         return draw
-    measured = measure_candidates(supernet, data, recipe, draw, folder)
+    measured = measure_candidates(flows(), supernet, data, recipe, draw, folder)
     kept = reject(measured, recipe.architectures)
     return lambda number: kept[number].codes
 
@@ -166,8 +178,8 @@ def conclude(
     seconds = sum(row["seconds"] for row in judged)
     found = {"best": best, "mean": mean, "study_seconds": round(seconds, 1)}
     finish(folder, ALGORITHM, recipe, data, genotype, rows, found)
-    for name, figure in FIGURES.items():
-        if (folder / figure.file).exists():
+    if len(judged) >= FEWEST:
+        for name in at_hand([folder]):
             make_figure(name, [folder], folder / "analysis")
     print(
         f"{folder}: best of {len(judged)} is candidate {best['number']}, robust "

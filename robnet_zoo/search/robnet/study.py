@@ -38,7 +38,7 @@ POLL = 0.5  # seconds between looks at what others do
 LOCK_SECONDS = 60  # that SQLite waits for another worker's write
 
 Row = dict[str, Any]
-Judge = Callable[[int], Row]  # a candidate's number -> its row, with "robust" in it
+Judge = Callable[[int], Row]  # a candidate's number -> its row
 
 
 def open_study(
@@ -111,6 +111,7 @@ def work(
     count: int,
     judge: Judge,
     report: Callable[[list[Row]], None],
+    score: str = "robust",
 ) -> list[Row]:
     """Judge candidates until all are judged, by this worker and any others.
 
@@ -119,6 +120,7 @@ def work(
         count: number of candidates.
         judge: scores one.
         report: takes the rows that are complete, whenever there are more of them.
+        score: column of the rows by which one is better than another.
 
     Returns:
         The rows of all candidates, by number.
@@ -130,13 +132,13 @@ def work(
             raise optuna.TrialPruned
         row = judge(number)
         trial.set_user_attr(ROW, row)
-        return row["robust"]
+        return row[score]
 
     with progress(count, "study", "architectures") as bar:
         while True:
             _bury(study)
             judged, running = tally(study, count)
-            bar.advance(len(judged) - bar.done, _best(judged))
+            bar.advance(len(judged) - bar.done, _best(judged, score))
             report([judged[number] for number in sorted(judged)])
             if len(judged) == count:
                 return [judged[number] for number in range(count)]
@@ -197,5 +199,5 @@ def _bury(study: optuna.Study) -> None:
         optuna.storages.fail_stale_trials(study)
 
 
-def _best(judged: Mapping[int, Row]) -> str:
-    return f"best {max(row['robust'] for row in judged.values()):.1%}" if judged else ""
+def _best(judged: Mapping[int, Row], score: str) -> str:
+    return f"best {max(row[score] for row in judged.values()):.1%}" if judged else ""

@@ -83,13 +83,18 @@ def read_candidates(folder: Path) -> list[Measured]:
     measured = []
     for line, row in _lines(folder / CANDIDATES):
         try:
-            codes = from_text(row["code"])
-            distances = tuple(float(row[f"fsp_{cell}"]) for cell in range(len(codes)))
-            before = (_fraction(row["clean_before"]), _fraction(row["robust_before"]))
-            measured.append(Measured(int(row["number"]), codes, *before, distances))
+            measured.append(measured_from(row))
         except (KeyError, TypeError, ValueError, ZooError) as error:
             raise _unreadable(folder / CANDIDATES, line, error) from error
     return measured
+
+
+def measured_from(row: Mapping[str, Any]) -> Measured:
+    """Return the candidate of a row, its values as numbers or as text."""
+    codes = from_text(row["code"])
+    distances = tuple(float(row[f"fsp_{cell}"]) for cell in range(len(codes)))
+    before = (_fraction(row["clean_before"]), _fraction(row["robust_before"]))
+    return Measured(int(row["number"]), codes, *before, distances)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -113,7 +118,7 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
         ) from error
 
 
-def _fraction(text: str) -> float:
+def _fraction(text: str | float) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise ValueError(f"accuracy {value} is not between 0 and 1")
