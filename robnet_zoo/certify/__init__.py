@@ -1,0 +1,11 @@
+"""What is certain about a model on a ball around each image, whatever the attack.
+
+- `graph`: the model as affine maps, ReLUs and max pools, found by running it;
+- `relaxation`, `linear`: lines around ReLUs and pools, interval and linear bounds;
+- `margins`: bounds of logits and margins, certified radii;
+- `jacobian`: bounds to first order.
+"""
+
+from robnet_zoo.certify.margins import bounds, certified_margin, certified_radius
+
+__all__ = ["bounds", "certified_margin", "certified_radius"]
