@@ -2,7 +2,9 @@
 
 The plain loop is what most training scripts do: a DataLoader with per-image transforms, eager
 float32, `loss.backward()` for every step of PGD. Both train the same network on the same images
-with the same attack, in alternating rounds, so that a busy machine slows both.
+with the same attack, in alternating rounds, so that a busy machine slows both; the speed-up is the
+median over the rounds of the two times' ratio. The record, which names the hardware, goes to
+benchmarks/results/training-cpu.json or training-cuda.json.
 
     python -m benchmarks.training --model racl --channels 16 --batch-size 64 --rounds 5
 """
@@ -16,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -31,10 +34,11 @@ from robnet_zoo.files import write_json
 from robnet_zoo.train.distributed import World
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.run import build_run
-from robnet_zoo.train.settings import Settings
+from robnet_zoo.train.settings import Compile, Layout, Settings
 from robnet_zoo.train.step import train_step
 
 EPSILON, STEP = 8 / 255, 2 / 255
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -46,8 +50,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7, help="of PGD")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds of one step of each")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--out", type=Path, default=None, help="JSON file for the result")
+    parser.add_argument("--compile", nargs="?", const="default", choices=get_args(Compile))
+    parser.add_argument("--layout", choices=get_args(Layout), default="channels_last")
+    parser.add_argument("--out", type=Path, help="the record (default: benchmarks/results/...)")
     options = parser.parse_args()
     device = pick_device(options.device)
     draws = torch.Generator().manual_seed(0)
@@ -71,14 +76,19 @@ def main() -> None:
     rates = {name: options.batch_size / statistics.median(taken) for name, taken in seconds.items()}
     ratios = [a / b for a, b in zip(seconds["plain"], seconds["robnet_zoo"], strict=True)]
     result = {
+        "format": "robnet_zoo.benchmark/1",
         "settings": {k: v for k, v in vars(options).items() if k != "out"},
         "images_per_second": rates,
-        "speedup": statistics.median(ratios),
+        "seconds": seconds,
+        "speedup": {
+            "median": statistics.median(ratios),
+            "lowest": min(ratios),
+            "highest": max(ratios),
+        },
         "environment": environment(device),
     }
     print(json.dumps(result, indent=2))
-    if options.out:
-        write_json(options.out, result)
+    write_json(options.out or RESULTS / f"training-{device.partition(':')[0]}.json", result)
 
 
 def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
@@ -91,6 +101,7 @@ def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> C
         channels=options.channels,
         layers=options.layers,
         compile=options.compile,
+        layout=options.layout,
         precision="bfloat16" if device.startswith("cuda") else "float32",
     )
     held = images.to(device)
