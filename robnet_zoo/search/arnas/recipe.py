@@ -103,10 +103,10 @@ RECIPES = {
         ),
         ArnasRecipe(
             name="digits",
-            claim="the search in minutes on one CPU core",
+            claim="the search in ten minutes on one CPU core",
             source="the paper recipe, narrower and shorter, with PGD-3 and a faster architecture",
             dataset="digits",
-            epochs=20,
+            epochs=12,
             batch_size=64,
             channels=4,
             layers=5,
@@ -114,7 +114,7 @@ RECIPES = {
             lr_end=0.002,
             attack_steps=3,
             step_share=0.5,
-            architecture_lr=0.01,
+            architecture_lr=0.02,
         ),
         ArnasRecipe(
             name="smoke",
@@ -130,7 +130,7 @@ RECIPES = {
             lr_end=0.002,
             attack_steps=2,
             step_share=0.5,
-            architecture_lr=0.01,
+            architecture_lr=0.02,
         ),
     )
 }

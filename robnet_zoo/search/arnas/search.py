@@ -148,7 +148,7 @@ class ArnasSearch:
         """Return how undecided the cell types still are: 1 at the start, 0 when all is chosen."""
         space = self.supernet.space
         return {
-            f"{role}_entropy": float(torch.special.entr(share).sum(1).mean())
+            f"{role}_entropy": float(torch.special.entr(share).sum(1).mean().detach())
             / math.log(len(space.operations))
             for role, share in shares(space, self.architecture).items()
         }
