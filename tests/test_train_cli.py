@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from training import small, write_arrays
@@ -19,7 +20,7 @@ from robnet_zoo.train.session import train
 def test_help_and_mistakes_do_not_wait_for_torch():
     code = (
         "import sys\n"
-        "from robnet_zoo.train.__main__ import build_parser, export_parser, main\n"
+        "from robnet_zoo.train.__main__ import build_parser, main\n"
         "text = build_parser().format_help()\n"
         "assert 'paper-robnet' in text and '--time-budget' in text\n"
         "assert main(['--model', 'racl', '--recipe', 'standart']) == 2\n"
@@ -42,6 +43,9 @@ def test_help_and_mistakes_do_not_wait_for_torch():
         (("--model", "racl", "--batch-size", "5000"), "above the 1147 training images"),
         (("--model", "racl", "--batch-size", "9", "--accumulate", "2"), "cannot be divided"),
         (("--model", "racl", "--accumulate", "0"), "accumulate=0"),
+        (("--model", "racl", "--accumulate", "2", "--compile", "reduce-overhead"), "CUDA graph"),
+        (("pack", "nowhere", "--out", "there"), "There is no run in 'nowhere'"),
+        (("unpack", "nowhere", "--out", "there"), "There is no pack in 'nowhere'"),
         (("--model", "racl", "--eps", "8"), "epsilon '8' is out of range"),
         (("--model", "racl", "--set", "steps"), "write KEY=VALUE"),
         (("--model", "racl", "--time-budget", "25"), "write 90s, 25m or 1h"),
@@ -142,6 +146,47 @@ def test_exported_weights_are_the_best_ones_without_the_auxiliary_head(finished)
     assert weights.training["selected"]["n"] == len(held_out)
     assert weights.genotype_status == "published"
     assert "license: mit" in (out / "README.md").read_text()
+
+
+def test_what_is_to_be_known_about_the_data_goes_into_the_weights(finished, tmp_path):
+    from robnet_zoo.data import describe
+
+    path = tmp_path / "own.npz"
+    with np.load(finished / "digits.npz") as held:
+        np.savez(path, **held, name="digits", note="two are blurred")
+    own = describe(f"arrays:{path}", "digits")
+    assert (own.name, own.note) == ("digits", "two are blurred")
+
+    run, out = finished / "run", tmp_path / "arnas.mine"
+    assert main(["export", str(run), "--out", str(out)]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["dataset"] == f"arrays:{finished / 'digits.npz'}"
+    assert config["training"]["data_note"] == "a user's own images"
+    note = ["--dataset", "digits", "--data-note", "two are blurred"]
+    assert main(["export", str(run), "--out", str(out), *note]) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["dataset"] == "digits"
+    assert config["training"]["data_note"] == "two are blurred"
+    assert len(config["training"]["data_sha256"]) == 64
+    assert "two are blurred" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("old", "mode"), [(True, "default"), (False, None)])
+def test_settings_of_older_runs_are_read(tmp_path, old, mode):
+    from robnet_zoo.train.settings import read_settings
+
+    values = small("digits").as_dict() | {"compile": old}
+    del values["layout"]
+    (tmp_path / "settings.json").write_text(json.dumps(values))
+    assert read_settings(tmp_path) == small("digits", compile=mode)
+
+
+def test_layout_changes_nothing_but_rounding(tmp_path):
+    losses = []
+    for layout in ("channels_last", "contiguous"):
+        settings = small(write_arrays(tmp_path), "natural", epochs=1, layout=layout)
+        losses.append(train(settings, tmp_path / layout)["last"]["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_export_of_an_unfinished_run_is_refused(finished, tmp_path):

@@ -29,10 +29,12 @@ architectures=("$@")
 [ $# -gt 0 ] || architectures=(robnet_free racl arnas robnet_large robnet_medium robnet_small
     pc_darts resnet18 robnet_large_v2)
 
-case ${LIMIT:-12h} in # to seconds
+LIMIT=${LIMIT:-12h}
+case $LIMIT in # to seconds
 *s) limit=${LIMIT%s} ;;
 *m) limit=$((${LIMIT%m} * 60)) ;;
-*) limit=$((${LIMIT:-12h} * 3600)) ;;
+*h) limit=$((${LIMIT%h} * 3600)) ;;
+*) echo "LIMIT '$LIMIT' is not understood; write 90s, 25m or 1h." >&2 && exit 2 ;;
 esac
 deadline=$((SECONDS + limit))
 
