@@ -75,24 +75,25 @@ def test_several_searches_give_the_statistics_of_their_operations(finished):
     assert (finished / "choices.png").stat().st_size > 0
 
 
-def test_a_stopped_search_goes_on_bitwise(data, tmp_path):
-    whole = ArnasSearch(RECIPE, data)
-    rows = run_search(whole, data, RECIPE, tmp_path / "whole")
+def test_a_stopped_search_goes_on_bitwise(tmp_path):
+    recipe = dataclasses.replace(RECIPE, images=16)  # a step an epoch
+    data = load_search_data(recipe)
+    whole = ArnasSearch(recipe, data)
+    rows = run_search(whole, data, recipe, tmp_path / "whole")
 
-    halted = ArnasSearch(RECIPE, data)
-    take_step, at = halted.step, []
+    halted = ArnasSearch(recipe, data)
+    take_step = halted.step
 
     def step(moment, *batches):
-        at.append(moment)
-        if len(at) == 3:  # the first step of the second epoch
-            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
         return take_step(moment, *batches)
 
     halted.step = step
     with pytest.raises(Stopped):
-        run_search(halted, data, RECIPE, tmp_path / "halted")
-    resumed = ArnasSearch(RECIPE, data)
-    again = run_search(resumed, data, RECIPE, tmp_path / "halted", resume=True)
+        run_search(halted, data, recipe, tmp_path / "halted")
+    resumed = ArnasSearch(recipe, data)
+    again = run_search(resumed, data, recipe, tmp_path / "halted", resume=True)
+    assert len(rows) == len(again) == 2
 
     assert all(map(torch.equal, whole.architecture, resumed.architecture))
     states = whole.supernet.state_dict(), resumed.supernet.state_dict()

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import torch
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import published
@@ -14,8 +15,19 @@ from robnet_zoo.search.arnas.designs import build, parse_design
 from robnet_zoo.search.arnas.recipe import RECIPES
 from robnet_zoo.search.arnas.trace import efficient
 from robnet_zoo.search.data import load_search_data
+from robnet_zoo.search.supernet import Supernet
 
 SMOKE = ["--smoke", "--set", "images=32", "--epochs", "1", "--device", "cpu"]
+
+
+def test_the_paper_recipe_has_the_authors_supernet():
+    recipe = RECIPES["paper"]
+    with torch.device("meta"):
+        supernet = Supernet(recipe.space(), channels=recipe.channels)
+    assert count_parameters(supernet) == 1_882_930
+    roles = [slot.role[0] for slot in supernet.space.slots]
+    assert "".join(roles) == "aaraarrr"  # accurate, reduce, robust: A A - A A - R R
+    assert [slot.multiple for slot in supernet.space.slots] == [1, 1, 2, 2, 2, 2, 2, 2]
 
 
 def test_the_papers_design_is_the_zoos_network_and_others_are_not():
