@@ -174,6 +174,7 @@ def test_the_command_leaves_a_genotype_that_the_zoo_can_build(tmp_path, capsys):
     assert model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     record = json.loads((out / "record.json").read_text())
     assert record["found"]["constraint_met"] == (record["last"]["c"] <= 0)
+    assert record["found"]["mean_log_lambda"]["max_pool_3x3"] == 0
     with (out / "operation_weights.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert len(row) == 1 + 2 * EDGES * 8

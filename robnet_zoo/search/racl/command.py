@@ -58,7 +58,15 @@ def write_results(folder: Path, search: RaclSearch, rows: list[dict]) -> None:
     recipe, last, space = search.recipe, rows[-1], search.supernet.space
     genotype = search.genotype(f"racl-{recipe.dataset}")
     met = last["c"] is not None and last["c"] <= 0
-    found = {"log_target": search.log_target, "constraint_met": met}
+    found = {
+        "log_target": search.log_target,
+        "constraint_met": met,
+        "mean_log_lambda": {  # over cells and edges; "none" has no logarithm
+            name: float(values.mean())
+            for name, values in zip(space.operations, search.log_lambda.unbind(-1), strict=True)
+            if name != "none"
+        },
+    }
     finish(folder, "racl", recipe, search.data, genotype, rows, found)
     trajectory = torch.stack(search.trajectory)
     plots.write_weights(folder / plots.TABLE, trajectory, space.roles, space.operations)
