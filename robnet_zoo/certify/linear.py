@@ -29,12 +29,12 @@ Box = tuple[Tensor, Tensor]  # lower and upper bounds (N, ...) of a value
 
 @dataclass(frozen=True)
 class Ball:
-    """What the attacker may do to each image.
+    """What the attacker may do to each image, which stays in [0,1].
 
     Attributes:
         images: (N, C, H, W) in [0,1].
         radius: (N,), in pixels' unit.
-        norm: of the perturbation; under Linf images stay in [0,1] as well.
+        norm: of the perturbation.
     """
 
     images: Tensor

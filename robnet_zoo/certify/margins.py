@@ -40,7 +40,7 @@ def bounds(
             `lambda x: supernet(x, weights)`.
         images: (N, C, H, W) in [0,1].
         epsilon: the ball's radius, for pixels in [0,1]: one number, or one an image (N,).
-        norm: of the ball; Linf balls are cut to [0,1].
+        norm: of the ball, which is cut to [0,1].
         method: "interval" propagates boxes: as cheap as two forward passes, and loose. "mixed"
             pulls the logits back through lines that follow from the boxes. "linear" tightens the
             boxes by linear bounds first: as tight as it gets here, and two passes for every
