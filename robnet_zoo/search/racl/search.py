@@ -90,14 +90,14 @@ class RaclSearch:
         noise = self.distribution.noise(at.generator("sample for the weights"))
         with torch.no_grad():
             cells = self._cells(noise)
-        batch = self._attacked(at, cells, batch)
+        batch = self._attacked(at, "weights", cells, batch)
         loss = F.cross_entropy(self.supernet(batch.images, cells), batch.labels)
         self.learner.descend(loss, at.lr)
         return {"loss": loss.detach()}
 
     def _move_architecture(self, at: Moment, held: Batch) -> None:
         noise = self.distribution.noise(at.generator("sample for the architecture"))
-        held = self._attacked(at, self._cells(noise), held)
+        held = self._attacked(at, "architecture", self._cells(noise), held)
         if self.log_target is None:
             whole = self._constraint(0.0).violation(self.score())
             self.log_target = float(whole.detach()) - self.recipe.target_drop
@@ -115,8 +115,10 @@ class RaclSearch:
         violation = constraint.violation(self.score()).detach()
         self.theta = constraint.raised(self.theta, float(violation))
 
-    def _attacked(self, at: Moment, cells: Mapping[str, CellWeights], batch: Batch) -> Batch:
-        draws = at.generator(f"noise of process {self.data.world.rank}")
+    def _attacked(
+        self, at: Moment, stream: str, cells: Mapping[str, CellWeights], batch: Batch
+    ) -> Batch:
+        draws = at.generator(f"noise on {stream} of process {self.data.world.rank}")
         mode = self.recipe.craft_mode
         return craft(self.supernet, cells, self.adversary, batch, draws, mode=mode)
 
