@@ -103,6 +103,11 @@ def test_a_pack_that_is_not_whole_is_refused(begun, tmp_path):
     with pytest.raises(ZooError, match="already holds a run"):
         unpack(folder, begun / "run")
     assert not (tmp_path / "run").exists()
+    part.write_bytes(content)
+    with pytest.raises(ZooError, match="Cannot write"):
+        pack(begun / "run", part / "pack")
+    with pytest.raises(ZooError, match="Cannot write"):
+        unpack(folder, part / "run")
 
 
 def test_weights_beyond_half_precision_are_not_packed(begun, tmp_path):

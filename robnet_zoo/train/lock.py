@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robnet_zoo.errors import ZooError
+from robnet_zoo.files import check_writable
 
 LOCK = "lock"
 
@@ -20,8 +21,9 @@ def hold(folder: Path) -> Iterator[None]:
     file that stays behind locks nothing.
 
     Raises:
-        ZooError: another process holds the folder.
+        ZooError: another process holds the folder, or it cannot be written or locked.
     """
+    check_writable(folder / LOCK)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         try:
@@ -30,5 +32,10 @@ def hold(folder: Path) -> Iterator[None]:
             raise ZooError(
                 f"Another process is at work in '{folder}'; wait until it ends, or choose "
                 "another --out."
+            ) from error
+        except OSError as error:
+            raise ZooError(
+                f"'{folder}' lies where files cannot be locked ({error.strerror}); choose another "
+                "--out."
             ) from error
         yield

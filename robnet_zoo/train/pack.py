@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from robnet_zoo.errors import ZooError
-from robnet_zoo.files import atomic_path, write_json
+from robnet_zoo.files import atomic_path, check_writable, write_json
 from robnet_zoo.train.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.train.lock import hold
 from robnet_zoo.train.loop import BEST, LAST
@@ -52,6 +52,7 @@ def pack(run: Path, out: Path) -> int:
         ZooError: there is no run, it is being trained, or a weight is beyond half precision.
     """
     settings = read_settings(run)
+    check_writable(out / INDEX)
     tensors: dict[str, Tensor] = {}
     index: dict[str, Any] = {"format": FORMAT, "settings": settings.as_dict()}
     with hold(run):
