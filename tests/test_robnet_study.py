@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.search.robnet.study import open_study, work
@@ -84,12 +85,29 @@ def test_a_failed_or_interrupted_candidate_is_taken_up_again(tmp_path: Path) -> 
         tried.append(number)
         if tried == [0, 1]:
             raise KeyboardInterrupt
+        if tried == [0, 1, 1]:
+            raise ValueError("a mistake of the judge's own")
         return {"number": number, "robust": 0.5}
 
-    with pytest.raises(KeyboardInterrupt):
-        work(study, 3, judge, lambda rows: None)
+    for error in (KeyboardInterrupt, ValueError):
+        with pytest.raises(error):
+            work(study, 3, judge, lambda rows: None)
     assert len(work(study, 3, judge, lambda rows: None)) == 3
-    assert tried == [0, 1, 1, 2]
+    assert tried == [0, 1, 1, 1, 2]
+
+
+def test_a_worker_that_was_taken_for_dead_goes_on(tmp_path: Path) -> None:
+    study = open_study(tmp_path, {})
+    tried = []
+
+    def judge(number: int) -> dict[str, float]:
+        tried.append(number)
+        if len(tried) == 1:
+            study.tell(0, state=TrialState.FAIL)  # as another worker would
+        return {"number": number, "robust": 0.5}
+
+    assert len(work(study, 2, judge, lambda rows: None)) == 2
+    assert tried == [0, 0, 1]
 
 
 def test_more_candidates_extend_a_study(tmp_path: Path) -> None:

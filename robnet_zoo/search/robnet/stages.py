@@ -42,6 +42,8 @@ from robnet_zoo.train.loop import LAST
 ALGORITHM = "robnet"
 FLOWS = "flows"  # folder and name of the study that measures FSP distances
 
+Candidate = tuple[Codes, float | None]  # and its robust accuracy before fine-tuning, if known
+
 
 def train_supernet(
     recipe: RobNetRecipe, data: SearchData, folder: Path, *, resume: bool, save_every: float
@@ -109,8 +111,8 @@ def study(
     candidate = candidates(recipe, supernet, data, folder, flows)
 
     def judged(number: int) -> Row:
-        codes = candidate(number)
-        scores = dataclasses.asdict(judge(supernet, codes, data, recipe))
+        codes, before = candidate(number)
+        scores = dataclasses.asdict(judge(supernet, codes, data, recipe, before))
         size = count_parameters(codes, **sizes(supernet))
         values = {
             "number": number,
@@ -136,11 +138,12 @@ def candidates(
     data: SearchData,
     folder: Path,
     flows: Callable[[], optuna.Study],
-) -> Callable[[int], Codes]:
+) -> Callable[[int], Candidate]:
     """Return the function from a candidate's number to its codes.
 
     Cell-free, candidates are those of the drawn architectures that an attack moves least, which
-    workers measure together in the study that `flows` opens.
+    workers measure together in the study that `flows` opens. That attack has also told their
+    robust accuracy with inherited weights.
     """
     draw_from = sampler(
         cells=recipe.cells,
@@ -154,10 +157,10 @@ def candidates(
         return draw_from(random.Random(f"{recipe.seed}/candidate/{number}"))
 
     if recipe.space == "cell":
-        return draw
+        return lambda number: (draw(number), None)
     measured = measure_candidates(flows(), supernet, data, recipe, draw, folder)
     kept = reject(measured, recipe.architectures)
-    return lambda number: kept[number].codes
+    return lambda number: (kept[number].codes, kept[number].robust_before)
 
 
 def conclude(

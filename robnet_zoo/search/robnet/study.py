@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -125,27 +125,41 @@ def work(
     Returns:
         The rows of all candidates, by number.
     """
+    buried = False
 
     def objective(trial: optuna.Trial) -> float:
-        number = _claim(study, trial, count)
-        if number is None:
-            raise optuna.TrialPruned
-        row = judge(number)
-        trial.set_user_attr(ROW, row)
+        nonlocal buried
+        try:
+            number = _claim(study, trial, count)
+            if number is None:
+                raise optuna.TrialPruned
+            row = judge(number)
+            trial.set_user_attr(ROW, row)
+        except UpdateFinishedTrialError:
+            buried = True
+            raise
         return row[score]
 
+    reported = -1
     with progress(count, "study", "architectures") as bar:
         while True:
             _bury(study)
             judged, running = tally(study, count)
+            if len(judged) > reported:
+                report([judged[number] for number in sorted(judged)])
+                reported = len(judged)
             bar.advance(len(judged) - bar.done, _best(judged, score))
-            report([judged[number] for number in sorted(judged)])
             if len(judged) == count:
                 return [judged[number] for number in range(count)]
-            if len(judged) + len(running) < count:
-                study.optimize(objective, n_trials=1)
-            else:
+            if len(judged) + len(running) == count:
                 time.sleep(POLL)
+                continue
+            try:
+                study.optimize(objective, n_trials=1)
+            except ValueError:  # Optuna takes no result of a trial that another worker has ended
+                if not buried:
+                    raise
+                buried = False
 
 
 def tally(study: optuna.Study, count: int) -> tuple[dict[int, Row], set[int]]:
