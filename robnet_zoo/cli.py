@@ -19,6 +19,7 @@ from robnet_zoo.zoo import default_tag, list_models, plan, tags, weights_at_hand
 PASSED_ON = {
     "eval": "attack a model and judge it (python -m robnet_zoo.eval)",
     "train": "train a model adversarially (python -m robnet_zoo.train)",
+    "search": "search for robust architectures (python -m robnet_zoo.search)",
 }
 PLAIN_WIDTH = 132  # of tables that do not go to a terminal
 

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 SIZES = ("num_classes", "in_channels", "channels", "layers", "image_size")
 SWITCHES = ("auxiliary", "denoise")
 STEMS = ("cifar", "imagenet")
-SIZE_LIMIT = 4096  # far above any sensible network; keeps a typing error from eating the memory
+# far above any sensible network: a typing error, or a config.json from outside, must not eat the
+# memory, or minutes
+SIZE_LIMIT, LAYER_LIMIT = 4096, 256
 DEFAULTS = {"in_channels": 3, "stem": "cifar", "denoise": False, "auxiliary": False}
 TAG_ORDER = ("cifar10", "digits")  # the full-size weights of an architecture come first
 
@@ -109,8 +111,9 @@ def _checked(blueprint: Blueprint) -> Blueprint:
     for key, value in blueprint.arguments.items():
         if key not in accepted:
             raise unknown_name(f"argument of {blueprint.architecture}", key, accepted)
-        if key in SIZES and (type(value) is not int or not 1 <= value <= SIZE_LIMIT):
-            raise ZooError(f"{key} must be a whole number from 1 to {SIZE_LIMIT}, not {value!r}.")
+        limit = LAYER_LIMIT if key == "layers" else SIZE_LIMIT
+        if key in SIZES and (type(value) is not int or not 1 <= value <= limit):
+            raise ZooError(f"{key} must be a whole number from 1 to {limit}, not {value!r}.")
         if key in SWITCHES and type(value) is not bool:
             raise ZooError(f"{key} must be True or False, not {value!r}.")
         if key == "stem" and value not in STEMS:

@@ -112,12 +112,14 @@ def test_draw_tells_what_cannot_be_drawn(capsys, tmp_path):
     assert str(out) in failure(capsys, "draw", "racl", "--out", out)
 
 
-@pytest.mark.parametrize("name", ["eval", "train"])
-def test_eval_and_train_are_passed_on(capsys, name):
+@pytest.mark.parametrize(
+    ("name", "word"), [("eval", "--attack"), ("train", "--recipe"), ("search", "racl")]
+)
+def test_other_commands_are_passed_on(capsys, name, word):
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0
-    assert "--model" in capsys.readouterr().out
+    assert word in capsys.readouterr().out
 
 
 def test_help_and_listing_leave_torch_alone():
@@ -125,7 +127,7 @@ def test_help_and_listing_leave_torch_alone():
 import sys
 from robnet_zoo.cli import main
 main(["list"]); main(["info", "racl"])
-for arguments in (["--help"], ["train", "--help"], ["eval", "--help"]):
+for arguments in (["--help"], ["train", "--help"], ["eval", "--help"], ["search", "racl", "--help"]):
     try:
         main(arguments)
     except SystemExit:

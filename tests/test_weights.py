@@ -193,6 +193,11 @@ def test_a_gigantic_network_is_refused_before_it_takes_memory(folder):
     refused(folder, "does not hold the tensors")
 
 
+def test_thousands_of_cells_are_refused_before_they_take_minutes(folder):
+    edit_config(folder, arguments={"channels": 4, "layers": 4000, "num_classes": 10})
+    refused(folder, "layers", "256")
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
