@@ -13,6 +13,8 @@ from robnet_zoo.genotypes import RobNetGenotype, read_genotype
 from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.robnet.codes import convolutions, from_text
 
+pytestmark = pytest.mark.slow
+
 TINY = ["--smoke", "--device", "cpu", "--set", "images=32", "--set", "batch_size=16"]
 QUICK = ["--set", "finetune_epochs=0", "--set", "settle_batches=0"]
 

@@ -46,6 +46,7 @@ def events(log: Path, kind: str) -> list[int]:
     return [int(line.split()[1]) for line in lines if line.startswith(kind)]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
     folder, killed_log, other_log = tmp_path / "study", tmp_path / "killed", tmp_path / "other"
     killed = start(folder, killed_log, 600)  # both begin at once, on a database not yet there
