@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 EPILOG = """\
 attacks: fgsm, bim, pgdN (such as pgd100), mifgsm, deepfool, cw, apgd-ce, apgd-t, fab-t, square,
 autoattack, autoattack-rand; bimN and mifgsmN take N steps too; transfer:SOURCE:ATTACK shows the
-model what ATTACK made on the model SOURCE.
+model what ATTACK made on the model SOURCE. certify is none: it finds the radius within which the
+class of each image is certain (small networks only; docs/search/dsrna.md).
 
 further commands, each with its own --help:
   sweep      accuracy against epsilon and against iterations
@@ -89,7 +90,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     if arguments.model is None or arguments.attack is None:
         raise ZooError("Give --model and --attack, or --protocol.")
-    attacks = _attacks(arguments)
+    certifying = "certify" in re.split(r"\s*,\s*", arguments.attack)
+    attacks = [] if certifying else _attacks(arguments)
     if arguments.weights == "none":
         raise ZooError(
             f"An untrained {arguments.model} has nothing to judge; leave out --weights none, or "
@@ -101,6 +103,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         if path is not None:
             files.check_writable(path)
     subject = loading.load(arguments, arguments.model, arguments.weights)
+    if certifying:
+        from robnet_zoo.eval import certify
+
+        certify.run(arguments, subject, out)
+        return 0
     report = evaluate(
         subject.model,
         subject.split,
