@@ -65,6 +65,12 @@ class Progress:
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._line()
 
+    def resize(self, total: float) -> None:
+        """Take another total, where the work turns out longer or shorter."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
     def _line(self) -> None:
         self._last_line = time.monotonic()
         left = (self.total - self.done) / max(self.rate, 1e-9)

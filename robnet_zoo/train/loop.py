@@ -77,9 +77,12 @@ def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
         while position.batch < run.steps_per_epoch and position.step < run.plan.last:
             train_step(run, *next(batches))
             clock.count_step(run)
+            due = _agree(run, clock)
             if bar is not None:
+                left = min(run.steps_per_epoch - position.batch, run.plan.last - position.step)
+                bar.resize(bar.done + (left + 1) * size)
                 bar.advance(size)
-            if _agree(run, clock) and not _checkpoint(run, folder, clock):
+            if due and not _checkpoint(run, folder, clock):
                 return
     rate = (position.images - images) / (time.monotonic() - began)
     _finish_epoch(run, folder, clock, images_per_second=rate)
