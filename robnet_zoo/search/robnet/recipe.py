@@ -115,10 +115,10 @@ RECIPES = {
             attack_steps=3,
             step_share=0.5,
             warmup=0.4,
-            architectures=40,
+            architectures=100,
             finetune_lr=0.02,
             score_steps=10,
-            flows=80,
+            flows=200,
         ),
         RobNetRecipe(
             name="smoke",

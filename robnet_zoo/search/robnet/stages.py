@@ -102,7 +102,8 @@ def study(
         patience: as for `open_study`.
     """
     supernet, rows = load_supernet(supernet_folder, recipe, data)
-    settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name != "architectures"}
+    moot = ("architectures", "flows" if recipe.space == "cell" else "")
+    settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name not in moot}
     settings["supernet"] = sha256_of(supernet_folder / LAST)
     opened = open_study(folder, settings, url=storage, patience=patience)
     flows = partial(
