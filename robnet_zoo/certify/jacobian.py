@@ -16,6 +16,7 @@ from robnet_zoo.threat_models import Norm
 DUAL = {"Linf": 1, "L2": 2}  # q of the ball's p
 
 
+@torch.enable_grad()
 def row_norms(model: Model, images: Tensor, norm: Norm = "Linf") -> Tensor:
     """Return the dual norms (N, classes) of all rows of each image's Jacobian, exactly.
 
@@ -31,6 +32,7 @@ def row_norms(model: Model, images: Tensor, norm: Norm = "Linf") -> Tensor:
     return torch.stack([_norm(row, leaf, norm) for row in logits.unbind(1)], 1)
 
 
+@torch.enable_grad()
 def projected_norms(
     model: Model, images: Tensor, generator: torch.Generator, projections: int = 1
 ) -> Tensor:
@@ -55,6 +57,7 @@ def projected_norms(
     return (torch.stack(squares).mean(0) + 1e-20).sqrt()
 
 
+@torch.enable_grad()
 def top_norms(model: Model, images: Tensor, count: int = 1, norm: Norm = "Linf") -> Tensor:
     """Return the dual norms (N, count) of the rows of each image's largest logits."""
     logits, leaf = _logits(model, images)
@@ -62,6 +65,7 @@ def top_norms(model: Model, images: Tensor, count: int = 1, norm: Norm = "Linf")
     return torch.stack([_norm(row, leaf, norm) for row in chosen.unbind(1)], 1)
 
 
+@torch.enable_grad()
 def margin_gradients(
     model: Model, images: Tensor, labels: Tensor, norm: Norm = "Linf"
 ) -> tuple[Tensor, Tensor]:
@@ -80,8 +84,7 @@ def margin_gradients(
 
 def _logits(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     leaf = images.detach().requires_grad_()
-    with torch.enable_grad():
-        return model(leaf), leaf
+    return model(leaf), leaf
 
 
 def _norm(values: Tensor, leaf: Tensor, norm: Norm) -> Tensor:

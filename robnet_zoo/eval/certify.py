@@ -96,7 +96,7 @@ def certify(
         rows = _certify_each(model, images, shards, processes, quiet)
         if processes.rank == 0:
             shards.remove()
-    radii = {norm: certificate.averaged([row[norm] for row in rows]) for norm in NORMS}
+    radii = {str(norm): certificate.averaged([row[norm] for row in rows]) for norm in NORMS}
     within = radii[threat.norm].each
     points = tuple(certificate.point(report, within) for report in reports)
     return Certificate(

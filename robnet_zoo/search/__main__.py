@@ -15,6 +15,7 @@ COMMANDS = {
     "robnet analyse": ("robnet.analyse_command", "the paper's figures, of studies of one's own"),
     "racl": ("racl.command", "log-normal architecture parameters, Lipschitz constraint (RACL)"),
     "arnas": ("arnas.command", "accurate and robust cells, two objectives (ARNAS, CVPR 2024)"),
+    "dsrna": ("dsrna.command", "certified bound or Jacobian norm maximised (DSRNA, CVPR 2021)"),
     "compare": ("compare", "train cells under one recipe and attack them"),
 }
 

@@ -1,0 +1,55 @@
+"""`python -m robnet_zoo.search dsrna`: the search from its options to its files."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from typing import get_args
+
+from robnet_zoo.environment import pick_device
+from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.search.dsrna.recipe import RECIPES, Metric
+from robnet_zoo.train.settings import parse_duration
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add_common(parser, RECIPES)
+    parser.add_argument(
+        "--metric",
+        choices=get_args(Metric),
+        help="what to maximise: certified lower bound, Jacobian norm bound, or both (the default)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Search, and write genotype, drawings, log, recipe and record into --out."""
+    recipe = recipe_from(options, RECIPES)
+    if options.metric is not None:
+        recipe = dataclasses.replace(recipe, metric=options.metric)
+    save_every = parse_duration(options.save_every)
+    from robnet_zoo.search.data import load_search_data
+    from robnet_zoo.search.dsrna.search import DsrnaSearch
+    from robnet_zoo.search.folder import finish
+    from robnet_zoo.search.loop import run_search
+    from robnet_zoo.train.distributed import join, leave
+    from robnet_zoo.train.loop import Stopped
+
+    world = join(pick_device(options.device))
+    try:
+        data = load_search_data(recipe, world=world, root=options.data)
+        search = DsrnaSearch(recipe, data)
+        rows = run_search(
+            search, data, recipe, options.out, resume=options.resume, save_every=save_every
+        )
+        if world.main:
+            genotype = search.genotype(f"dsrna_{recipe.metric}-{recipe.dataset}")
+            finish(options.out, "dsrna", recipe, data, genotype, rows)
+            print(f"{options.out}: {genotype.name} after {rows[-1]['seconds']:.0f} s")
+    except Stopped as stopped:
+        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
+        return 128 + stopped.number
+    finally:
+        leave(world)
+    return 0
