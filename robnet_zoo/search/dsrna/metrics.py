@@ -53,8 +53,8 @@ def size_of_slack(
     """Return a radius at which the bound lies about `slack` logits below the margin, on average.
 
     Bounds widen with the radius by a factor that depends on the network, and over many orders of
-    magnitude while it learns; this is where they say something. Each trial scales the radius as
-    if they widened in proportion.
+    magnitude while it learns; this is where they say something. Found by the secant method on
+    logarithms, since the slack grows like a power of the radius.
 
     Args:
         model: in eval mode, from images to logits.
@@ -65,10 +65,14 @@ def size_of_slack(
         bound: how logits are bounded.
     """
     margins = certified_margin(model, *batch, 0.0, norm=norm, method="interval")
-    size = FIRST * largest
+    size, power, last = FIRST * largest, 1.0, None
     for _ in range(TRIALS):
-        found = margins - certified_margin(model, *batch, size, norm=norm, method=bound)
-        size = min(largest, size * slack / max(found.mean().item(), 1e-6 * slack))
+        bounded = certified_margin(model, *batch, size, norm=norm, method=bound)
+        found = max((margins - bounded).mean().item(), 1e-6 * slack)
+        if last is not None and size != last[0]:
+            power = math.log(found / last[1]) / math.log(size / last[0])
+        last = size, found
+        size = min(largest, size * (slack / found) ** (1 / max(1.0, power)))
     return size
 
 
