@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,17 @@ def test_a_cell_free_search_rejects_by_flow(tmp_path: Path) -> None:
         drawn = sorted(csv.DictReader(file), key=lambda row: float(row["deep_distance"]))
     assert [row["code"] for row in rows(tmp_path)] == [row["code"] for row in drawn[:10]]
     assert len(read_genotype(tmp_path / "genotype.json").cells) == 3
+
+
+def test_processes_of_torchrun_train_one_supernet_and_share_the_study(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "robnet_zoo.search", "robnet", *TINY, *QUICK]
+    command += ["--architectures", "4", "--out", str(tmp_path)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "history.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1
+    assert [int(row["number"]) for row in rows(tmp_path)] == [0, 1, 2, 3]
 
 
 def test_a_study_needs_a_supernet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
