@@ -140,15 +140,15 @@ def work(
             raise
         return row[score]
 
-    reported = -1
-    with progress(count, "study", "architectures") as bar:
+    reported, before = -1, len(tally(study, count)[0])
+    with progress(count - before, "study", "architectures") as bar:
         while True:
             _bury(study)
             judged, running = tally(study, count)
             if len(judged) > reported:
                 report([judged[number] for number in sorted(judged)])
                 reported = len(judged)
-            bar.advance(len(judged) - bar.done, _best(judged, score))
+            bar.advance(len(judged) - before - bar.done, _best(judged, score))
             if len(judged) == count:
                 return [judged[number] for number in range(count)]
             if len(judged) + len(running) == count:
