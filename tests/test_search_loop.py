@@ -81,8 +81,9 @@ def test_stopped_search_goes_on_bitwise(data, tmp_path):
     rows = run_search(whole, data, RECIPE, tmp_path / "whole")
     with pytest.raises(Stopped):
         run_search(Uniform(RECIPE, data, stop_at=(1, 0)), data, RECIPE, tmp_path / "cut")
-    resumed = Uniform(dataclasses.replace(RECIPE, seed=0), data)
-    again = run_search(resumed, data, RECIPE, tmp_path / "cut", resume=True)
+    resumed = Uniform(RECIPE, data)
+    reworded = dataclasses.replace(RECIPE, claim="said otherwise")
+    again = run_search(resumed, data, reworded, tmp_path / "cut", resume=True)
     assert [row["loss"] for row in again] == [row["loss"] for row in rows]
     for one, other in zip(
         whole.supernet.state_dict().values(), resumed.supernet.state_dict().values(), strict=True

@@ -18,7 +18,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.files import check_writable
 from robnet_zoo.randomness import keyed_generator
 from robnet_zoo.search.data import SearchData
-from robnet_zoo.search.recipe import SearchRecipe
+from robnet_zoo.search.recipe import HEADER, SearchRecipe
 from robnet_zoo.train.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.train.clock import Clock, stop_signals
 from robnet_zoo.train.history import write_history
@@ -180,7 +180,7 @@ class _Run:
         """Take up a checkpoint of the same search."""
         asked = dataclasses.asdict(self.recipe)
         for key, kept in state.get("recipe", {}).items():
-            if asked.get(key) != kept:
+            if key not in HEADER and asked.get(key) != kept:
                 raise ZooError(
                     f"'{self.path.parent}' was searched with {key}={kept}, not {asked.get(key)}; "
                     "leave the setting as it was, or choose another --out."
