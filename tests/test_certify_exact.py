@@ -191,10 +191,30 @@ class DecidingNet(nn.Module):
 
 
 class OverwritingNet(nn.Module):
+    """relu(x - 0.7), by overwriting."""
+
     def forward(self, x):
-        z = x - 0.7
+        z = x - 0.5
+        z -= 0.2
         F.relu(z, inplace=True)
         return z.flatten(1)
+
+
+class ViewingNet(nn.Module):
+    """Changes what another name looks at."""
+
+    def forward(self, x):
+        z = x - 0.5
+        view = z.flatten(1)
+        z += 1
+        return view
+
+
+def test_values_that_are_overwritten_count_as_they_are_afterwards():
+    images, _ = grey()
+    low, high = bounds(OverwritingNet(), images, 0.3, method="interval")
+    torch.testing.assert_close(low, torch.zeros_like(low))
+    torch.testing.assert_close(high, torch.full_like(high, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +223,7 @@ class OverwritingNet(nn.Module):
         (SoftmaxNet(), "'softmax'"),
         (SquareNet(), "product"),
         (DecidingNet(), "'sum'"),
-        (OverwritingNet(), "in place"),
+        (ViewingNet(), "in place"),
         (nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16)), "training mode"),
         (nn.Sequential(nn.ReLU()), "logits"),
     ],

@@ -35,7 +35,7 @@ def least_margin(logits, labels):
     return torch.stack([-margin(one, labels) for one in logits]).amin(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     depth=st.integers(1, 5),
@@ -59,7 +59,7 @@ def test_no_attack_gets_below_a_certified_margin_or_outside_bounds(seed, depth, 
     assert (margins["interval"] <= margins["linear"] + scale).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), norm=st.sampled_from(["Linf", "L2"]))
 def test_no_attack_succeeds_within_a_certified_radius(seed, norm):
     model = RandomNet(seed, 3)

@@ -71,7 +71,7 @@ def trace(model: Model, images: Tensor) -> Graph:
     if not isinstance(logits, _Traced) or logits.ndim != 2:
         raise ZooError("The model returns no logits (N, classes) that depend on its input.")
     found = graph[: logits.number + 1]
-    with torch.no_grad():  # the graph knows nothing of values that were changed in place
+    with torch.no_grad():  # the graph knows nothing of views whose origin is changed in place
         expected = model(images)
         if not torch.allclose(found[-1].value, expected, 1e-4, 1e-5, equal_nan=True):
             raise ZooError("The model changes values in place; bounds need a model that does not.")
@@ -110,12 +110,19 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             f"No bounds are known for '{name}': a certified model is made of convolutions, linear "
             "layers, batch norms, ReLUs, pools, sums and concatenations."
         )
-    return RULES[name](*args, **kwargs)
+    result = RULES[name](*args, **kwargs)
+    if kwargs.get("inplace") or name in IN_PLACE:
+        args[0].number = result.number  # what it is from here on
+    return result
+
+
+def _value(x: _Traced) -> Tensor:
+    return x.graph[x.number].value
 
 
 def _affine(parents: tuple[Tensor, ...], apply: Map, spread: Map, adjoint: Any = None) -> _Traced:
     traced = [parent for parent in parents if isinstance(parent, _Traced)]
-    value = apply(*(parent.as_subclass(Tensor) for parent in traced))
+    value = apply(*map(_value, traced))
     numbers = tuple(parent.number for parent in traced)
     return _record(traced[0].graph, Node("affine", numbers, value, apply, spread, adjoint))
 
@@ -197,8 +204,7 @@ def _mul(x: Any, y: Any) -> _Traced:
 
 
 def _relu(x: Any, inplace: bool = False) -> _Traced:
-    value = F.relu(x.as_subclass(Tensor))
-    return _record(x.graph, Node("relu", (x.number,), value, F.relu, _nothing))
+    return _record(x.graph, Node("relu", (x.number,), F.relu(_value(x)), F.relu, _nothing))
 
 
 def _max_pool2d(
@@ -217,8 +223,8 @@ def _max_pool2d(
     def apply(x: Tensor) -> Tensor:
         return F.max_pool2d(x, *window)
 
-    value = apply(x.as_subclass(Tensor))
-    return _record(x.graph, Node("max_pool", (x.number,), value, apply, _nothing, window=window))
+    node = Node("max_pool", (x.number,), apply(_value(x)), apply, _nothing, window=window)
+    return _record(x.graph, node)
 
 
 def _dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> _Traced:
@@ -252,4 +258,5 @@ RULES: dict[str, Callable[..., _Traced]] = {
         for name in ("flatten", "unflatten", "transpose", "permute", "contiguous")
     },
 }
-RULES |= {f"{name}_": RULES[name] for name in ("add", "sub", "mul")}  # as in x += y
+IN_PLACE = {"add_": _add, "sub_": _sub, "mul_": _mul}  # such as x += y
+RULES |= IN_PLACE
