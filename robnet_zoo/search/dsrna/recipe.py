@@ -102,6 +102,7 @@ RECIPES = {
             layers=8,
             lr=0.025,
             lr_end=0.001,
+            bound_images=2,
         ),
         DsrnaRecipe(
             name="digits",
