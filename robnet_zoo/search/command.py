@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from robnet_zoo.environment import pick_device
 from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.options import override
 from robnet_zoo.search.recipe import HEADER, AnyRecipe, read_recipe
+
+if TYPE_CHECKING:
+    from robnet_zoo.train.distributed import World
 
 DIRECT = ("dataset", "threat_model", "epochs", "batch_size", "channels", "layers", "seed")
 
@@ -66,3 +72,23 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
             raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as clip=5.")
         changes[key] = text
     return changes
+
+
+def in_processes(options: argparse.Namespace, body: Callable[[World], None]) -> int:
+    """Run a command's body as one of torchrun's processes, or alone; return the exit code.
+
+    A request to stop ends it with 128 plus the signal's number, as shells do, after the body has
+    saved its work.
+    """
+    from robnet_zoo.train.distributed import join, leave
+    from robnet_zoo.train.loop import Stopped
+
+    world = join(pick_device(options.device))
+    try:
+        body(world)
+    except Stopped as stopped:
+        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
+        return 128 + stopped.number
+    finally:
+        leave(world)
+    return 0

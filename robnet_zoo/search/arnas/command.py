@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from typing import TYPE_CHECKING
 
-from robnet_zoo.environment import pick_device
 from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import Genotype, published, read_genotype
 from robnet_zoo.search.arnas.recipe import RECIPES, ArnasRecipe
-from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
@@ -42,18 +40,7 @@ def run(options: argparse.Namespace) -> int | None:
     if options.searches < 1:
         raise ZooError(f"--searches {options.searches} is not possible; give 1 or more.")
     recipe = recipe_from(options, RECIPES)
-    from robnet_zoo.train.distributed import join, leave
-    from robnet_zoo.train.loop import Stopped
-
-    world = join(pick_device(options.device))
-    try:
-        _run(options, recipe, world)
-    except Stopped as stopped:
-        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
-        return 128 + stopped.number
-    finally:
-        leave(world)
-    return 0
+    return in_processes(options, lambda world: _run(options, recipe, world))
 
 
 def _run(options: argparse.Namespace, recipe: ArnasRecipe, world: World) -> None:

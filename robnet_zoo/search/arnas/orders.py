@@ -22,15 +22,15 @@ from robnet_zoo.search.arnas.objectives import classification
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.search import ArnasSearch
 from robnet_zoo.search.arnas.session import Place
-from robnet_zoo.search.arnas.unrolled import (
+from robnet_zoo.search.data import load_search_data
+from robnet_zoo.search.loop import Moment
+from robnet_zoo.search.unrolled import (
     Objective,
     VirtualStep,
     exact_gradient,
     first_order_gradient,
     unrolled_gradients,
 )
-from robnet_zoo.search.data import load_search_data
-from robnet_zoo.search.loop import Moment
 from robnet_zoo.train.checkpoint import load_checkpoint
 from robnet_zoo.train.loop import LAST
 

@@ -14,13 +14,6 @@ from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.randomness import keyed_generator
 from robnet_zoo.search.arnas.objectives import classification, mixture, scaled, shares, size
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
-from robnet_zoo.search.arnas.unrolled import (
-    Objective,
-    Outcome,
-    VirtualStep,
-    first_order_gradient,
-    unrolled_gradients,
-)
 from robnet_zoo.search.data import Batch, SearchData
 from robnet_zoo.search.discretise import best_two_edges
 from robnet_zoo.search.folder import searched_source
@@ -29,6 +22,13 @@ from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.mgda import least_norm_weights
 from robnet_zoo.search.spaces import EDGES
 from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.search.unrolled import (
+    Objective,
+    Outcome,
+    VirtualStep,
+    first_order_gradient,
+    unrolled_gradients,
+)
 
 INITIAL_SCALE = 1e-3  # standard deviation of the architecture's scores at the start
 

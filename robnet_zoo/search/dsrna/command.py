@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from robnet_zoo.environment import pick_device
-from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.search.dsrna.recipe import RECIPES, Metric
 from robnet_zoo.train.settings import parse_duration
+
+if TYPE_CHECKING:
+    from robnet_zoo.train.distributed import World
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +34,8 @@ def run(options: argparse.Namespace) -> int:
     from robnet_zoo.search.dsrna.search import DsrnaSearch
     from robnet_zoo.search.folder import finish
     from robnet_zoo.search.loop import run_search
-    from robnet_zoo.train.distributed import join, leave
-    from robnet_zoo.train.loop import Stopped
 
-    world = join(pick_device(options.device))
-    try:
+    def body(world: World) -> None:
         data = load_search_data(recipe, world=world, root=options.data)
         search = DsrnaSearch(recipe, data)
         rows = run_search(
@@ -47,9 +45,5 @@ def run(options: argparse.Namespace) -> int:
             genotype = search.genotype(f"dsrna_{recipe.metric}-{recipe.dataset}")
             finish(options.out, "dsrna", recipe, data, genotype, rows)
             print(f"{options.out}: {genotype.name} after {rows[-1]['seconds']:.0f} s")
-    except Stopped as stopped:
-        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
-        return 128 + stopped.number
-    finally:
-        leave(world)
-    return 0
+
+    return in_processes(options, body)

@@ -16,13 +16,6 @@ from torch.func import functional_call
 
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.randomness import keyed_generator
-from robnet_zoo.search.arnas.unrolled import (
-    Outcome,
-    VirtualStep,
-    Weights,
-    first_order_gradient,
-    unrolled_gradients,
-)
 from robnet_zoo.search.data import Batch, SearchData
 from robnet_zoo.search.discretise import best_two_edges
 from robnet_zoo.search.dsrna.metrics import (
@@ -36,6 +29,13 @@ from robnet_zoo.search.learner import WeightLearner
 from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.spaces import EDGES, NODES, TARGETS, Space
 from robnet_zoo.search.supernet import CellWeights, Supernet
+from robnet_zoo.search.unrolled import (
+    Outcome,
+    VirtualStep,
+    Weights,
+    first_order_gradient,
+    unrolled_gradients,
+)
 
 INITIAL_SCALE = 1e-3  # standard deviation of the architecture's scores at the start
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.environment import pick_device
-from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.search.racl.recipe import RECIPES
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
     from robnet_zoo.search.racl.search import RaclSearch
+    from robnet_zoo.train.distributed import World
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +27,8 @@ def run(options: argparse.Namespace) -> int:
     from robnet_zoo.search.data import load_search_data
     from robnet_zoo.search.loop import run_search
     from robnet_zoo.search.racl.search import RaclSearch
-    from robnet_zoo.train.distributed import join, leave
-    from robnet_zoo.train.loop import Stopped
 
-    world = join(pick_device(options.device))
-    try:
+    def body(world: World) -> None:
         data = load_search_data(recipe, world=world, root=options.data)
         search = RaclSearch(recipe, data)
         rows = run_search(
@@ -40,12 +36,8 @@ def run(options: argparse.Namespace) -> int:
         )
         if world.main:
             write_results(options.out, search, rows)
-    except Stopped as stopped:
-        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
-        return 128 + stopped.number
-    finally:
-        leave(world)
-    return 0
+
+    return in_processes(options, body)
 
 
 def write_results(folder: Path, search: RaclSearch, rows: list[dict]) -> None:

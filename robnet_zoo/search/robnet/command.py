@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from robnet_zoo.environment import pick_device
-from robnet_zoo.search.command import add_common, recipe_from
+from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.train.settings import parse_duration
 
@@ -55,14 +53,12 @@ def run(options: argparse.Namespace) -> int:
     save_every, patience = parse_duration(options.save_every), parse_duration(options.patience)
     from robnet_zoo.search.data import load_search_data
     from robnet_zoo.search.robnet.stages import study, train_supernet
-    from robnet_zoo.train.distributed import World, join, leave
-    from robnet_zoo.train.loop import Stopped
+    from robnet_zoo.train.distributed import World
 
     def load(world: World) -> SearchData:
         return load_search_data(recipe, streams=("weights",), world=world, root=options.data)
 
-    world = join(pick_device(options.device))
-    try:
+    def body(world: World) -> None:
         train_supernet(
             recipe, load(world), options.out, resume=options.resume, save_every=save_every
         )
@@ -75,9 +71,5 @@ def run(options: argparse.Namespace) -> int:
                 storage=options.storage,
                 patience=int(patience),
             )
-    except Stopped as stopped:
-        print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
-        return 128 + stopped.number
-    finally:
-        leave(world)
-    return 0
+
+    return in_processes(options, body)

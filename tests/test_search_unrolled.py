@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from robnet_zoo.search.arnas.unrolled import (
+from robnet_zoo.search.spaces import arnas_space
+from robnet_zoo.search.supernet import CellWeights, Supernet
+from robnet_zoo.search.unrolled import (
     VirtualStep,
     exact_gradient,
     first_order_gradient,
     unrolled_gradients,
 )
-from robnet_zoo.search.spaces import arnas_space
-from robnet_zoo.search.supernet import CellWeights, Supernet
 
 
 class Case:
