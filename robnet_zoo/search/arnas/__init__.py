@@ -1,7 +1,8 @@
 """ARNAS (Ou, Feng and Sun, CVPR 2024): accurate and robust cells by multi-objective gradients.
 
-- `unrolled`: the gradient of a validation loss by the architecture, through a step of the weights;
-- `search`: the search itself, which joins the objectives' gradients with `search.mgda`;
-- `orders`, `statistics`, `designs`: what the approximation costs, what many searches choose, and
-  how the placement and width of the cells matter.
+- `objectives`, `search`, `session`: the losses, the search that joins their gradients
+  (`search.unrolled`, `search.mgda`), and one search from its settings to its files;
+- `trace`, `statistics`: how a search moved, and what many searches chose;
+- `orders`, `designs`: what first- and second-order gradients differ in, and how the placement and
+  width of the cells matter.
 """
