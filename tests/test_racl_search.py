@@ -57,6 +57,10 @@ def test_the_start_is_near_the_uniform_mixture():
     assert edges[-1].item() == pytest.approx(1 / 5, abs=3e-3)
 
 
+def learned(search):
+    return [tensor for chooser in search.choosers for tensor in chooser.learned]
+
+
 def test_normalised_samples_sum_to_one():
     asked = distribution(0.5)
     noise = asked.noise(torch.Generator().manual_seed(0))
@@ -79,18 +83,18 @@ def test_the_mode_passes_over_an_operation_that_the_search_is_unsure_of():
 
 def test_sigma_and_mu_both_learn_and_the_weights_too():
     search, data, _ = start()
-    before = [one.detach().clone() for one in search._learned]
+    before = [one.detach().clone() for one in learned(search)]
     weight = search.supernet.classifier.weight.detach().clone()
     take_step(search, data)
-    assert all((one != old).any() for one, old in zip(search._learned, before, strict=True))
+    assert all((one != old).any() for one, old in zip(learned(search), before, strict=True))
     assert (search.supernet.classifier.weight != weight).any()
 
 
 def test_the_warm_up_leaves_the_architecture_alone():
     search, data, _ = start()
-    before = [one.detach().clone() for one in search._learned]
+    before = [one.detach().clone() for one in learned(search)]
     take_step(search, data, epoch=0)
-    assert all((one == old).all() for one, old in zip(search._learned, before, strict=True))
+    assert all((one == old).all() for one, old in zip(learned(search), before, strict=True))
     assert search.theta == 0
     assert search.end_epoch(0)["c"] is None
 
@@ -154,7 +158,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path):
         del row["seconds"], row["images_per_second"]
     assert rows == whole
     assert resumed.genotype("x") == search.genotype("x")
-    for one, other in zip(resumed._learned, search._learned, strict=True):
+    for one, other in zip(learned(resumed), learned(search), strict=True):
         assert torch.equal(one, other)
     assert torch.equal(torch.stack(resumed.trajectory), torch.stack(search.trajectory))
     state, wanted = resumed.supernet.state_dict(), search.supernet.state_dict()

@@ -9,11 +9,25 @@ import torch
 from torch import Tensor, nn
 
 from robnet_zoo.adversary import Adversary
-from robnet_zoo.search.data import Batch
+from robnet_zoo.search.data import Batch, SearchData
 from robnet_zoo.search.recipe import SearchRecipe
+from robnet_zoo.search.spaces import Space
 from robnet_zoo.search.supernet import CellWeights, Supernet
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.distributed import World
+
+
+def seeded_supernet(space: Space, recipe: SearchRecipe, data: SearchData) -> Supernet:
+    """Return a supernet with the weights of the recipe's seed, on the search's device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(recipe.seed)  # leaves CUDA's alone
+        supernet = Supernet(
+            space,
+            channels=recipe.channels,
+            num_classes=data.dataset.num_classes,
+            in_channels=data.dataset.in_channels,
+        )
+    return supernet.to(data.world.device).train()
 
 
 def search_adversary(recipe: SearchRecipe, threat: ThreatModel) -> Adversary | None:

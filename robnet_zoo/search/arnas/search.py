@@ -12,16 +12,16 @@ from torch import Tensor
 
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.randomness import keyed_generator
+from robnet_zoo.search.architecture import ArchitectureLearner
 from robnet_zoo.search.arnas.objectives import classification, mixture, scaled, shares, size
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.data import Batch, SearchData
 from robnet_zoo.search.discretise import best_two_edges
 from robnet_zoo.search.folder import searched_source
-from robnet_zoo.search.learner import WeightLearner, craft, search_adversary
+from robnet_zoo.search.learner import WeightLearner, craft, search_adversary, seeded_supernet
 from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.mgda import least_norm_weights
 from robnet_zoo.search.spaces import EDGES
-from robnet_zoo.search.supernet import Supernet
 from robnet_zoo.search.unrolled import (
     Objective,
     Outcome,
@@ -47,27 +47,20 @@ class ArnasSearch:
 
     def __init__(self, recipe: ArnasRecipe, data: SearchData) -> None:
         self.recipe, self.data = recipe, data
-        world, dataset = data.world, data.dataset
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            supernet = Supernet(
-                recipe.space(),
-                channels=recipe.channels,
-                num_classes=dataset.num_classes,
-                in_channels=dataset.in_channels,
-            )
-        self.supernet = supernet.to(world.device).train()
+        world = data.world
+        self.supernet = seeded_supernet(recipe.space(), recipe, data)
         space = self.supernet.space
         draws = keyed_generator(recipe.seed, "architecture")
         shape = (len(space.roles), EDGES, len(space.operations))
         scores = INITIAL_SCALE * torch.randn(shape, generator=draws)
         self.architecture = [part.to(world.device).requires_grad_() for part in scores.unbind()]
         self.learner = WeightLearner(self.supernet, recipe, world)
-        self.optimiser = torch.optim.Adam(
+        self.chooser = ArchitectureLearner(
             self.architecture,
             lr=recipe.architecture_lr,
-            betas=(recipe.architecture_betas[0], recipe.architecture_betas[1]),
+            betas=recipe.architecture_betas,
             weight_decay=recipe.architecture_decay,
+            world=world,
         )
         self.adversary = search_adversary(recipe, data.threat)
         self.size = size(self.supernet)
@@ -81,7 +74,7 @@ class ArnasSearch:
         losses = torch.stack([outcome.loss for outcome in outcomes])
         self.data.world.average_([rows, losses])
         mixed = least_norm_weights(rows).to(rows)
-        self._descend(mixed @ rows)
+        self.chooser.descend(mixed @ rows)
 
         cells = mixture(self.supernet.space, self.architecture)
         loss = F.cross_entropy(self.supernet(attacked.images, cells), attacked.labels)
@@ -138,12 +131,6 @@ class ArnasSearch:
         }
         return VirtualStep(lr, self.recipe.momentum, self.recipe.weight_decay, buffers)
 
-    def _descend(self, direction: Tensor) -> None:
-        parts = direction.split([scores.numel() for scores in self.architecture])
-        for scores, part in zip(self.architecture, parts, strict=True):
-            scores.grad = part.view_as(scores)
-        self.optimiser.step()
-
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Return how undecided the cell types still are: 1 at the start, 0 when all is chosen."""
         space = self.supernet.space
@@ -174,15 +161,11 @@ class ArnasSearch:
         return {
             "supernet": self.supernet.state_dict(),
             "weights_optimiser": self.learner.optimiser.state_dict(),
-            "architecture": [scores.detach() for scores in self.architecture],
-            "architecture_optimiser": self.optimiser.state_dict(),
+            "architecture": self.chooser.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.supernet.load_state_dict(state["supernet"])
         self.learner.optimiser.load_state_dict(state["weights_optimiser"])
-        with torch.no_grad():
-            for scores, kept in zip(self.architecture, state["architecture"], strict=True):
-                scores.copy_(kept)
-        self.optimiser.load_state_dict(state["architecture_optimiser"])
+        self.chooser.load(state["architecture"])

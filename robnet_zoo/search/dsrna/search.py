@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.randomness import keyed_generator
+from robnet_zoo.search.architecture import ArchitectureLearner
 from robnet_zoo.search.data import Batch, SearchData
 from robnet_zoo.search.discretise import best_two_edges
 from robnet_zoo.search.dsrna.metrics import (
@@ -25,10 +26,10 @@ from robnet_zoo.search.dsrna.metrics import (
 )
 from robnet_zoo.search.dsrna.recipe import DsrnaRecipe
 from robnet_zoo.search.folder import searched_source
-from robnet_zoo.search.learner import WeightLearner
+from robnet_zoo.search.learner import WeightLearner, seeded_supernet
 from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.spaces import EDGES, NODES, TARGETS, Space
-from robnet_zoo.search.supernet import CellWeights, Supernet
+from robnet_zoo.search.supernet import CellWeights
 from robnet_zoo.search.unrolled import (
     Outcome,
     VirtualStep,
@@ -63,16 +64,8 @@ class DsrnaSearch:
 
     def __init__(self, recipe: DsrnaRecipe, data: SearchData) -> None:
         self.recipe, self.data = recipe, data
-        world, dataset = data.world, data.dataset
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            supernet = Supernet(
-                recipe.space(),
-                channels=recipe.channels,
-                num_classes=dataset.num_classes,
-                in_channels=dataset.in_channels,
-            )
-        self.supernet = supernet.to(world.device).train()
+        world = data.world
+        self.supernet = seeded_supernet(recipe.space(), recipe, data)
         space = self.supernet.space
         draws = keyed_generator(recipe.seed, "architecture")
         roles = len(space.roles)
@@ -81,23 +74,19 @@ class DsrnaSearch:
             for shape in ((roles, EDGES, len(space.operations)), (roles, EDGES))
         ]
         self.learner = WeightLearner(self.supernet, recipe, world)
-        self.optimiser = torch.optim.Adam(
+        self.chooser = ArchitectureLearner(
             self.architecture,
             lr=recipe.architecture_lr,
-            betas=(recipe.architecture_betas[0], recipe.architecture_betas[1]),
+            betas=recipe.architecture_betas,
             weight_decay=recipe.architecture_decay,
+            world=world,
         )
 
     def step(self, at: Moment, batch: Batch, held: Batch) -> dict[str, float | Tensor]:
         """Move the architecture, then the weights; return what is worth logging."""
         figures: dict[str, float | Tensor] = {}
         outcome = self.outcome(at, batch, held, figures)
-        gradient = outcome.gradient
-        self.data.world.average_([gradient])
-        parts = gradient.split([scores.numel() for scores in self.architecture])
-        for scores, part in zip(self.architecture, parts, strict=True):
-            scores.grad = part.view_as(scores)
-        self.optimiser.step()
+        self.chooser.descend(outcome.gradient)
 
         cells = mixture(self.supernet.space, self.architecture)
         loss = F.cross_entropy(self.supernet(batch.images, cells), batch.labels)
@@ -216,15 +205,11 @@ class DsrnaSearch:
         return {
             "supernet": self.supernet.state_dict(),
             "weights_optimiser": self.learner.optimiser.state_dict(),
-            "architecture": [scores.detach() for scores in self.architecture],
-            "architecture_optimiser": self.optimiser.state_dict(),
+            "architecture": self.chooser.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.supernet.load_state_dict(state["supernet"])
         self.learner.optimiser.load_state_dict(state["weights_optimiser"])
-        with torch.no_grad():
-            for scores, kept in zip(self.architecture, state["architecture"], strict=True):
-                scores.copy_(kept)
-        self.optimiser.load_state_dict(state["architecture_optimiser"])
+        self.chooser.load(state["architecture"])

@@ -12,19 +12,18 @@ from torch import Tensor
 from robnet_zoo.data import to_float
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.randomness import keyed_generator
+from robnet_zoo.search.architecture import ArchitectureLearner
 from robnet_zoo.search.data import Batch, SearchData
 from robnet_zoo.search.discretise import best_two_edges
 from robnet_zoo.search.folder import searched_source
-from robnet_zoo.search.learner import WeightLearner, craft, search_adversary
+from robnet_zoo.search.learner import WeightLearner, craft, search_adversary, seeded_supernet
 from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.racl.constraint import Constraint
 from robnet_zoo.search.racl.distribution import Distribution, Noise
 from robnet_zoo.search.racl.lipschitz import OperationConstants
 from robnet_zoo.search.racl.moments import LogNormal, network_moments
 from robnet_zoo.search.racl.recipe import RaclRecipe
-from robnet_zoo.search.supernet import CellWeights, Supernet
-
-ADAM_BETAS = (0.5, 0.999)  # as in PC-DARTS
+from robnet_zoo.search.supernet import CellWeights
 
 
 class RaclSearch:
@@ -45,16 +44,8 @@ class RaclSearch:
 
     def __init__(self, recipe: RaclRecipe, data: SearchData) -> None:
         self.recipe, self.data = recipe, data
-        world, dataset = data.world, data.dataset
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            supernet = Supernet(
-                recipe.space(),
-                channels=recipe.channels,
-                num_classes=dataset.num_classes,
-                in_channels=dataset.in_channels,
-            )
-        self.supernet = supernet.to(world.device).train()
+        world = data.world
+        self.supernet = seeded_supernet(recipe.space(), recipe, data)
         space = self.supernet.space
         draws = keyed_generator(recipe.seed, "architecture")
         self.distribution = Distribution(
@@ -62,18 +53,18 @@ class RaclSearch:
         )
         self.row_of_cell = [space.roles.index(slot.role) for slot in space.slots]
         self.constants = OperationConstants(
-            self.supernet, dataset.image_size, draws, batch_norm=recipe.batch_norm
+            self.supernet, data.dataset.image_size, draws, batch_norm=recipe.batch_norm
         )
         self.learner = WeightLearner(self.supernet, recipe, world)
         learned = [self.distribution.means]
         if recipe.deviation:
             learned.append(self.distribution.scales)
-        self.optimisers = [
-            torch.optim.Adam(
+        self.choosers = [
+            ArchitectureLearner(
                 group,
                 lr=recipe.architecture_lr,
-                betas=ADAM_BETAS,
                 weight_decay=recipe.architecture_decay,
+                world=world,
             )
             for group in learned
         ]
@@ -102,16 +93,11 @@ class RaclSearch:
             whole = self._constraint(0.0).violation(self.score())
             self.log_target = float(whole.detach()) - self.recipe.target_drop
         constraint = self._constraint(self.log_target)
-        for optimiser in self.optimisers:
-            learned = optimiser.param_groups[0]["params"]
+        for chooser in self.choosers:
             loss = F.cross_entropy(self.supernet(held.images, self._cells(noise)), held.labels)
             violation = constraint.violation(self.score())
             total = loss + constraint.cost(violation, self.theta)
-            gradients = torch.autograd.grad(total, learned)
-            self.data.world.average_(gradients)
-            for parameter, gradient in zip(learned, gradients, strict=True):
-                parameter.grad = gradient
-            optimiser.step()
+            chooser.descend(torch.autograd.grad(total, chooser.learned))
         violation = constraint.violation(self.score()).detach()
         self.theta = constraint.raised(self.theta, float(violation))
 
@@ -187,8 +173,7 @@ class RaclSearch:
         return {
             "supernet": self.supernet.state_dict(),
             "weights_optimiser": self.learner.optimiser.state_dict(),
-            "distribution": [one.detach() for one in self._learned],
-            "architecture_optimisers": [one.state_dict() for one in self.optimisers],
+            "distribution": [chooser.state() for chooser in self.choosers],
             "vectors": self.constants.norms.vectors,
             "log_lambda": self.log_lambda,
             "theta": self.theta,
@@ -201,16 +186,9 @@ class RaclSearch:
         """Take up the state of a checkpoint."""
         self.supernet.load_state_dict(state["supernet"])
         self.learner.optimiser.load_state_dict(state["weights_optimiser"])
-        for parameter, kept in zip(self._learned, state["distribution"], strict=True):
-            parameter.copy_(kept)
-        optimisers = zip(self.optimisers, state["architecture_optimisers"], strict=True)
-        for optimiser, kept in optimisers:
-            optimiser.load_state_dict(kept)
+        for chooser, kept in zip(self.choosers, state["distribution"], strict=True):
+            chooser.load(kept)
         self.constants.norms.vectors = state["vectors"]
         self.log_lambda, self.theta = state["log_lambda"], state["theta"]
         self.log_target = state["log_target"]
         self.trajectory = [one.cpu() for one in state["trajectory"]]
-
-    @property
-    def _learned(self) -> list[Tensor]:
-        return [*self.distribution.means, *self.distribution.scales]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robnet_zoo.adversary import Adversary
 from robnet_zoo.search.data import Batch, SearchData
-from robnet_zoo.search.learner import WeightLearner, craft, search_adversary
+from robnet_zoo.search.learner import WeightLearner, craft, search_adversary, seeded_supernet
 from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.robnet.codes import density, random_codes
 from robnet_zoo.search.robnet.inherit import masks
@@ -27,15 +27,8 @@ LAYOUT = torch.channels_last  # twice as fast as contiguous for separable convol
 
 def build_supernet(recipe: RobNetRecipe, data: SearchData) -> Supernet:
     """Return the supernet in train mode, with weights drawn from the recipe's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(recipe.seed)
-        supernet = Supernet(
-            robnet_space(recipe.layers, recipe.space == "cell"),
-            channels=recipe.channels,
-            num_classes=data.dataset.num_classes,
-            in_channels=data.dataset.in_channels,
-        )
-    return supernet.to(data.world.device).to(memory_format=LAYOUT).train()
+    space = robnet_space(recipe.layers, recipe.space == "cell")
+    return seeded_supernet(space, recipe, data).to(memory_format=LAYOUT)
 
 
 def attacker(recipe: RobNetRecipe, threat: ThreatModel, share: float = 1.0) -> Adversary:
