@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from robnet_zoo.data import Dataset
     from robnet_zoo.data.splits import Split
-    from robnet_zoo.eval.checks import Card
     from robnet_zoo.eval.subject import About
     from robnet_zoo.weights import Weights
 
@@ -69,35 +68,13 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
         root=arguments.data,
         threat_model=arguments.threat_model,
     )
-    about = About(
-        model=known.name,
-        architecture=known.architecture,
-        arguments=dict(known.arguments),
-        weights=known.name,
-        weights_file_sha256=known.sha256,
-        genotype_status=known.genotype_status,
-        data=dataset.name,
-        split=arguments.split,
-        class_names=dataset.class_names,
-        card=_card(known),
-    )
     return Subject(
         model=create_model(name, weights=weights, pretrained=True).to(device),
         dataset=dataset,
         split=split,
         threat_model=_threat_model(arguments, known, dataset),
-        about=about,
+        about=About.of_weights(known, dataset, arguments.split),
     )
-
-
-def _card(weights: Weights) -> Card | None:
-    """Return the clean accuracy that the weights claim on the test images, if they do."""
-    from robnet_zoo.eval.checks import Card
-
-    clean, n = weights.results.get("clean"), weights.results.get("n")
-    if clean is None or n is None:
-        return None
-    return Card(data=weights.dataset, split="test", n=n, accuracy=clean["accuracy"])
 
 
 def _threat_model(arguments: Namespace, weights: Weights, dataset: Dataset) -> ThreatModel:

@@ -15,7 +15,9 @@ from robnet_zoo.eval.checks.bookkeeping import Card
 from robnet_zoo.eval.record import ModelInfo
 
 if TYPE_CHECKING:
+    from robnet_zoo.data import Dataset
     from robnet_zoo.data.splits import Split
+    from robnet_zoo.weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,26 @@ class About:
     split: str = ""
     class_names: tuple[str, ...] = ()
     card: Card | None = None
+
+    @classmethod
+    def of_weights(cls, weights: Weights, dataset: Dataset, split: str) -> About:
+        """Return what is known of the zoo's or somebody's weights on a part of a data set."""
+        clean, n = weights.results.get("clean"), weights.results.get("n")
+        card = None
+        if clean is not None and n is not None:
+            card = Card(data=weights.dataset, split="test", n=n, accuracy=clean["accuracy"])
+        return cls(
+            model=weights.name,
+            architecture=weights.architecture,
+            arguments=dict(weights.arguments),
+            weights=weights.name,
+            weights_file_sha256=weights.sha256,
+            genotype_status=weights.genotype_status,
+            data=dataset.name,
+            split=split,
+            class_names=dataset.class_names,
+            card=card,
+        )
 
 
 @dataclass(frozen=True, eq=False)

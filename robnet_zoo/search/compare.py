@@ -163,17 +163,6 @@ def _attack(
     dataset, split = load_split(
         settings.dataset, "test", root=root, threat_model=settings.threat_model
     )
-    about = About(
-        model=known.name,
-        architecture=known.architecture,
-        arguments=dict(known.arguments),
-        weights=known.name,
-        weights_file_sha256=known.sha256,
-        genotype_status=known.genotype_status,
-        data=dataset.name,
-        split="test",
-        class_names=dataset.class_names,
-    )
     print(f"attacking {folder.name}", file=sys.stderr)
     return evaluate(
         create_model(name, pretrained=True).to(device),
@@ -184,5 +173,5 @@ def _attack(
         seed=settings.seed,
         out=folder / EVALUATION,
         resume=True,
-        about=about,
+        about=About.of_weights(known, dataset, "test"),
     )
