@@ -21,7 +21,7 @@ PASSED_ON = {
     "train": "train a model adversarially (python -m robnet_zoo.train)",
     "search": "search for robust architectures (python -m robnet_zoo.search)",
 }
-PLAIN_WIDTH = 132  # of tables that do not go to a terminal
+PLAIN_WIDTH = 160  # of tables that do not go to a terminal
 
 
 def build_parser() -> argparse.ArgumentParser:
