@@ -61,14 +61,10 @@ class Uniform:
         return {}
 
     def state(self):
-        return {
-            "supernet": self.supernet.state_dict(),
-            "optimiser": self.learner.optimiser.state_dict(),
-        }
+        return self.learner.state()
 
     def load(self, state):
-        self.supernet.load_state_dict(state["supernet"])
-        self.learner.optimiser.load_state_dict(state["optimiser"])
+        self.learner.load(state)
 
 
 @pytest.fixture(scope="module")

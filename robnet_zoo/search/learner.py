@@ -73,6 +73,7 @@ class WeightLearner:
     """SGD with momentum and clipping on a supernet's weights, averaged over the processes."""
 
     def __init__(self, supernet: nn.Module, recipe: SearchRecipe, world: World) -> None:
+        self.supernet = supernet
         self.parameters = list(supernet.parameters())
         self.buffers = [buffer for buffer in supernet.buffers() if buffer.is_floating_point()]
         self.clip, self.world = recipe.clip, world
@@ -96,3 +97,12 @@ class WeightLearner:
             group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold of the weights."""
+        return {"supernet": self.supernet.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up the weights of a checkpoint."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.optimiser.load_state_dict(state["optimiser"])

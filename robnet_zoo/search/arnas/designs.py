@@ -113,15 +113,11 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Return the weights and their optimiser."""
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self.learner.optimiser.state_dict(),
-        }
+        return self.learner.state()
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
-        self.network.load_state_dict(state["network"])
-        self.learner.optimiser.load_state_dict(state["optimiser"])
+        self.learner.load(state)
 
 
 def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place: Place) -> None:

@@ -202,14 +202,9 @@ class DsrnaSearch:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
-        return {
-            "supernet": self.supernet.state_dict(),
-            "weights_optimiser": self.learner.optimiser.state_dict(),
-            "architecture": self.chooser.state(),
-        }
+        return {**self.learner.state(), "architecture": self.chooser.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
-        self.supernet.load_state_dict(state["supernet"])
-        self.learner.optimiser.load_state_dict(state["weights_optimiser"])
+        self.learner.load(state)
         self.chooser.load(state["architecture"])

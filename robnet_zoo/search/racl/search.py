@@ -171,8 +171,7 @@ class RaclSearch:
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
-            "supernet": self.supernet.state_dict(),
-            "weights_optimiser": self.learner.optimiser.state_dict(),
+            **self.learner.state(),
             "distribution": [chooser.state() for chooser in self.choosers],
             "vectors": self.constants.norms.vectors,
             "log_lambda": self.log_lambda,
@@ -184,8 +183,7 @@ class RaclSearch:
     @torch.no_grad()
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
-        self.supernet.load_state_dict(state["supernet"])
-        self.learner.optimiser.load_state_dict(state["weights_optimiser"])
+        self.learner.load(state)
         for chooser, kept in zip(self.choosers, state["distribution"], strict=True):
             chooser.load(kept)
         self.constants.norms.vectors = state["vectors"]

@@ -88,12 +88,8 @@ class SupernetTraining:
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint must hold."""
-        return {
-            "supernet": self.supernet.state_dict(),
-            "optimiser": self.learner.optimiser.state_dict(),
-        }
+        return self.learner.state()
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
-        self.supernet.load_state_dict(state["supernet"])
-        self.learner.optimiser.load_state_dict(state["optimiser"])
+        self.learner.load(state)
