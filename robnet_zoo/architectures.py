@@ -37,8 +37,8 @@ class Architecture:
         name: what `create_model` takes.
         paper: where it comes from.
         parameters: trainable parameters at the default arguments, without an auxiliary head.
-        genotype: the published genotype it is built from; None for human-designed networks.
-        status: "published", "reconstructed" or "human-designed".
+        genotype: the genotype it is built from; None for human-designed networks.
+        status: "published", "reconstructed", "searched here" or "human-designed".
         arguments: what it is built with unless overridden.
         published: the paper's own numbers, or why there are none.
     """
@@ -68,6 +68,12 @@ ARNAS = Paper(
     "Ou, Feng and Sun",
     2024,
     "2405.05502",
+)
+DSRNA = Paper(
+    "DSRNA: Differentiable Search of Robust Neural Architectures",
+    "Hosseini, Yang and Xie",
+    2021,
+    "2012.06122",
 )
 DARTS = Paper("DARTS: Differentiable Architecture Search", "Liu et al.", 2019, "1806.09055")
 PC_DARTS = Paper(
@@ -112,8 +118,10 @@ VGG = Paper(
 )
 
 _HUMAN = "human-designed"
+_SEARCHED = "searched here"
 _ROBNET_TABLE = "RobNet paper, CIFAR-10, Linf 8/255: "
 _RACL_TABLE = "RACL paper, CIFAR-10, Linf 8/255: "
+_OWN_CELL = "none: the paper published no cells; this one was searched here, on digits"
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
@@ -191,6 +199,24 @@ ARCHITECTURES: dict[str, Architecture] = {
             "arnas",
             arguments=_cells(84, 14, 200),
             published="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
+        ),
+        Architecture(
+            "dsrna_cb",
+            DSRNA,
+            1_513_126,
+            "dsrna_cb",
+            _SEARCHED,
+            _cells(36, 20),
+            _OWN_CELL,
+        ),
+        Architecture(
+            "dsrna_jacobian",
+            DSRNA,
+            2_130_886,
+            "dsrna_jacobian",
+            _SEARCHED,
+            _cells(36, 20),
+            _OWN_CELL,
         ),
         Architecture(
             "darts_v2",
