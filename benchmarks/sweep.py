@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import zoo_steps
-from robnet_zoo.data.splits import ArraySplit
+from benchmarks.measure import synchronise
+from benchmarks.training import random_images, zoo_steps
 from robnet_zoo.environment import environment, pick_device
 from robnet_zoo.files import write_json
 
@@ -64,10 +64,8 @@ def main() -> None:
 
 def rate(options: argparse.Namespace, trial: dict[str, Any]) -> float:
     """Return the images a second of a trial; 0 where the memory is too small."""
-    draws = torch.Generator().manual_seed(0)
     size = trial["batch_size"]
-    pixels = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, generator=draws)
-    images = ArraySplit(pixels, torch.randint(0, 10, (size,), generator=draws))
+    images = random_images(size)
     settings = argparse.Namespace(**(vars(options) | trial))
     taken = []
     try:
@@ -75,8 +73,7 @@ def rate(options: argparse.Namespace, trial: dict[str, Any]) -> float:
         for _ in range(STEPS + 2):
             began = time.perf_counter()
             step()
-            if options.device.startswith("cuda"):
-                torch.cuda.synchronize()
+            synchronise(options.device)
             taken.append(time.perf_counter() - began)
     except torch.OutOfMemoryError:
         return 0.0

@@ -3,21 +3,17 @@
 The plain loop is what most training scripts do: a DataLoader with per-image transforms, eager
 float32, `loss.backward()` for every step of PGD. Both train the same network on the same images
 with the same attack, in alternating rounds, so that a busy machine slows both; the speed-up is the
-median over the rounds of the two times' ratio. The record, which names the hardware, goes to
-benchmarks/results/training-cpu.json or training-cuda.json.
+median over the rounds of the two times' ratio.
 
-    python -m benchmarks.training --model racl --channels 16 --batch-size 64 --rounds 5
+    python -m benchmarks.training --model racl --batch-size 32 --compile
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import statistics
-import time
+import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import get_args
 
 import torch
@@ -26,11 +22,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 
-from robnet_zoo import create_model
+from benchmarks import measure
+from robnet_zoo import console, create_model
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.environment import environment, pick_device
-from robnet_zoo.files import write_json
 from robnet_zoo.train.distributed import World
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.run import build_run
@@ -38,58 +33,43 @@ from robnet_zoo.train.settings import Compile, Layout, Settings
 from robnet_zoo.train.step import train_step
 
 EPSILON, STEP = 8 / 255, 2 / 255
-RESULTS = Path(__file__).parent / "results"
+EPOCH, SITTING = 48_000, 25 * 60  # CIFAR-10's training images, and seconds of 25 minutes
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare training throughput.")
     parser.add_argument("--model", default="racl")
     parser.add_argument("--channels", type=int, default=None)
     parser.add_argument("--layers", type=int, default=None)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=7, help="of PGD")
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of one step of each")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", nargs="?", const="default", choices=get_args(Compile))
     parser.add_argument("--layout", choices=get_args(Layout), default="channels_last")
-    parser.add_argument("--out", type=Path, help="the record (default: benchmarks/results/...)")
-    options = parser.parse_args()
-    device = pick_device(options.device)
-    torch.backends.cudnn.benchmark = True  # as in training on CUDA
-    draws = torch.Generator().manual_seed(0)
-    count = options.batch_size * 4
-    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draws)
-    images = ArraySplit(pixels, torch.randint(0, 10, (count,), generator=draws))
-
+    measure.add_options(parser)
+    options = parser.parse_args(argv)
+    device = measure.prepare(options)
+    images = random_images(options.batch_size * 4)
     contenders = {
         "plain": plain_steps(options, images, device),
         "robnet_zoo": zoo_steps(options, images, device),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(options.rounds + 2):  # two rounds warm up
-        for name, step in contenders.items():
-            started = time.perf_counter()
-            step()
-            if device.startswith("cuda"):
-                torch.cuda.synchronize()
-            if turn >= 2:
-                seconds[name].append(time.perf_counter() - started)
-    rates = {name: options.batch_size / statistics.median(taken) for name, taken in seconds.items()}
-    ratios = [a / b for a, b in zip(seconds["plain"], seconds["robnet_zoo"], strict=True)]
-    result = {
-        "format": "robnet_zoo.benchmark/1",
-        "settings": {k: v for k, v in vars(options).items() if k != "out"},
+    seconds = measure.alternate(contenders, options.rounds, device, warm_up=2)
+    rates = measure.rates(seconds, options.batch_size)
+    found = {
+        **measure.comparison(seconds, "plain"),
         "images_per_second": rates,
-        "seconds": seconds,
-        "speedup": {
-            "median": statistics.median(ratios),
-            "lowest": min(ratios),
-            "highest": max(ratios),
-        },
-        "environment": environment(device),
+        "epochs_in_25_minutes": {name: rate * SITTING / EPOCH for name, rate in rates.items()},
     }
-    print(json.dumps(result, indent=2))
-    write_json(options.out or RESULTS / f"training-{device.partition(':')[0]}.json", result)
+    kind = ["compiled"] if options.compile else []
+    measure.save(options, found, "training", options.model, *kind)
+
+
+def random_images(count: int) -> ArraySplit:
+    """Return images of the size of CIFAR-10's, with labels."""
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draws)
+    return ArraySplit(pixels, torch.randint(0, 10, (count,), generator=draws))
 
 
 def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
@@ -153,6 +133,7 @@ def plain_steps(options: argparse.Namespace, images: ArraySplit, device: str) ->
             attacked = attacked.detach().requires_grad_()
             model.zero_grad()
             F.cross_entropy(model(attacked), labels).backward()
+            assert attacked.grad is not None
             moved = attacked + STEP * attacked.grad.sign()
             attacked = (clean + (moved - clean).clamp(-EPSILON, EPSILON)).clamp(0, 1)
         model.train()
@@ -164,4 +145,4 @@ def plain_steps(options: argparse.Namespace, images: ArraySplit, device: str) ->
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run(main))

@@ -1,0 +1,1 @@
+"""Measurements of speed, each side by side with the plain way: python -m benchmarks.NAME."""

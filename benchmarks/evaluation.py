@@ -1,0 +1,204 @@
+"""PGD against a network: the zoo's evaluation beside torchattacks on the plain eager network.
+
+Two things are measured, in alternating rounds on the same images. Gradients: every image goes
+through all steps on both sides, so that nothing but the speed of a step counts; the time is that
+of the attack alone. Verdicts, for trained networks only: the whole evaluation, which leaves broken
+images alone, beside a script that attacks all of them and then asks the network. An untrained
+network is broken at the first step, and leaving its images alone would prove nothing.
+
+What survives torchattacks' last iterate may have been broken on the way, and both start from noise
+of their own. So the verdicts are also compared, image by image, with those at every iterate of the
+same attack from the same noise through the plain network in float32.
+
+    python -m benchmarks.evaluation --model robnet_free --steps 20
+    python -m benchmarks.evaluation --model local-dir:weights/racl.cifar10-mini \
+        --dataset arrays:cifar10_test.npz --n 512
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import measure, subject
+from benchmarks.training import random_images
+from robnet_zoo import console, create_model, evaluate
+from robnet_zoo.adversary import noise_for
+from robnet_zoo.architectures import ARCHITECTURES
+from robnet_zoo.data import to_float
+from robnet_zoo.eval import Report, get_attack
+from robnet_zoo.eval.gradient import GradientAttack
+from robnet_zoo.eval.libraries import require
+from robnet_zoo.threat_models import ThreatModel, get_threat_model
+from robnet_zoo.train.batch_norm import statistics_momentum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What both sides do: PGD of `steps` steps on images (N, C, H, W) with labels (N,)."""
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    threat_model: ThreatModel
+    steps: int
+    batch_size: int
+
+    def evaluate(self, *, early_exit: bool) -> Report:
+        """Return the zoo's report."""
+        attack = get_attack(f"pgd{self.steps}", early_exit=early_exit)
+        data = self.images, self.labels
+        return evaluate(self.model, data, [attack], self.threat_model, batch_size=self.batch_size)
+
+    def torchattacks(self) -> Tensor:
+        """Return torchattacks' last iterates, made the way a user would."""
+        attack = require("pgd", "torchattacks").PGD(
+            self.model,
+            eps=self.threat_model.epsilon.value,
+            alpha=self.threat_model.step.value,
+            steps=self.steps,
+        )
+        return torch.cat([attack(images, labels) for images, labels in self.batches()])
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images in turn, with their labels."""
+        size = self.batch_size
+        return zip(self.images.split(size), self.labels.split(size), strict=True)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the plain network's class of each image (N,)."""
+        return torch.cat([self.model(part).argmax(1) for part in images.split(self.batch_size)])
+
+    def survivors(self) -> Tensor:
+        """Return which images (N,) survive every iterate of the zoo's attack, plainly computed."""
+        attack = get_attack(f"pgd{self.steps}")
+        assert isinstance(attack, GradientAttack)
+        adversary = attack.adversary(self.threat_model)
+        shape, everything = self.images.shape[1:], torch.arange(len(self.images))
+        noise = noise_for(everything, shape, seed=0, attack="pgd").to(self.images.device)
+        found = []
+        for (images, labels), start in zip(
+            self.batches(), noise.split(self.batch_size), strict=True
+        ):
+            robust, current = self.predict(images) == labels, adversary.begin(images, start)
+            for _ in range(self.steps + 1):
+                current, _, logits = adversary.ascend(self.model, current, images, labels)
+                robust &= logits.argmax(1) == labels
+            found.append(robust)
+        return torch.cat(found)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Compare the speed of PGD evaluations.")
+    parser.add_argument("--model", default="robnet_free", help="untrained, or NAME.TAG")
+    parser.add_argument("--channels", type=int, help="of an untrained network")
+    parser.add_argument("--layers", type=int, help="of an untrained network")
+    parser.add_argument("--steps", type=int, default=100, help="of PGD (default: 100)")
+    parser.add_argument("--batch-size", type=int, default=64)
+    subject.add_options(parser, n=64)
+    measure.add_options(parser)
+    options = parser.parse_args(argv)
+    device = measure.prepare(options)
+    trained = options.model not in ARCHITECTURES
+    found = subject.load(options, device) if trained else untrained(options, device)
+    task = Task(
+        model=found.model,
+        images=found.images,
+        labels=found.labels,
+        threat_model=found.threat_model,
+        steps=options.steps,
+        batch_size=options.batch_size,
+    )
+    parts = {
+        "gradients": gradients(task, options),
+        "verdicts": verdicts(task, options) if trained else None,
+    }
+    measure.save(options, parts, "evaluation", found.known["model"], **found.known)
+
+
+def untrained(options: argparse.Namespace, device: str) -> subject.Subject:
+    """Return a network with random weights and the batch statistics of its images."""
+    torch.manual_seed(0)
+    sizes = {"channels": options.channels, "layers": options.layers}
+    model = create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device)
+    data = random_images(options.n).to(device)
+    images = to_float(data.pixels)
+    with torch.no_grad(), statistics_momentum(model, 1.0):
+        model.train()(images[: options.batch_size])
+    return subject.Subject(
+        model=model.eval(),
+        images=images,
+        labels=data.labels,
+        threat_model=get_threat_model("cifar10"),
+        known={"model": options.model, "dataset": "random pixels"},
+    )
+
+
+def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare the attacks alone, on labels that make every image one to attack."""
+    task = replace(task, labels=task.predict(task.images))
+    computed = []
+
+    def ours() -> float:
+        (result,) = task.evaluate(early_exit=False).attacks
+        computed.append(result.backwards)
+        return result.seconds
+
+    def theirs() -> None:
+        task.torchattacks()
+
+    warm_up(task, options)
+    seconds = measure.alternate(
+        {"torchattacks": theirs, "robnet_zoo": ours}, options.rounds, options.device
+    )
+    asked = len(task.images) * task.steps
+    return {
+        **measure.comparison(seconds, "torchattacks"),
+        "gradients_per_second": measure.rates(seconds, asked),
+        "computed": {"torchattacks": asked, "robnet_zoo": computed[-1]},
+    }
+
+
+def verdicts(task: Task, options: argparse.Namespace) -> dict[str, Any]:
+    """Compare everything from the images to the robust accuracy, and the verdicts themselves."""
+    robust: dict[str, Tensor] = {}
+
+    def ours() -> None:
+        (result,) = task.evaluate(early_exit=True).attacks
+        robust["robnet_zoo"] = torch.tensor([bit == "1" for bit in result.verdicts])
+
+    def theirs() -> None:
+        clean, attacked = task.predict(task.images), task.predict(task.torchattacks())
+        robust["torchattacks"] = ((clean == task.labels) & (attacked == task.labels)).cpu()
+
+    seconds = measure.alternate(
+        {"torchattacks": theirs, "robnet_zoo": ours}, options.rounds, options.device
+    )
+    robust["plain"] = task.survivors().cpu()
+    ours_alone = robust["robnet_zoo"] & ~robust["plain"]
+    return {
+        **measure.comparison(seconds, "torchattacks"),
+        "images_per_second": measure.rates(seconds, len(task.images)),
+        "robust_accuracy": {name: float(flags.float().mean()) for name, flags in robust.items()},
+        "judged_differently": int((robust["robnet_zoo"] != robust["plain"]).sum()),
+        "in_the_models_favour": int(ours_alone.sum()),
+    }
+
+
+def warm_up(task: Task, options: argparse.Namespace) -> None:
+    """Let both sides choose kernels and fill caches, with two steps."""
+    short = replace(task, steps=2)
+    short.torchattacks()
+    short.evaluate(early_exit=False)
+    measure.synchronise(options.device)
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))
