@@ -51,6 +51,6 @@ while read -r network channels epochs twin_epochs lr settings; do
     [ -e "$twin/config.json" ] || python -m robnet_zoo.train export "$run.natural" --out "$twin"
     judge "local-dir:$twin" "$twin_record" fgsm,pgd20
 
-    robnet-zoo attach "$weights" "$record" --natural "$twin_record"
+    python -m robnet_zoo attach "$weights" "$record" --natural "$twin_record"
 done <<<"$networks"
 python -m robnet_zoo.eval tables
