@@ -5,6 +5,7 @@ Unlike an attack, which bounds a model's accuracy from above, certificates bound
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo import files
+from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import figures, record, sweeps
 from robnet_zoo.eval.record import bits, share
 from robnet_zoo.eval.statistics import Proportion
@@ -134,3 +136,40 @@ def write(found: Certificate, path: Path) -> list[Path]:
     """Write the record, and the accuracies against epsilon as CSV and PNG beside it."""
     files.write_json(path, found.to_dict())
     return [path, *sweeps.write(found.study(path.stem), path.parent)]
+
+
+def read(path: Path) -> Certificate:
+    """Read a record that `write` or `to_dict` made.
+
+    Raises:
+        ZooError: missing, not JSON, or not a record of this format.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.pop("schema") != SCHEMA:
+            raise ValueError("another format")
+        return Certificate(
+            **{
+                **found,
+                "model": record.ModelInfo(**found["model"]),
+                "data": record.DataInfo(**found["data"]),
+                "threat_model": record.ThreatInfo(**found["threat_model"]),
+                "clean": record.Clean(
+                    **{**found["clean"], "accuracy": Proportion(**found["clean"]["accuracy"])}
+                ),
+                "radii": {norm: averaged(radii["each"]) for norm, radii in found["radii"].items()},
+                "certified": Proportion(**found["certified"]),
+                "points": tuple(_point(one) for one in found["points"]),
+                "checks": tuple(record.Check(**one) for one in found["checks"]),
+            }
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ZooError(
+            f"Cannot read the certified evaluation '{path}' of format {SCHEMA}: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+
+
+def _point(found: dict[str, Any]) -> Point:
+    rates = {key: Proportion(**found[key]) for key in ("certified", "attacked")}
+    return Point(**{**found, **rates})

@@ -110,7 +110,11 @@ class GradientAttack:
         path: Tensor,
         pursued: Tensor,
     ) -> Tensor:
-        """Run one restart on the pursued images; note verdicts in `path`, return final iterates."""
+        """Run one restart on the pursued images; note verdicts in `path`, return final iterates.
+
+        Where the oracle searches with another form of the model, the model itself is asked
+        about the iterate that first breaks an image, and about the last one.
+        """
         adversary, images = self.adversary(threat_model), block.images
         current = adversary.begin(images, self._noise(block, threat_model, restart)).clone()
         velocity = None if self.momentum is None else torch.zeros_like(images)
@@ -127,10 +131,11 @@ class GradientAttack:
                     )
                     if velocity is not None and pushed is not None:
                         velocity[part] = pushed
+                    broken = classes(logits) != block.labels[part]
+                    first = broken & path[:, part].all(0)
+                    broken &= ~first | oracle.confirm(first, here, block.labels[part])
                 else:
-                    with torch.no_grad():
-                        logits = oracle(here)
-                broken = classes(logits) != block.labels[part]
+                    broken = oracle.predict(here) != block.labels[part]
                 broken &= within(here, images[part], threat_model)
                 path[step, part] &= ~broken
                 if moved is not None:

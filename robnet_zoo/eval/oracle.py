@@ -31,26 +31,38 @@ class Oracle(nn.Module):
     the forward pass, so that memory is bounded by a chunk, not by what the attack hands over.
 
     Attributes:
+        model: gives the verdicts.
+        search: computes what attacks see: the model, or a faster form of it.
         chunk: images in one forward pass at most.
         forwards, backwards: images passed so far, without the copies.
     """
 
     def __init__(
-        self, model: nn.Module, batch_size: int, on_forward: Callable[[int], None] | None = None
+        self,
+        model: nn.Module,
+        batch_size: int,
+        on_forward: Callable[[int], None] | None = None,
+        *,
+        search: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.search = model, search or model
         self.chunk = whole_lanes(batch_size)
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
         self.training = False  # torchattacks puts everything back into the mode it finds here
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, C, H, W) in [0,1]."""
+        """Return logits (N, classes) for images (N, C, H, W) in [0,1], as attacks see them."""
+        return self._pass(self.search, images)
+
+    def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
         chunks = images.split(self.chunk)
         recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
         logits = [
-            checkpoint(self._lanes, chunk, use_reentrant=False) if recompute else self._lanes(chunk)
+            checkpoint(_lanes, model, chunk, use_reentrant=False)
+            if recompute
+            else _lanes(model, chunk)
             for chunk in chunks
         ]
         self.forwards += len(images)
@@ -61,26 +73,44 @@ class Oracle(nn.Module):
             found.register_hook(self._count_backward)
         return found
 
-    def _lanes(self, images: Tensor) -> Tensor:
-        n = len(images)
-        short = -n % LANE
-        if short:
-            images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
-        logits = self.model(images)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            raise ZooError(
-                "The model must return logits of shape (N, classes) for images (N, C, H, W); "
-                f"it returned {_describe(logits)}."
-            )
-        return logits[:n]
-
     def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
-        """Return the predicted class of each image (N,), -1 where a logit is not a number."""
-        return classes(self(images))
+        """Return the model's class for each image (N,), -1 where a logit is not a number."""
+        return classes(self._pass(self.model, images))
+
+    def confirm(self, suspected: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """Return which of the suspected images (N,) the model itself misclassifies."""
+        if self.search is self.model or not suspected.any():
+            return suspected
+        confirmed = suspected.clone()
+        confirmed[suspected] = self.predict(images[suspected]) != labels[suspected]
+        return confirmed
+
+    @torch.no_grad()
+    def disputes(self, images: Tensor, labels: Tensor) -> bool:
+        """Return whether an image is misclassified by `search` alone, so that an attack gave up."""
+        if self.search is self.model:
+            return False
+        searched = classes(self(images)) != labels
+        return bool((searched & ~self.confirm(searched, images, labels)).any())
+
+
+def _lanes(model: nn.Module, images: Tensor) -> Tensor:
+    """Pass images through a model in whole lanes."""
+    n = len(images)
+    short = -n % LANE
+    if short:
+        images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
+    logits = model(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        raise ZooError(
+            "The model must return logits of shape (N, classes) for images (N, C, H, W); "
+            f"it returned {_describe(logits)}."
+        )
+    return logits[:n]
 
 
 def _describe(value: object) -> str:

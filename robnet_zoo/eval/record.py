@@ -64,13 +64,17 @@ class ThreatInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What else a repetition needs; `batch_size` and `device` do not change the verdicts."""
+    """What else a repetition needs; `batch_size` and `device` do not change the verdicts.
+
+    `folded` says that attacks saw the model in its folded form; the verdicts are the model's.
+    """
 
     seed: int
     block_size: int
     batch_size: int
     device: str
     attacks: tuple[str, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

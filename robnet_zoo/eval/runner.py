@@ -27,6 +27,7 @@ from robnet_zoo.eval.shards import Shards, refuse_other
 from robnet_zoo.eval.subject import About, model_info, take_first
 from robnet_zoo.eval.team import team
 from robnet_zoo.eval.transfer import Transfer
+from robnet_zoo.models.folded import fold
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
@@ -47,10 +48,13 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     out: str | Path | None = None,
     resume: bool = False,
+    folded: bool = True,
     about: About | None = None,
     quiet: bool = True,
 ) -> Report:
     """Judge a model under attacks; every verdict is given by the model as it is, in float32.
+
+    Attacks on the zoo's networks see a faster form of the same function (`models.folded`).
 
     The verdicts depend on the seed and on nothing else: not on the batch size, the order of the
     attacks, an interruption, or the number of processes. The model is put into eval mode
@@ -69,6 +73,7 @@ def evaluate(
             runs out of memory.
         out: where to write the record; a folder beside it keeps finished blocks meanwhile.
         resume: use the blocks that an interrupted evaluation with the same `out` finished.
+        folded: let attacks see the network's folded form; with False, the network itself.
         about: names for the record.
         quiet: show no progress bar.
 
@@ -107,6 +112,7 @@ def evaluate(
         before = fingerprint(model)
         work = Execution(
             model=model,
+            search=fold(model) if folded else model,
             images=images,
             threat_model=threat,
             seed=seed,
@@ -140,6 +146,7 @@ def evaluate(
                 batch_size=work.batch_size,
                 device=str(device),
                 attacks=tuple(settings),
+                folded=work.search is not model,
             ),
             clean=record.Clean(
                 accuracy=share(bits(correct)),

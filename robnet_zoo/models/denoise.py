@@ -20,9 +20,10 @@ class Denoise(nn.Module):
         super().__init__()
         self.theta = nn.Conv2d(channels, channels // 2, 1)
         self.phi = nn.Conv2d(channels, channels // 2, 1)
-        self.conv = conv(channels, channels, 1)
-        self.bn = nn.BatchNorm2d(channels)
-        nn.init.zeros_(self.bn.weight)
+        self.conv: nn.Module = conv(channels, channels, 1)
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)
+        self.bn: nn.Module = norm
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) -> the same shape."""

@@ -125,7 +125,7 @@ class Network(HubModel):
 
     def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits and the output of the second reduction cell."""
-        self._check_input(x)
+        self.check_images(x)
         if self.stem_name == "cifar":
             older = newer = self.stem(x)
         else:
@@ -139,7 +139,8 @@ class Network(HubModel):
                 features = newer
         return self.classifier(self.global_pooling(newer).flatten(1)), features
 
-    def _check_input(self, x: Tensor) -> None:
+    def check_images(self, x: Tensor) -> None:
+        """Raise ZooError unless the network takes images of this shape."""
         divisor = SIDE_DIVISOR[self.stem_name]
         sides_fit = x.dim() == 4 and x.shape[2] % divisor == 0 and x.shape[3] % divisor == 0
         if not sides_fit or x.shape[1] != self.in_channels:
