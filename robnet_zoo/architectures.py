@@ -219,6 +219,15 @@ ARCHITECTURES: dict[str, Architecture] = {
             _OWN_CELL,
         ),
         Architecture(
+            "dsrna_combined",
+            DSRNA,
+            1_518_526,
+            "dsrna_combined",
+            _SEARCHED,
+            _cells(36, 20),
+            _OWN_CELL,
+        ),
+        Architecture(
             "darts_v2",
             DARTS,
             3_349_342,

@@ -27,7 +27,7 @@ work=runs/$TAG
 threat=(--threat-model cifar10)
 architectures=("$@")
 [ $# -gt 0 ] || architectures=(robnet_free racl arnas robnet_large robnet_medium robnet_small
-    pc_darts resnet18 robnet_large_v2)
+    dsrna_cb dsrna_jacobian dsrna_combined pc_darts resnet18 robnet_large_v2)
 
 LIMIT=${LIMIT:-12h}
 case $LIMIT in # to seconds
