@@ -257,7 +257,7 @@ def _layers(operation: nn.Module) -> list[nn.Module]:
 
 def _linear(found: list[list[nn.Module]]) -> bool:
     known = (nn.Conv2d, nn.BatchNorm2d, FactorizedReduce)
-    return all(type(layer) in known for stage in found for layer in stage)
+    return all(isinstance(layer, known) for stage in found for layer in stage)
 
 
 def _fold_denoise(block: Denoise) -> Denoise:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from robnet_zoo.console import progress
 from robnet_zoo.errors import ZooError
+from robnet_zoo.models.folded import fold
 from robnet_zoo.train.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.train.clock import Clock, stop_signals
 from robnet_zoo.train.history import write_history
@@ -195,7 +196,7 @@ def _scores(run: Run) -> dict[str, Score]:
     with autocast(run):
         scores = {
             name: validate(
-                model,
+                fold(model),
                 run.validation,
                 adversary,
                 stride=stride,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robnet_zoo.data import Dataset
 from robnet_zoo.data.splits import Split
 from robnet_zoo.errors import ZooError
+from robnet_zoo.models.folded import fold
 from robnet_zoo.randomness import keyed_generator
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import join_batch_norm
@@ -23,6 +24,7 @@ from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import create_model
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+FOLDED_FROM = 3  # steps of crafting, which make up for folding anew in each step of training
 GUARD_IMAGES = 500  # that show a collapse as well as 2,000 do, in a quarter of the time
 
 
@@ -59,7 +61,14 @@ class Position:
 
 @dataclass
 class Run:
-    """A run's parts; `totals` sums loss, correct and seen images of the pass under way."""
+    """A run's parts.
+
+    Attributes:
+        forward: the model, perhaps compiled.
+        craft: what images are crafted on, in eval mode its folded form.
+        folded: that form, to be refreshed before each use; None where `craft` is `forward`.
+        totals: sums of loss, correct and seen images of the pass under way.
+    """
 
     settings: Settings
     dataset: Dataset
@@ -69,6 +78,8 @@ class Run:
     world: World
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
+    craft: Callable[[Tensor], Tensor]
+    folded: nn.Module | None
     average: nn.Module | None
     optimiser: torch.optim.SGD
     position: Position
@@ -173,6 +184,8 @@ def build_run(
         nesterov=recipe.nesterov,
     )
     steps = recipe.epochs * (len(train) // recipe.batch_size)
+    forward = _compiled(model, settings)
+    folded = _folded(model, settings, world)
     return Run(
         settings=settings,
         dataset=dataset,
@@ -181,9 +194,26 @@ def build_run(
         validation=validation,
         world=world,
         model=model,
-        forward=torch.compile(model, mode=settings.compile) if settings.compile else model,
+        forward=forward,
+        craft=forward if folded is None else _compiled(folded, settings),
+        folded=folded,
         average=copy.deepcopy(model).eval() if recipe.ema else None,
         optimiser=optimiser,
         position=Position(plan=(0, 0.0, steps)),
         totals=torch.zeros(3, dtype=torch.float64, device=world.device),
     )
+
+
+def _compiled(model: nn.Module, settings: Settings) -> Callable[[Tensor], Tensor]:
+    return torch.compile(model, mode=settings.compile) if settings.compile else model
+
+
+def _folded(model: nn.Module, settings: Settings, world: World) -> nn.Module | None:
+    """Return the folded form to craft on, None where crafting needs the model or is too short."""
+    recipe = settings.recipe
+    if not recipe.adversarial or recipe.craft_mode == "train" or recipe.steps < FOLDED_FROM:
+        return None
+    kind = "cuda" if world.device.startswith("cuda") else "cpu"
+    with torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        folded = fold(model)  # in the form that suits this precision
+    return None if folded is model else folded

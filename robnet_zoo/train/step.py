@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robnet_zoo.data import to_float
+from robnet_zoo.models.folded import refresh
 from robnet_zoo.models.networks import Network
 from robnet_zoo.train.augment import NO_FLIP, augment
 from robnet_zoo.train.awp import perturbed
@@ -110,14 +111,16 @@ def _crafted(run: Run, images: Tensor, labels: Tensor, share: float) -> list[Bat
     noise = adversary.draw_noise(images.new_empty((total, *images.shape[1:])), draws)
     parts = []
     run.model.train(recipe.craft_mode == "train")
+    if run.folded is not None:
+        refresh(run.folded)
     starts = noise[world.share(total)].chunk(pieces)
     for (part, target), start in zip(chunks, starts, strict=True):
         with autocast(run):
             goal = target
             if adversary.loss == "kl":
                 with torch.no_grad():
-                    goal = run.forward(part).float().clone()  # a CUDA graph reuses its outputs
-            adversarial = adversary(run.forward, part, goal, noise=start)
+                    goal = run.craft(part).float().clone()  # a CUDA graph reuses its outputs
+            adversarial = adversary(run.craft, part, goal, noise=start)
         parts.append(Batch(part, adversarial, target))
     run.model.train()
     return parts
