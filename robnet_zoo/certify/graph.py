@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -173,6 +173,11 @@ def _rearranged(func: Map) -> Callable[..., _Traced]:
     return rule
 
 
+def _split(x: Tensor, size: int | list[int], dim: int = 0) -> tuple[_Traced, ...]:
+    parts = range(len(_value(cast(_Traced, x)).split(size, dim)))
+    return tuple(_rearranged(lambda x, part: x.split(size, dim)[part])(x, part) for part in parts)
+
+
 def _cat(tensors: list[Tensor], dim: int = 0) -> _Traced:
     if not all(isinstance(tensor, _Traced) for tensor in tensors):
         raise ZooError("No bounds are known for 'cat' with something that is not from the images.")
@@ -238,7 +243,7 @@ def _nothing(*args: Any) -> Tensor:
 
 
 QUESTIONS = ("__get__", "dim", "size", "numel", "is_floating_point")  # about the shape, mostly
-RULES: dict[str, Callable[..., _Traced]] = {
+RULES: dict[str, Callable[..., Any]] = {
     "conv2d": _conv2d,
     "linear": _linear,
     "batch_norm": _batch_norm,
@@ -246,6 +251,7 @@ RULES: dict[str, Callable[..., _Traced]] = {
     "max_pool2d": _max_pool2d,
     "dropout": _dropout,
     "cat": _cat,
+    "split": _split,
     "add": _add,
     "sub": _sub,
     "mul": _mul,

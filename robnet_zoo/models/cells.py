@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +17,7 @@ from robnet_zoo.genotypes import (
     robnet_nodes,
 )
 from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn
+from robnet_zoo.models.siblings import leaving, terms, total
 
 ABSENT = ("none", "00")
 
@@ -92,7 +91,13 @@ class CellBlock(nn.Module):
 
     Each node adds its edges in order; edges from the two inputs carry the cell's stride.
     `reduce_first` says that the older input is twice as large as the newer one.
+
+    Attributes:
+        grouped: whether separable convolutions that read one state run as one; None for what
+            suits the device.
     """
+
+    grouped: bool | None = None
 
     def __init__(
         self, plan: CellPlan, older: int, newer: int, width: int, *, reduce_first: bool
@@ -117,7 +122,18 @@ class CellBlock(nn.Module):
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Return the cell's output for the outputs of the two cells before it."""
         states = [self.preprocess0(older), self.preprocess1(newer)]
+        given = self._leaving(states[0], 0) | self._leaving(states[1], 1)
         for edges in self.wiring:
-            incoming = (self._ops[key](states[source]) for key, source in edges)
-            states.append(reduce(operator.add, incoming))
+            states.append(total(given[key] for key, _ in edges))
+            given |= self._leaving(states[-1], len(states) - 1)
         return torch.cat([states[i] for i in self.concat], dim=1)
+
+    def _leaving(self, state: Tensor, number: int) -> dict[str, Tensor]:
+        """Return what each edge that reads a state gives."""
+        edges = {
+            key: terms(self._ops[key])
+            for edges in self.wiring
+            for key, source in edges
+            if source == number
+        }
+        return leaving(state, edges, self.grouped)

@@ -7,8 +7,10 @@ take `affine`: RobNet's cells and the supernets go without, two-edge evaluation 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -20,6 +22,21 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
 def _depthwise(width: int, kernel: int, stride: int, dilation: int) -> nn.Conv2d:
     padding = dilation * (kernel // 2)
     return nn.Conv2d(width, width, kernel, stride, padding, dilation, groups=width, bias=False)
+
+
+def scaled_norm(norm: nn.BatchNorm2d, x: Tensor, scale: Tensor | None) -> Tensor:
+    """Return a batch norm times a number, None for 1; with a number it must be without weights.
+
+    The number takes the place of the weights, which costs nothing, in the backward pass neither.
+    """
+    if scale is None:
+        return norm(x)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    if norm.training:
+        cast(Tensor, norm.num_batches_tracked).add_(1)
+    weight = scale.to(mean.dtype).expand(norm.num_features)
+    momentum = cast(float, norm.momentum)
+    return F.batch_norm(x, mean, variance, weight, None, norm.training, momentum, norm.eps)
 
 
 class ReluConvBn(nn.Module):
@@ -50,8 +67,12 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H/2, W/2)."""
-        x = self.relu(x)
-        return self.bn(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], dim=1))
+        return self.from_rectified(self.relu(x))
+
+    def from_rectified(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Return the map, times a number, of what the ReLU gives."""
+        halves = [self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])]
+        return scaled_norm(self.bn, torch.cat(halves, dim=1), scale)
 
 
 class SeparableConv(nn.Module):
@@ -80,7 +101,18 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> (N, width, H/stride, W/stride)."""
-        return self.op(x)
+        return self.from_rectified(F.relu(x))
+
+    def from_rectified(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Return the map, times a number, of what the first ReLU gives."""
+        _, *layers, last = self.op
+        for layer in layers:
+            x = layer(x)
+        return scaled_norm(cast(nn.BatchNorm2d, last), x, scale)
+
+
+class NormalisedPool(nn.Sequential):
+    """A pool and a batch norm without weights: how supernets hold pools."""
 
 
 class Zero(nn.Module):

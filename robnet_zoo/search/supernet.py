@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator, Mapping
-from functools import reduce
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.models.networks import STEM_MULTIPLE, check_sizes
 from robnet_zoo.models.operations import FactorizedReduce, ReluConvBn, conv
-from robnet_zoo.search.mixed import MixedOperation, nothing
+from robnet_zoo.models.siblings import Term, leaving, total
+from robnet_zoo.search.mixed import MixedOperation, nothing, shuffle
 from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS, Slot, Space
 
 Switches = tuple[tuple[bool, ...], ...]
@@ -32,8 +32,25 @@ class CellWeights(NamedTuple):
     edges: Tensor | None = None
 
 
+class Edge(NamedTuple):
+    """What an edge computes of a state, and what multiplies it all; None for 1."""
+
+    terms: list[Term]
+    factor: Tensor | None
+
+
 class SuperCell(nn.Module):
-    """A cell with all its edges, each a mixed operation; nodes add their edges in order."""
+    """A cell with all its edges, each a mixed operation; nodes add their edges in order.
+
+    With `partial` = K > 1 only the first width / K channels of a state go through the operations;
+    the others pass by, pooled where an edge is strided, and a shuffle mixes both (PC-DARTS,
+    section 3.1). Since the shuffle is linear, it comes after a node's sum.
+
+    Attributes:
+        grouped: as in `models.cells.CellBlock`.
+    """
+
+    grouped: bool | None = None
 
     def __init__(
         self, space: Space, slot: Slot, older: int, newer: int, width: int, *, halve: bool
@@ -43,40 +60,68 @@ class SuperCell(nn.Module):
         self.preprocess0 = preprocess(older, width, False)
         self.preprocess1 = ReluConvBn(newer, width, False)
         self.strides = tuple(2 if slot.reduction and source < 2 else 1 for source in SOURCES)
+        self.partial, self.inside = space.partial, width // space.partial
         self._ops = nn.ModuleList(
-            MixedOperation(space.operations, width, stride, space.partial)
-            for stride in self.strides
+            MixedOperation(space.operations, self.inside, stride) for stride in self.strides
         )
 
     def forward(self, older: Tensor, newer: Tensor, weights: CellWeights) -> Tensor:
         """Return the concatenated nodes for the outputs of the two cells before."""
         states = [self.preprocess0(older), self.preprocess1(newer)]
+        edges = self._edges(weights)
+        given = self._leaving(states[0], 0, edges) | self._leaving(states[1], 1, edges)
         for node in range(NODES):
-            # one after the other, as in models.cells: gradients then add up in the same order
-            incoming = self._incoming(states, node, weights)
-            first = next(incoming, None)
-            states.append(
-                nothing(states[0], self.strides[0])  # keeps the size of an empty node
-                if first is None
-                else reduce(operator.add, incoming, first)
-            )
+            incoming = [given[edge] for edge in given if TARGETS[edge] == node]
+            if incoming:
+                sums = [total(part) for part in zip(*incoming, strict=True)]
+                states.append(shuffle(torch.cat(sums, 1), self.partial) if sums[1:] else sums[0])
+            else:
+                states.append(nothing(states[0], self.strides[0]))  # keeps an empty node's size
+            given |= self._leaving(states[-1], len(states) - 1, edges)
         return torch.cat(states[2:], dim=1)
 
-    def _incoming(self, states: list[Tensor], node: int, weights: CellWeights) -> Iterator[Tensor]:
-        """Yield the outputs of a node's edges; those with every switch off are left out."""
-        for edge in range(EDGES):
-            operations = weights.operations[edge]
-            if TARGETS[edge] != node or not (isinstance(operations, Tensor) or any(operations)):
-                continue
-            mixed = self._ops[edge](states[SOURCES[edge]], operations)
-            yield mixed if weights.edges is None else weights.edges[edge] * mixed
+    def _edges(self, weights: CellWeights) -> dict[int, Edge]:
+        """Return the edges that compute anything."""
+        table, edges = weights
+        factors = [None] * EDGES if edges is None else edges.unbind()
+        rows: Sequence[Sequence[Tensor | bool]]
+        if isinstance(table, Tensor):
+            rows = [row.unbind() for row in (table if edges is None else table * edges[:, None])]
+        else:
+            rows = table
+        each = zip(cast(Iterable[MixedOperation], self._ops), rows, factors, strict=True)
+        found = (Edge(mixed.terms(row, factor), factor) for mixed, row, factor in each)
+        return {index: edge for index, edge in enumerate(found) if edge.terms}
+
+    def _leaving(
+        self, state: Tensor, number: int, edges: Mapping[int, Edge]
+    ) -> dict[int, tuple[Tensor, ...]]:
+        """Return what the edges that read a state give: the operations' sum, and what passes by."""
+        readers = {index: edge for index, edge in edges.items() if SOURCES[index] == number}
+        if not readers:
+            return {}
+        inside, past = state, None
+        if self.partial > 1:
+            inside, past = state.split([self.inside, state.shape[1] - self.inside], 1)
+        mixed = leaving(
+            inside, {index: edge.terms for index, edge in readers.items()}, self.grouped
+        )
+        if past is None:
+            return {index: (given,) for index, given in mixed.items()}
+        if self.strides[min(readers)] == 2:
+            past = F.max_pool2d(past, 2)
+        return {
+            index: (mixed[index], past if edge.factor is None else edge.factor * past)
+            for index, edge in readers.items()
+        }
 
 
 class Supernet(nn.Module):
     """A supernet: (images (N, C, H, W) in [0,1], architecture weights) -> logits (N, classes).
 
     The architecture is an argument, not a parameter, so that one set of weights serves any
-    number of architectures. Names of parameters follow `models.networks.Network`.
+    number of architectures. Names of parameters follow `models.networks.Network`. It computes in
+    channels_last, which on a CPU makes its convolutions several times as fast.
     """
 
     def __init__(
@@ -103,7 +148,7 @@ class Supernet(nn.Module):
 
     def forward(self, x: Tensor, weights: Mapping[str, CellWeights]) -> Tensor:
         """Return the logits of the architecture that `weights` gives for each role."""
-        older = newer = self.stem(x)
+        older = newer = self.stem(x).contiguous(memory_format=torch.channels_last)
         for slot, cell in zip(self.space.slots, self.cells, strict=True):
             older, newer = newer, cell(older, newer, weights[slot.role])
         return self.classifier(self.global_pooling(newer).flatten(1))
