@@ -50,6 +50,22 @@ class Task:
     steps: int
     batch_size: int
 
+    @classmethod
+    def of(cls, chosen: subject.Subject, options: argparse.Namespace) -> Task:
+        """Return what the options ask for."""
+        return cls(
+            model=chosen.model,
+            images=chosen.images,
+            labels=chosen.labels,
+            threat_model=chosen.threat_model,
+            steps=options.steps,
+            batch_size=options.batch_size,
+        )
+
+    def on_all(self) -> Task:
+        """Return the task with labels that make every image one to attack."""
+        return replace(self, labels=self.predict(self.images))
+
     def evaluate(self, *, early_exit: bool) -> Report:
         """Return the zoo's report."""
         attack = get_attack(f"pgd{self.steps}", early_exit=early_exit)
@@ -107,20 +123,13 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     device = measure.prepare(options)
     trained = options.model not in ARCHITECTURES
-    found = subject.load(options, device) if trained else untrained(options, device)
-    task = Task(
-        model=found.model,
-        images=found.images,
-        labels=found.labels,
-        threat_model=found.threat_model,
-        steps=options.steps,
-        batch_size=options.batch_size,
-    )
+    chosen = subject.load(options, device) if trained else untrained(options, device)
+    task = Task.of(chosen, options)
     parts = {
-        "gradients": gradients(task, options),
+        "gradients": gradients(task.on_all(), options),
         "verdicts": verdicts(task, options) if trained else None,
     }
-    measure.save(options, parts, "evaluation", found.known["model"], **found.known)
+    measure.save(options, parts, "evaluation", chosen.known["model"], **chosen.known)
 
 
 def untrained(options: argparse.Namespace, device: str) -> subject.Subject:
@@ -142,8 +151,7 @@ def untrained(options: argparse.Namespace, device: str) -> subject.Subject:
 
 
 def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
-    """Compare the attacks alone, on labels that make every image one to attack."""
-    task = replace(task, labels=task.predict(task.images))
+    """Compare the attacks alone, all images going through all steps."""
     computed = []
 
     def ours() -> float:

@@ -39,12 +39,12 @@ from robnet_zoo.models.count import count_macs
 from robnet_zoo.models.folded import fold
 
 Step = Callable[[], object]
+REST = OTHER, BETWEEN = ("other", "between operators")
 KINDS = {
     "batch norm": ("batch_norm", "native_batch_norm", "cudnn_batch_norm"),
     "ReLU": ("relu", "relu_", "threshold"),
     "sums": ("add", "add_", "sum"),
     "copies": ("cat", "slice", "narrow", "copy_", "to", "contiguous", "clone", "pad"),
-    "pooling": ("max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "adaptive_avg_pool2d"),
 }
 OF_OPERATOR = {
     f"aten::{name}{end}": kind
@@ -52,7 +52,6 @@ OF_OPERATOR = {
     for name in names
     for end in ("", "_backward")
 }
-BETWEEN = "between operators"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,7 +61,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int)
     parser.add_argument("--n", type=int, default=32, help="images in a batch (default: 32)")
     parser.add_argument("--size", type=int, default=2048, help="of the ceilings' matrices")
-    parser.add_argument("--device", default="auto")
     measure.add_options(parser, rounds=5)
     options = parser.parse_args(argv)
     device = measure.prepare(options)
@@ -210,7 +208,7 @@ def outermost(event: FunctionEvent) -> FunctionEvent | None:
 
 def kind_of(operator: FunctionEvent) -> str:
     if "conv" not in operator.name:
-        return OF_OPERATOR.get(operator.name, "other")
+        return OF_OPERATOR.get(operator.name, OTHER)
     shapes = cast(list[list[int]], operator.input_shapes)
     _, inputs, *kernel = shapes[2 if operator.name.endswith("backward") else 1]
     if max(kernel) == 1:

@@ -23,10 +23,12 @@ Work = Callable[[], object]  # may return the seconds that count, where not all 
 Seconds = dict[str, list[float]]
 
 
-def add_options(parser: argparse.ArgumentParser, rounds: int = 3) -> None:
-    """Add the options of every benchmark but --device, which some get from elsewhere."""
+def add_options(parser: argparse.ArgumentParser, rounds: int | None = 3) -> None:
+    """Add the options of every benchmark; without --rounds where nothing is timed (None)."""
     add = parser.add_argument
-    add("--rounds", type=int, default=rounds, help=f"that are timed (default: {rounds})")
+    add("--device", default="auto", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    if rounds is not None:
+        add("--rounds", type=int, default=rounds, help=f"that are timed (default: {rounds})")
     add("--threads", type=int, default=2, help="of the CPU (default: 2)")
     add("--out", type=Path, help="the record (default: benchmarks/results/...)")
 

@@ -31,7 +31,6 @@ def add_options(parser: argparse.ArgumentParser, n: int) -> None:
     add("--dataset", help="data set, or arrays:FILE.npz (default: what the weights know)")
     add("--data", help="folder of the data sets (default: $ROBNET_ZOO_DATA)")
     add("--n", type=int, default=n, help=f"the first N test images (default: {n})")
-    add("--device", default="auto", help="cpu, cuda or cuda:N (default: cuda where there is one)")
 
 
 def load(options: argparse.Namespace, device: str) -> Subject:

@@ -43,7 +43,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=None)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=7, help="of PGD")
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", nargs="?", const="default", choices=get_args(Compile))
     parser.add_argument("--layout", choices=get_args(Layout), default="channels_last")
     measure.add_options(parser)

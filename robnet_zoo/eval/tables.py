@@ -110,7 +110,7 @@ def models_table() -> str:
     return (
         "Parameters are those of the zoo's network at its published size. The accuracies are the "
         "papers' own, in percent, on\nCIFAR-10 after PGD-7 training under Linf 8/255.\n\n"
-        + _markdown(header, rows, right=("parameters", *_PUBLISHED))
+        + markdown(header, rows, right=("parameters", *_PUBLISHED))
     )
 
 
@@ -173,7 +173,7 @@ def results_table(dataset: str, records: Mapping[str, Report]) -> str:
     return (
         f"Accuracy in percent on the {images}, {norm} {epsilon}; in brackets the 95 % interval. "
         "Under PGD, an image is robust\nif no iterate breaks it.\n\n"
-        + _markdown(header, rows, right=header[1:])
+        + markdown(header, rows, right=header[1:])
     )
 
 
@@ -187,7 +187,8 @@ def _short(found: Proportion | None) -> str:
     return "-" if found is None else f"{100 * found.accuracy:.1f}"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> str:
+    """Return a table; the columns named in `right` are numbers, aligned to the right."""
     rule = ["---:" if name in right else "---" for name in header]
     return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *rows))
 
