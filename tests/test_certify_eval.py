@@ -90,6 +90,18 @@ def test_the_three_accuracies_are_drawn_in_one_plot(found, tmp_path):
         assert image.format == "PNG"
 
 
+def test_a_record_is_read_back_and_an_altered_one_refused(found, tmp_path):
+    path, _, _ = certificate.write(found, tmp_path / "small.json")
+    assert certificate.read(path) == found
+    record = json.loads(path.read_text())
+    for altered in ("[]", "{", json.dumps(record | {"schema": "other/1"}), '{"schema": 1}'):
+        path.write_text(altered)
+        with pytest.raises(ZooError, match=r"Cannot read.*small\.json"):
+            certificate.read(path)
+    with pytest.raises(ZooError, match="Cannot read"):
+        certificate.read(tmp_path / "nowhere.json")
+
+
 def test_a_run_goes_on_with_the_images_that_are_done(tmp_path, monkeypatch):
     out, done = tmp_path / "record.json", []
     original = certify.certified_radius

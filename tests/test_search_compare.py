@@ -19,12 +19,12 @@ def own_cell(tmp_path):
     return f"cells:{path}"
 
 
-def compare(tmp_path, *cells, **changes):
+def compare(tmp_path, *cells, more=(), **changes):
     settings = {"steps": 1, "early_steps": 1} | changes
     options = ["--epochs", "1", "--channels", "4", "--layers", "3", "--attack", "pgd2", "--n", "20"]
     options += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     data = ["--dataset", write_arrays(tmp_path), "--threat-model", "digits"]
-    return main(["compare", *cells, *data, *options, "--out", str(tmp_path / "out")])
+    return main(["compare", *cells, *data, *options, *more, "--out", str(tmp_path / "out")])
 
 
 def test_cells_are_trained_attacked_and_set_side_by_side(tmp_path, own_cell, capsys):
@@ -52,6 +52,34 @@ def test_cells_are_trained_attacked_and_set_side_by_side(tmp_path, own_cell, cap
     assert {row["cell"]: row for row in csv.DictReader((out / "table.csv").open())} == rows
     assert compare(tmp_path, "racl", steps=2) == 2
     assert "choose another --out" in capsys.readouterr().err
+
+
+def test_certificates_join_the_table_and_bound_what_the_attack_leaves(tmp_path, capsys):
+    more = ("--eps", "0.04", "--certify", "2", "--channels", "2")
+    assert compare(tmp_path, "dsrna_cb", more=more) == 0
+    out = tmp_path / "out"
+    (row,) = csv.DictReader((out / "table.csv").open())
+    found = json.loads((out / "dsrna_cb" / "certificate.json").read_text())
+    assert found["data"]["n"] == 2
+    assert found["threat_model"]["epsilon"] == "0.04"
+    assert (
+        float(row["certified 0.01"]) == sum(r >= 0.01 for r in found["radii"]["Linf"]["each"]) / 2
+    )
+    assert float(row["certified 0.01"]) <= float(row["pgd20 0.01"]) <= 1
+    for norm, radii in found["radii"].items():
+        assert float(row[f"radius {norm}"]) == pytest.approx(radii["mean"], abs=1e-4)
+        low, high = radii["each"]
+        error = float(row[f"radius {norm}_standard_error"])
+        assert error == pytest.approx(abs(high - low) / 2, abs=1e-4)
+    assert "first 2 of the images" in (out / "table.md").read_text()
+    assert (out / "certified.png").stat().st_size > 5000
+
+    # a second time nothing is certified anew
+    before = (out / "dsrna_cb" / "certificate.json").stat().st_mtime_ns
+    assert compare(tmp_path, "dsrna_cb", more=more) == 0
+    assert (out / "dsrna_cb" / "certificate.json").stat().st_mtime_ns == before
+    assert compare(tmp_path, "dsrna_cb", more=(*more, "--certify", "1")) == 2
+    assert "2 images or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

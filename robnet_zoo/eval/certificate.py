@@ -154,9 +154,7 @@ def read(path: Path) -> Certificate:
                 "model": record.ModelInfo(**found["model"]),
                 "data": record.DataInfo(**found["data"]),
                 "threat_model": record.ThreatInfo(**found["threat_model"]),
-                "clean": record.Clean(
-                    **{**found["clean"], "accuracy": Proportion(**found["clean"]["accuracy"])}
-                ),
+                "clean": _clean(found["clean"]),
                 "radii": {norm: averaged(radii["each"]) for norm, radii in found["radii"].items()},
                 "certified": Proportion(**found["certified"]),
                 "points": tuple(_point(one) for one in found["points"]),
@@ -168,6 +166,11 @@ def read(path: Path) -> Certificate:
             f"Cannot read the certified evaluation '{path}' of format {SCHEMA}: "
             f"{type(error).__name__}: {error}."
         ) from error
+
+
+def _clean(found: dict[str, Any]) -> record.Clean:
+    accuracy, predictions = Proportion(**found["accuracy"]), tuple(found["predictions"])
+    return record.Clean(**{**found, "accuracy": accuracy, "predictions": predictions})
 
 
 def _point(found: dict[str, Any]) -> Point:

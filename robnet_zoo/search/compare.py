@@ -1,7 +1,8 @@
 """`python -m robnet_zoo.search compare`: cells trained under one recipe and attacked alike.
 
-Every cell has a folder in --out with its training run, its weights and its evaluation record; what
-is there is not done again. Table, chart and comparison.json are of the cells that were named.
+Every cell has a folder in --out with its training run, its weights and the records of its
+evaluation; what is there is not done again. Tables, charts and comparison.json are of the cells
+that were named.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from robnet_zoo.environment import pick_device
 from robnet_zoo.errors import ZooError
 from robnet_zoo.files import write_json
 from robnet_zoo.genotypes import genotype_to_dict
+from robnet_zoo.search.certificates import CERTIFICATE
 from robnet_zoo.search.command import read_pairs
-from robnet_zoo.search.comparison import EVALUATION, PAGE, write_comparison
+from robnet_zoo.search.comparison import EVALUATION, PAGE, Judged, write_comparison
 from robnet_zoo.train.recipes import get_recipe, override
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import plan
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import Report
+    from robnet_zoo.eval.certificate import Certificate
+    from robnet_zoo.eval.loading import Subject
 
 ASKED, RUN = "asked.json", "run"
 
@@ -36,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder; cells that are done there are kept")
     add("--dataset", default="digits", help="digits (default), cifar10, ..., arrays:FILE.npz")
     add("--threat-model", help="row of the table of threat models; arrays need one")
+    add("--eps", help="size of the perturbation, such as 0.1, instead of the threat model's")
     add("--recipe", default="digits", help="training recipe (default digits)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of it")
     add("--epochs", type=int, help="passes over the training images")
@@ -44,12 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="of weights, order and noise (default 0)")
     add("--attack", default="pgd20,pgd100", help="one or several (default pgd20,pgd100)")
     add("--n", type=int, help="judge the first N test images (default: all)")
+    add("--certify", type=int, metavar="N", help="also certify the first N test images")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, help="folder of the data sets")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train and attack every cell, then write table, chart and record."""
+    """Train and attack every cell, certify it if asked for, then write tables and charts."""
+    if options.certify is not None and options.certify < 2:
+        raise ZooError(f"--certify {options.certify} is too few; averages take 2 images or more.")
     changes = read_pairs(options.set)
     if options.epochs is not None:
         changes["epochs"] = str(options.epochs)
@@ -64,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
             layers=options.layers,
             seed=options.seed,
             threat_model=options.threat_model,
+            epsilon=options.eps,
         )
         name = _name(settings)
         if name in asked:
@@ -86,11 +95,19 @@ def run(options: argparse.Namespace) -> int:
     except Stopped as stopped:
         print(f"stopped; the same command goes on in {options.out}", file=sys.stderr)
         return 128 + stopped.number
-    reports = {
-        name: _attack(options.out / name, settings, attacks, options.n, device, options.data)
+    subjects = {
+        name: _subject(options.out / name, settings, device, options.data)
         for name, settings in asked.items()
     }
-    write_comparison(options.out, reports, trained, device)
+    judged = {
+        name: Judged(
+            _attack(options.out / name, subject, attacks, options.n, options.seed),
+            _certify(options.out / name, subject, options.certify, options.seed),
+            trained[name],
+        )
+        for name, subject in subjects.items()
+    }
+    write_comparison(options.out, judged, device)
     print((options.out / PAGE).read_text(encoding="utf-8"), end="")
     return 0
 
@@ -145,33 +162,57 @@ def _weights(folder: Path, settings: Settings) -> Path:
     return folder / f"{folder.name}.{data}"
 
 
-def _attack(
-    folder: Path,
-    settings: Settings,
-    attacks: Sequence[str],
-    n: int | None,
-    device: str,
-    root: Path | None,
-) -> Report:
-    """Attack a trained cell on the test images, or read what was found before."""
+def _subject(folder: Path, settings: Settings, device: str, root: Path | None) -> Subject:
+    """Return a trained cell with the test images and the threat model to judge it by."""
     from robnet_zoo.data import load_split
-    from robnet_zoo.eval import About, evaluate
+    from robnet_zoo.eval import About
+    from robnet_zoo.eval.loading import Subject
     from robnet_zoo.zoo import create_model, get_weights
 
     name = f"local-dir:{_weights(folder, settings)}"
-    known = get_weights(name)
     dataset, split = load_split(
         settings.dataset, "test", root=root, threat_model=settings.threat_model
     )
+    return Subject(
+        model=create_model(name, pretrained=True).to(device),
+        dataset=dataset,
+        split=split,
+        threat_model=settings.threat(dataset.threat_model),
+        about=About.of_weights(get_weights(name), dataset, "test"),
+    )
+
+
+def _attack(
+    folder: Path, subject: Subject, attacks: Sequence[str], n: int | None, seed: int
+) -> Report:
+    """Attack a trained cell on the test images, or read what was found before."""
+    from robnet_zoo.eval import evaluate
+
     print(f"attacking {folder.name}", file=sys.stderr)
     return evaluate(
-        create_model(name, pretrained=True).to(device),
-        split,
+        subject.model,
+        subject.split,
         attacks,
-        settings.threat(dataset.threat_model),
+        subject.threat_model,
         n=n,
-        seed=settings.seed,
+        seed=seed,
         out=folder / EVALUATION,
         resume=True,
-        about=About.of_weights(known, dataset, "test"),
+        about=subject.about,
     )
+
+
+def _certify(folder: Path, subject: Subject, n: int | None, seed: int) -> Certificate | None:
+    """Certify a trained cell on the first n test images, or read what was found before."""
+    if n is None:
+        return None
+    from robnet_zoo.eval import certificate
+    from robnet_zoo.eval.certify import certify
+
+    path = folder / CERTIFICATE
+    if path.exists() and (found := certificate.read(path)).data.n == n:
+        return found
+    print(f"certifying {folder.name}", file=sys.stderr)
+    found = certify(subject, n=n, seed=seed, out=path, resume=True, quiet=False)
+    write_json(path, found.to_dict())
+    return found
