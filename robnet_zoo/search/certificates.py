@@ -55,12 +55,14 @@ def draw(path: Path, found: Mapping[str, Certificate]) -> None:
 
     rows = math.ceil(len(found) / ACROSS)
     figure = Figure(figsize=(2.7 * ACROSS, 0.8 + 2.3 * rows), layout="constrained")
-    panels = figure.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False).flat
+    panels = list(figure.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False).flat)
     first = next(iter(found.values()))
-    for axes, (name, one) in zip(panels, found.items(), strict=False):
+    for number, (name, one) in enumerate(found.items()):
+        axes = panels[number]
         _lines(axes, one)
         axes.set_title(name, fontsize=10, color=INK)
-    for axes in list(panels)[len(found) :]:
+        axes.tick_params(labelbottom=number + ACROSS >= len(found))
+    for axes in panels[len(found) :]:
         axes.set_visible(False)
     figure.supxlabel(f"epsilon ({first.threat_model.norm})", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
@@ -71,16 +73,26 @@ def draw(path: Path, found: Mapping[str, Certificate]) -> None:
 
 
 def _lines(axes: Axes, found: Certificate) -> None:
+    """Draw a cell's accuracies; the certified one falls in steps, at each image's radius."""
     for name, points in found.study("").lines.items():
         places = [place for place, _ in points]
-        low, middle, high = (
-            [100 * getattr(rate, part) for _, rate in points]
-            for part in ("low", "accuracy", "high")
-        )
-        colour = COLOURS.get(name, ATTACKED)
-        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
         middle = [100 * rate.accuracy for _, rate in points]
-        axes.plot(places, middle, color=colour, label=name)
+        colour = COLOURS.get(name, ATTACKED)
+        steps = name == "certified"
+        axes.plot(places, middle, color=colour, label=name, ds="steps-pre" if steps else "default")
+        if name == "clean":
+            continue
+        low, high = ([100 * getattr(rate, end) for _, rate in points] for end in ("low", "high"))
+        axes.fill_between(
+            places,
+            low,
+            high,
+            step="pre" if steps else None,
+            color=colour,
+            alpha=0.13,
+            linewidth=0,
+        )
     axes.set(xlim=(0, found.threat_model.epsilon_value), ylim=(0, 102))
+    axes.locator_params(axis="x", nbins=4)
     axes.grid(visible=True, color=INK, alpha=0.15)
     axes.spines[["top", "right"]].set_visible(False)
