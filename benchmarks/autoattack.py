@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
 def reference(judged: subject.Subject) -> Tensor:
     """Return the class (N,) of each image as AutoAttack leaves it, as its authors' program says."""
     attack = require("autoattack", "pyautoattack").AutoAttack(
-        judged.model,
+        subject.plain(judged.model),
         norm=judged.threat_model.norm,
         eps=judged.threat_model.epsilon.value,
         version="standard",

@@ -27,57 +27,49 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import measure, subject
-from benchmarks.training import random_images
-from robnet_zoo import console, create_model, evaluate
+from robnet_zoo import console, evaluate
 from robnet_zoo.adversary import noise_for
 from robnet_zoo.architectures import ARCHITECTURES
-from robnet_zoo.data import to_float
 from robnet_zoo.eval import Report, get_attack
 from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.libraries import require
-from robnet_zoo.threat_models import ThreatModel, get_threat_model
-from robnet_zoo.train.batch_norm import statistics_momentum
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What both sides do: PGD of `steps` steps on images (N, C, H, W) with labels (N,)."""
+    """What both sides do: PGD of `steps` steps on the chosen images, taken for `labels` (N,)."""
 
-    model: nn.Module
-    images: Tensor
+    chosen: subject.Subject
     labels: Tensor
-    threat_model: ThreatModel
     steps: int
     batch_size: int
 
-    @classmethod
-    def of(cls, chosen: subject.Subject, options: argparse.Namespace) -> Task:
-        """Return what the options ask for."""
-        return cls(
-            model=chosen.model,
-            images=chosen.images,
-            labels=chosen.labels,
-            threat_model=chosen.threat_model,
-            steps=options.steps,
-            batch_size=options.batch_size,
-        )
+    @property
+    def plain(self) -> nn.Module:
+        """The network as a user of torchattacks would have it."""
+        return subject.plain(self.chosen.model)
 
     def on_all(self) -> Task:
         """Return the task with labels that make every image one to attack."""
-        return replace(self, labels=self.predict(self.images))
+        return replace(self, labels=self.predict(self.chosen.images))
 
     def evaluate(self, *, early_exit: bool) -> Report:
         """Return the zoo's report."""
         attack = get_attack(f"pgd{self.steps}", early_exit=early_exit)
-        data = self.images, self.labels
-        return evaluate(self.model, data, [attack], self.threat_model, batch_size=self.batch_size)
+        return evaluate(
+            self.chosen.model,
+            (self.chosen.images, self.labels),
+            [attack],
+            self.chosen.threat_model,
+            batch_size=self.batch_size,
+        )
 
     def torchattacks(self) -> Tensor:
         """Return torchattacks' last iterates, made the way a user would."""
         attack = require("pgd", "torchattacks").PGD(
-            self.model,
-            eps=self.threat_model.epsilon.value,
-            alpha=self.threat_model.step.value,
+            self.plain,
+            eps=self.chosen.threat_model.epsilon.value,
+            alpha=self.chosen.threat_model.step.value,
             steps=self.steps,
         )
         return torch.cat([attack(images, labels) for images, labels in self.batches()])
@@ -85,27 +77,27 @@ class Task:
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images in turn, with their labels."""
         size = self.batch_size
-        return zip(self.images.split(size), self.labels.split(size), strict=True)
+        return zip(self.chosen.images.split(size), self.labels.split(size), strict=True)
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Return the plain network's class of each image (N,)."""
-        return torch.cat([self.model(part).argmax(1) for part in images.split(self.batch_size)])
+        parts = images.split(self.batch_size)
+        return torch.cat([self.plain(part).argmax(1) for part in parts])
 
     def survivors(self) -> Tensor:
         """Return which images (N,) survive every iterate of the zoo's attack, plainly computed."""
         attack = get_attack(f"pgd{self.steps}")
         assert isinstance(attack, GradientAttack)
-        adversary = attack.adversary(self.threat_model)
-        shape, everything = self.images.shape[1:], torch.arange(len(self.images))
-        noise = noise_for(everything, shape, seed=0, attack="pgd").to(self.images.device)
+        adversary = attack.adversary(self.chosen.threat_model)
+        images = self.chosen.images
+        noise = noise_for(torch.arange(len(images)), images.shape[1:], seed=0, attack="pgd")
+        starts = noise.to(images.device).split(self.batch_size)
         found = []
-        for (images, labels), start in zip(
-            self.batches(), noise.split(self.batch_size), strict=True
-        ):
+        for (images, labels), start in zip(self.batches(), starts, strict=True):
             robust, current = self.predict(images) == labels, adversary.begin(images, start)
             for _ in range(self.steps + 1):
-                current, _, logits = adversary.ascend(self.model, current, images, labels)
+                current, _, logits = adversary.ascend(self.plain, current, images, labels)
                 robust &= logits.argmax(1) == labels
             found.append(robust)
         return torch.cat(found)
@@ -123,31 +115,18 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     device = measure.prepare(options)
     trained = options.model not in ARCHITECTURES
-    chosen = subject.load(options, device) if trained else untrained(options, device)
-    task = Task.of(chosen, options)
+    if trained:
+        chosen = subject.load(options, device)
+    else:
+        chosen = subject.untrained(options, options.n, device)
+    task = Task(
+        chosen=chosen, labels=chosen.labels, steps=options.steps, batch_size=options.batch_size
+    )
     parts = {
         "gradients": gradients(task.on_all(), options),
         "verdicts": verdicts(task, options) if trained else None,
     }
     measure.save(options, parts, "evaluation", chosen.known["model"], **chosen.known)
-
-
-def untrained(options: argparse.Namespace, device: str) -> subject.Subject:
-    """Return a network with random weights and the batch statistics of its images."""
-    torch.manual_seed(0)
-    sizes = {"channels": options.channels, "layers": options.layers}
-    model = create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device)
-    data = random_images(options.n).to(device)
-    images = to_float(data.pixels)
-    with torch.no_grad(), statistics_momentum(model, 1.0):
-        model.train()(images[: options.batch_size])
-    return subject.Subject(
-        model=model.eval(),
-        images=images,
-        labels=data.labels,
-        threat_model=get_threat_model("cifar10"),
-        known={"model": options.model, "dataset": "random pixels"},
-    )
 
 
 def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
@@ -166,7 +145,7 @@ def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     seconds = measure.alternate(
         {"torchattacks": theirs, "robnet_zoo": ours}, options.rounds, options.device
     )
-    asked = len(task.images) * task.steps
+    asked = len(task.labels) * task.steps
     return {
         **measure.comparison(seconds, "torchattacks"),
         "gradients_per_second": measure.rates(seconds, asked),
@@ -183,7 +162,7 @@ def verdicts(task: Task, options: argparse.Namespace) -> dict[str, Any]:
         robust["robnet_zoo"] = torch.tensor([bit == "1" for bit in result.verdicts])
 
     def theirs() -> None:
-        clean, attacked = task.predict(task.images), task.predict(task.torchattacks())
+        clean, attacked = task.predict(task.chosen.images), task.predict(task.torchattacks())
         robust["torchattacks"] = ((clean == task.labels) & (attacked == task.labels)).cpu()
 
     seconds = measure.alternate(
@@ -193,7 +172,7 @@ def verdicts(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     ours_alone = robust["robnet_zoo"] & ~robust["plain"]
     return {
         **measure.comparison(seconds, "torchattacks"),
-        "images_per_second": measure.rates(seconds, len(task.images)),
+        "images_per_second": measure.rates(seconds, len(task.labels)),
         "robust_accuracy": {name: float(flags.float().mean()) for name, flags in robust.items()},
         "judged_differently": int((robust["robnet_zoo"] != robust["plain"]).sum()),
         "in_the_models_favour": int(ours_alone.sum()),

@@ -32,7 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import measure
-from benchmarks.evaluation import untrained
+from benchmarks.subject import plain, untrained
 from robnet_zoo import console
 from robnet_zoo.adversary import Adversary
 from robnet_zoo.models.count import count_macs
@@ -59,24 +59,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default="robnet_free")
     parser.add_argument("--channels", type=int)
     parser.add_argument("--layers", type=int)
-    parser.add_argument("--n", type=int, default=32, help="images in a batch (default: 32)")
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--size", type=int, default=2048, help="of the ceilings' matrices")
     measure.add_options(parser, rounds=5)
     options = parser.parse_args(argv)
     device = measure.prepare(options)
-    options.batch_size = options.n
-    subject = untrained(options, device)
-    _, channels, height, width = subject.images.shape
-    macs = count_macs(subject.model, (channels, height, width))
+    chosen = untrained(options, options.batch_size, device)
+    _, channels, height, width = chosen.images.shape
+    macs = count_macs(chosen.model, (channels, height, width))
     limits = ceilings(options)
     steps = {
-        name: form.step(subject.images, subject.labels)
-        for name, form in forms(subject.model).items()
+        name: form.step(chosen.images, chosen.labels) for name, form in forms(chosen.model).items()
     }
     seconds = measure.alternate(steps, options.rounds, device, warm_up=2)
+    size = options.batch_size
     found = {
-        name: achieved(step, min(seconds[name]), macs, options.n, device)
-        for name, step in steps.items()
+        name: achieved(step, min(seconds[name]), macs, size, device) for name, step in steps.items()
     }
     measure.save(
         options,
@@ -137,11 +135,12 @@ class Form:
 
 
 def forms(model: nn.Module) -> dict[str, Form]:
-    """Return the network as it is, in channels_last, and folded in both precisions."""
+    """Return the plain network, the same in channels_last, and both precisions folded."""
+    channels_last = plain(copy.deepcopy(model)).to(memory_format=torch.channels_last)
     half = copy.deepcopy(model).bfloat16()
     return {
-        "plain": Form(model, torch.contiguous_format),
-        "channels_last": Form(copy.deepcopy(model).to(memory_format=torch.channels_last)),
+        "plain": Form(plain(model), torch.contiguous_format),
+        "channels_last": Form(channels_last),
         "folded": Form(fold(model)),
         "folded, bfloat16": Form(fold(half), dtype=torch.bfloat16),
     }

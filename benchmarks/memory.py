@@ -17,8 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from benchmarks import measure
-from benchmarks.evaluation import Task, untrained
-from benchmarks.training import plain_steps, random_images, zoo_steps
+from benchmarks.evaluation import Task
+from benchmarks.subject import random_images, untrained
+from benchmarks.training import plain_steps, zoo_steps
 from robnet_zoo import console
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of the largest resident size
@@ -62,8 +63,9 @@ def peak(name: str, who: str, options: argparse.Namespace) -> int:
 
 
 def step_of_attack(who: str, options: argparse.Namespace, device: str) -> None:
-    settings = argparse.Namespace(**vars(options), steps=1, n=options.batch_size)
-    task = Task.of(untrained(settings, device), settings).on_all()
+    size = options.batch_size
+    chosen = untrained(options, size, device)
+    task = Task(chosen=chosen, labels=chosen.labels, steps=1, batch_size=size).on_all()
     if who == "robnet_zoo":
         task.evaluate(early_exit=False)
     else:

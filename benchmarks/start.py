@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     contenders = {
         name: partial(call, [sys.executable, *arguments]) for name, arguments in COMMANDS.items()
     }
-    seconds = measure.alternate(contenders, options.rounds, device, warm_up=1)
+    seconds = measure.alternate(contenders, options.rounds, device)
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     measure.save(options, {"seconds": seconds, "median_seconds": medians}, "start")
 

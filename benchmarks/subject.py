@@ -1,4 +1,4 @@
-"""A network with weights and the first test images of its data set, for benchmarks of attacks."""
+"""What is attacked: a network as its paper has it, with images; trained, or for timing alone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,56 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.plain import plain_network
 from robnet_zoo import create_model, get_weights
 from robnet_zoo.data import load_split, to_float
-from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.data.splits import ArraySplit
+from robnet_zoo.models.networks import Network
+from robnet_zoo.threat_models import ThreatModel, get_threat_model
+from robnet_zoo.train.batch_norm import statistics_momentum
+
+STATISTICS = 64  # images that an untrained network's batch norms take theirs from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Images (N, C, H, W) in [0,1] with labels (N,), and `known`, their names for the record."""
+    """A network and images.
+
+    Attributes:
+        model: as `create_model` gives it.
+        images, labels: (N, C, H, W) in [0,1], and (N,).
+        known: their names, for the record.
+    """
 
     model: nn.Module
     images: Tensor
     labels: Tensor
     threat_model: ThreatModel
     known: dict[str, Any]
+
+
+class Plain(nn.Module):
+    """A network of cells, computed edge by edge as in the papers' code."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) -> logits (N, classes)."""
+        return plain_network(self.network, images)
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """Return the same network in its straightforward form, in the same mode."""
+    return Plain(model).train(model.training) if isinstance(model, Network) else model
+
+
+def random_images(count: int) -> ArraySplit:
+    """Return images of the size of CIFAR-10's, with labels."""
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draws)
+    return ArraySplit(pixels, torch.randint(0, 10, (count,), generator=draws))
 
 
 def add_options(parser: argparse.ArgumentParser, n: int) -> None:
@@ -53,4 +89,22 @@ def load(options: argparse.Namespace, device: str) -> Subject:
         labels=first.labels,
         threat_model=dataset.threat_model,
         known={"model": weights.name, "dataset": dataset.name, "n": len(first)},
+    )
+
+
+def untrained(options: argparse.Namespace, count: int, device: str) -> Subject:
+    """Return --model with random weights, and random images that its batch norms know."""
+    torch.manual_seed(0)
+    sizes = {"channels": options.channels, "layers": options.layers}
+    model = create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device)
+    data = random_images(count).to(device)
+    images = to_float(data.pixels)
+    with torch.no_grad(), statistics_momentum(model, 1.0):
+        model.train()(images[:STATISTICS])
+    return Subject(
+        model=model.eval(),
+        images=images,
+        labels=data.labels,
+        threat_model=get_threat_model("cifar10"),
+        known={"model": options.model, "dataset": "random pixels"},
     )

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from benchmarks.measure import synchronise
-from benchmarks.training import random_images, zoo_steps
+from benchmarks.subject import random_images
+from benchmarks.training import zoo_steps
 from robnet_zoo.environment import environment, pick_device
 from robnet_zoo.files import write_json
 

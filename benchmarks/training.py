@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 
 from benchmarks import measure
+from benchmarks.subject import plain, random_images
 from robnet_zoo import console, create_model
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
@@ -64,13 +65,6 @@ def main(argv: list[str] | None = None) -> None:
     measure.save(options, found, "training", options.model, *kind)
 
 
-def random_images(count: int) -> ArraySplit:
-    """Return images of the size of CIFAR-10's, with labels."""
-    draws = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=draws)
-    return ArraySplit(pixels, torch.randint(0, 10, (count,), generator=draws))
-
-
 def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
     recipe = dataclasses.replace(get_recipe("standard"), steps=options.steps, early_until=0.0)
     settings = Settings(
@@ -98,7 +92,7 @@ def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> C
 
 def plain_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
     sizes = {"channels": options.channels, "layers": options.layers}
-    model = create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device)
+    model = plain(create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device))
     optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
     transform = transforms.Compose(
         [
