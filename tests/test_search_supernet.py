@@ -6,7 +6,7 @@ import torch
 from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import Cell, CellGenotype
 from robnet_zoo.models import build_network
-from robnet_zoo.search.mixed import MixedOperation, shuffle
+from robnet_zoo.search.mixed import shuffle
 from robnet_zoo.search.spaces import (
     DARTS_OPERATIONS,
     EDGES,
@@ -56,8 +56,9 @@ def test_operations_that_are_off_are_not_computed():
     supernet = Supernet(robnet_space(3, shared=True), channels=4)
     off = CellWeights(tuple((edge == 1, False) for edge in range(EDGES)))
     ran = []
-    for index, operation in enumerate(supernet.cells[0]._ops):
-        operation.operations[0].register_forward_hook(lambda *_, edge=index: ran.append(edge))
+    for index, edge in enumerate(supernet.cells[0]._ops):
+        first = edge.operations[0].op[1]
+        first.register_forward_hook(lambda *_, edge=index: ran.append(edge))
     supernet(torch.rand(1, 3, 8, 8), {"cell": off})
     assert ran == [1]
 
@@ -100,12 +101,17 @@ def test_one_hot_weights_are_the_discrete_network():
 
 
 def test_partial_channels_pass_by_and_are_shuffled():
-    mixed = MixedOperation(("skip_connect", "none"), 8, 1, partial=4)
-    x = torch.rand(1, 8, 4, 4)
-    out = mixed(x, torch.tensor([0.5, 0.5]))
-    expected = x.clone()
+    space = Space(("skip_connect", "none"), darts_space(3).slots, partial=4)
+    supernet = Supernet(space, channels=8).eval()
+    cell, inputs = supernet.cells[0], torch.rand(2, 1, 24, 4, 4)
+    table = torch.zeros(EDGES, 2)
+    table[0] = 0.5
+    edges = torch.zeros(EDGES)
+    edges[0] = 1  # the first node is what its first edge gives, the others are nothing
+    node = cell(*inputs, CellWeights(table, edges))[:, :8]
+    expected = cell.preprocess0(inputs[0])
     expected[:, :2] *= 0.5
-    assert torch.equal(out, shuffle(expected, 4))
+    torch.testing.assert_close(node, shuffle(expected, 4))
     assert torch.equal(shuffle(torch.arange(8.0)[None, :, None, None], 4).flatten().long(),
                        torch.tensor([0, 2, 4, 6, 1, 3, 5, 7]))  # fmt: skip
 

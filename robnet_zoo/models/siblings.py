@@ -127,7 +127,7 @@ def _grouped(rectified: Tensor, family: Sequence[Term]) -> list[Tensor]:
     count = len(family)
     x = torch.cat([rectified] * count, dim=1)
     rows = zip(*(cast(SeparableConv, term.operation).op for term in family), strict=True)
-    _, *layers = rows  # of layers side by side, but for the first ReLU
+    _, *layers, last = rows  # of layers side by side, without the first ReLU
     for alike in layers:
         first = alike[0]
         if isinstance(first, nn.Conv2d):
@@ -135,10 +135,10 @@ def _grouped(rectified: Tensor, family: Sequence[Term]) -> list[Tensor]:
             groups = first.groups * count
             x = F.conv2d(x, weight, None, first.stride, first.padding, first.dilation, groups)
         elif isinstance(first, nn.BatchNorm2d):
-            scales = [term.scale for term in family] if alike is layers[-1] else [None] * count
-            x = _joint_norm(cast(Sequence[nn.BatchNorm2d], alike), x, scales)
+            x = _joint_norm(cast(Sequence[nn.BatchNorm2d], alike), x, [None] * count)
         else:
             x = first(x)
+    x = _joint_norm(cast(Sequence[nn.BatchNorm2d], last), x, [term.scale for term in family])
     return list(x.split(x.shape[1] // count, 1))
 
 

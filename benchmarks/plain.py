@@ -1,0 +1,67 @@
+"""The straightforward forms of networks and supernets, which the fast ones are held against.
+
+Every edge and every operation is computed on its own, ReLUs and pools included, in the layout that
+the images come in; a supernet multiplies each operation by its weight, be it 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robnet_zoo.models.siblings import total
+from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS
+from robnet_zoo.search.supernet import CellWeights, Supernet
+
+
+def plain_network(network: Any, images: Tensor) -> Tensor:
+    """Return the logits of a `models.networks.Network` with a CIFAR stem."""
+    older = newer = network.stem(images)
+    for cell in network.cells:
+        states = [cell.preprocess0(older), cell.preprocess1(newer)]
+        for edges in cell.wiring:
+            states.append(total(cell._ops[key](states[source]) for key, source in edges))
+        older, newer = newer, torch.cat([states[i] for i in cell.concat], 1)
+    return network.classifier(network.global_pooling(newer).flatten(1))
+
+
+def plain_supernet(
+    supernet: Supernet, images: Tensor, weights: Mapping[str, CellWeights]
+) -> Tensor:
+    """Return a supernet's logits; switches stand for weights of 0 and 1."""
+    older = newer = supernet.stem(images)
+    for slot, cell in zip(supernet.space.slots, supernet.cells, strict=True):
+        older, newer = newer, _cell(cell, older, newer, weights[slot.role])
+    return supernet.classifier(supernet.global_pooling(newer).flatten(1))
+
+
+def _cell(cell: Any, older: Tensor, newer: Tensor, weights: CellWeights) -> Tensor:
+    operations, edges = weights
+    if not isinstance(operations, Tensor):
+        operations = torch.tensor(operations).to(older)
+    states = [cell.preprocess0(older), cell.preprocess1(newer)]
+    for node in range(NODES):
+        incoming = []
+        for edge in range(EDGES):
+            if TARGETS[edge] == node:
+                given = _edge(cell, cell._ops[edge], states[SOURCES[edge]], operations[edge])
+                incoming.append(given if edges is None else edges[edge] * given)
+        states.append(total(incoming))
+    return torch.cat(states[2:], 1)
+
+
+def _edge(cell: Any, edge: Any, state: Tensor, shares: Tensor) -> Tensor:
+    inside = state.shape[1] // cell.partial
+    mixed = total(
+        share * operation(state[:, :inside])
+        for share, operation in zip(shares, edge.operations, strict=True)
+    )
+    if cell.partial == 1:
+        return mixed
+    passing = F.max_pool2d(state[:, inside:], edge.stride)
+    parted = torch.cat([mixed, passing], 1).unflatten(1, (cell.partial, -1))
+    return parted.transpose(1, 2).flatten(1, 2)
