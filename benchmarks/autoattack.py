@@ -4,7 +4,7 @@ Both are given the same images and the same network, and time counts from the im
 accuracy. The two draw their random numbers in blocks of different sizes, so that a few verdicts
 may differ; what counts is that ours leaves no more images standing.
 
-    python -m benchmarks.autoattack --model racl.digits --n 48
+    python -m benchmarks.autoattack --model racl.digits --n 32
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH_SIZE = 250  # AutoAttack's own
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare the speed of AutoAttack.")
     parser.add_argument("--model", default="racl.digits", help="NAME.TAG or local-dir:DIR")
-    subject.add_options(parser, n=48)
+    subject.add_options(parser, n=32)
     measure.add_options(parser, rounds=1)
     options = parser.parse_args(argv)
     device = measure.prepare(options)

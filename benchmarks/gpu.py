@@ -55,7 +55,7 @@ SMALL = "--model racl --channels 4 --layers 3 --batch-size 2"
 BRIEF = f"{SMALL} --steps 1 --rounds 1"
 PARTS = (
     Part("limits-robnet_free", 45, "--batch-size 256 --size 8192", f"{SMALL} --size 64 --rounds 1"),
-    Part("evaluation-robnet_free", 80, "--n 512 --batch-size 256", f"{BRIEF} --n 2"),
+    Part("evaluation-robnet_free", 75, "--n 512 --batch-size 256", f"{BRIEF} --n 2"),
     Part(
         "evaluation-racl.digits",
         40,
@@ -64,18 +64,23 @@ PARTS = (
     ),
     Part("training-robnet_free", 35, "--model robnet_free --batch-size 256", BRIEF),
     Part("training-racl", 35, "--model racl --batch-size 256", BRIEF),
-    Part("search", 40, "--batch-size 64", "--channels 4 --layers 3 --batch-size 2 --rounds 1"),
+    Part(
+        "supernet",
+        65,
+        "--batch-size 64 --side 32",
+        "--algorithm racl --layers 3 --batch-size 2 --side 8 --steps 1 --rounds 1",
+    ),
     Part("memory-robnet_free", 45, "--batch-size 128", SMALL),
-    Part("start", 45, "--rounds 3", "--rounds 1"),
+    Part("start", 30, "--rounds 3", "--rounds 1"),
     Part(
         "training-robnet_free-compiled",
-        110,
+        105,
         "--model robnet_free --batch-size 256 --compile reduce-overhead",
         BRIEF,
     ),
     Part(
         "training-racl-compiled",
-        110,
+        105,
         "--model racl --batch-size 256 --compile reduce-overhead",
         BRIEF,
     ),

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(found != wanted)
     files.write_text(PAGE, wanted)
     for record in records("limits"):
-        draw(record, PAGE.with_name(f"speed-{record['environment']['device'].split(':')[0]}.png"))
+        draw(record, PAGE.with_name(chart(record)))
     return 0
 
 
@@ -45,6 +45,10 @@ def records(kind: str) -> Iterator[Record]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record.get("format") == FORMAT:
             yield record
+
+
+def chart(record: Record) -> str:
+    return f"speed-{record['environment']['device'].partition(':')[0]}.png"
 
 
 def table(header: Sequence[str], rows: list[list[str]]) -> str:
@@ -147,6 +151,21 @@ def training() -> str:
     return table([*header, SPEEDUP, "epochs in 25 minutes"], rows)
 
 
+def supernet() -> str:
+    rows = [
+        [
+            name,
+            hardware(record),
+            *(number(statistics.median(taken)) for taken in found["seconds"].values()),
+            speedup(found),
+        ]
+        for record in records("supernet")
+        for name, found in record["searches"].items()
+    ]
+    header = ["search", "hardware", "seconds a step, plain", "seconds a step, robnet_zoo"]
+    return table([*header, SPEEDUP], rows)
+
+
 def limits() -> str:
     rows = []
     for record in records("limits"):
@@ -186,14 +205,15 @@ def ceilings() -> str:
 
 
 def profile() -> str:
-    rows, header = [], ["kind of operator", "hardware"]
+    rows, header, charts = [], ["kind of operator", "hardware"], ""
     for record in records("limits"):
         forms = record["forms"]
         header = [*header[:2], *forms]
         for kind in kinds(forms):
-            shares = [f"{form['operators'].get(kind, 0.0):.3g}" for form in forms.values()]
-            rows.append([kind, hardware(record), *shares])
-    return table(header, rows)
+            taken = [form["operators"].get(kind, 0.0) for form in forms.values()]
+            rows.append([kind, hardware(record), *(f"{value:.3g}" for value in taken)])
+        charts += f"\n![Where the time goes on {hardware(record)}]({chart(record)})\n"
+    return table(header, rows) + charts
 
 
 def start() -> str:
@@ -226,6 +246,7 @@ TABLES: dict[str, Callable[[], str]] = {
         verdicts,
         autoattack,
         training,
+        supernet,
         ceilings,
         limits,
         profile,
