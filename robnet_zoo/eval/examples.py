@@ -17,6 +17,7 @@ from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.oracle import Oracle, undisturbed
 from robnet_zoo.eval.record import AttackResult, Report
 from robnet_zoo.eval.subject import About, model_info, take_first
+from robnet_zoo.models.folded import fold
 from robnet_zoo.threat_models import Epsilon, ThreatModel
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def examples(
         Epsilon(threat.step_value, threat.step),
     )
     with undisturbed(model):
-        oracle = Oracle(model, len(indices))
+        search = fold(model) if report.settings.folded else model
+        oracle = Oracle(model, len(indices), search=search)
         adversarial = attack.run(oracle, block, threat_model).adversarial
         predictions = oracle.predict(adversarial)
     return [

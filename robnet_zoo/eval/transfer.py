@@ -27,6 +27,7 @@ from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.oracle import Oracle, undisturbed
 from robnet_zoo.eval.subject import About, model_info
 from robnet_zoo.files import atomic_path
+from robnet_zoo.models.folded import fold
 from robnet_zoo.threat_models import ThreatModel
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def adversarial_block(
         return kept[0].to(block.images.device), kept[1].to(block.images.device)
     model = source.model.to(block.images.device)
     with undisturbed(model):
-        own = Oracle(model, oracle.chunk, oracle.on_forward)
+        own = Oracle(model, oracle.chunk, oracle.on_forward, search=fold(model))
         quiet = replace(block, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
         survived = own.predict(made) == block.labels

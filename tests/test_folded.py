@@ -1,0 +1,248 @@
+"""The folded form computes what the network computes in eval mode."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robnet_zoo import create_model
+from robnet_zoo.adversary import Adversary
+from robnet_zoo.data import load_split, to_float
+from robnet_zoo.errors import ZooError
+from robnet_zoo.eval import evaluate
+from robnet_zoo.eval.oracle import Oracle
+from robnet_zoo.models.folded import FoldedNetwork, fold, refresh
+from robnet_zoo.models.folded_conv import FoldedConv
+from robnet_zoo.threat_models import Epsilon, ThreatModel
+
+SMALL = {"channels": 4, "layers": 6}
+# every operation of the zoo occurs: separable, dilated and 7x1 convolutions, pools, identities,
+# factorised reductions, RobNet's edges, denoising, both stems
+NETWORKS = {
+    "robnet_free": {"channels": 4},
+    "robnet_large": SMALL,
+    "robnet_small": SMALL | {"denoise": True},
+    "racl": SMALL,
+    "arnas": SMALL,
+    "pc_darts": SMALL,
+    "nasnet_a": SMALL,
+    "amoebanet_a": SMALL,
+    "resnet18": {"channels": 4},
+    "resnet50": {"channels": 4},
+    "wrn_28_10": {"channels": 2},
+    "densenet121": {"channels": 4},
+    "vgg19": {"channels": 4},
+}
+
+
+def build(name, side=16, **sizes):
+    """Return a network in float64 whose batch norms are all different, and images for it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create_model(name, **sizes).double()
+        images = torch.rand(4, 3, side, side, dtype=torch.float64)
+        for norm in network.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                if norm.affine:
+                    nn.init.uniform_(norm.weight, 0.5, 1.5)
+                    nn.init.normal_(norm.bias, 0, 0.2)
+                norm.momentum = 1.0
+        with torch.no_grad():
+            network.train()(images)
+            for norm in network.modules():
+                if isinstance(norm, nn.BatchNorm2d):
+                    norm.running_mean += 0.1 * torch.randn_like(norm.running_mean)
+    return network.eval(), images
+
+
+def look(model, images):
+    """Return logits and the gradient of their cross-entropy by the images."""
+    leaf = images.clone().requires_grad_()
+    logits = model(leaf)
+    loss = F.cross_entropy(logits, torch.arange(len(images)))
+    return logits.detach(), torch.autograd.grad(loss, leaf)[0]
+
+
+def apart(a, b):
+    """Return the largest difference as a share of the largest value."""
+    return float((a - b).abs().max() / a.abs().max())
+
+
+@pytest.mark.parametrize("form", ["separable", "dense"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folding_changes_neither_logits_nor_gradients(name, form):
+    network, images = build(name, **NETWORKS[name])
+    logits, gradients = look(network, images)
+    folded = fold(network, form)
+    assert folded is not network
+    folded_logits, folded_gradients = look(folded, images)
+    assert apart(logits, folded_logits) < 1e-10
+    assert apart(gradients, folded_gradients) < 1e-10
+
+
+def test_imagenet_stem_is_folded_too():
+    network, images = build("racl", side=64, channels=4, layers=3, stem="imagenet")
+    assert apart(look(network, images)[1], look(fold(network), images)[1]) < 1e-10
+
+
+def test_the_dense_form_needs_far_fewer_convolutions():
+    network, _ = build("robnet_large", **SMALL)
+
+    def convolutions(model):
+        return sum(isinstance(layer, nn.Conv2d | FoldedConv) for layer in model.modules())
+
+    plain, separable, dense = map(
+        convolutions, (network, fold(network, "separable"), fold(network, "dense"))
+    )
+    assert separable <= plain
+    assert dense < plain / 4
+
+
+def test_folded_weights_ask_for_no_gradient_and_leave_the_model_alone():
+    network, images = build("racl", **SMALL)
+    before = copy.deepcopy(network.state_dict())
+    folded = fold(network)
+    assert not list(folded.parameters())
+    look(folded, images)
+    folded.to(torch.bfloat16)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["robnet_small", "resnet18"])
+def test_refresh_follows_a_step_of_training(name):
+    network, images = build(name, **NETWORKS[name])
+    folded = fold(network)
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    F.cross_entropy(network.train()(images), torch.arange(4)).backward()
+    optimiser.step()
+    network.eval()
+    logits = look(network, images)[0]
+    assert apart(logits, look(folded, images)[0]) > 1e-3
+    refresh(folded)
+    assert apart(logits, look(folded, images)[0]) < 1e-10
+
+
+def test_what_cannot_be_folded_comes_back_as_it_is():
+    own = nn.Sequential(nn.Flatten(), nn.Linear(12, 10))
+    assert fold(own) is own
+    hooked, _ = build("racl", **SMALL)
+    hooked.stem.register_forward_hook(lambda module, inputs, output: 2 * output)
+    assert fold(hooked) is hooked
+    with pytest.raises(ZooError, match="separable"):
+        fold(own, "seperable")
+
+
+def test_wrong_images_are_refused_as_by_the_network():
+    network, _ = build("racl", **SMALL)
+    with pytest.raises(ZooError, match="divisible by 4"):
+        fold(network)(torch.rand(1, 3, 18, 18, dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Digits, as pixels."""
+    _, split = load_split("digits", "test")
+    return to_float(split.images(torch.arange(96)))
+
+
+@pytest.fixture(scope="module")
+def racl(digits):
+    """A small network that has never been trained, but knows how digits are distributed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = create_model("racl", channels=4, layers=3, in_channels=1)
+        with torch.no_grad():
+            for _ in range(40):
+                network.train()(digits)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def labelled(racl, digits):
+    """Digits with the labels that `racl` gives them."""
+    with torch.no_grad():
+        return digits, racl(digits).argmax(1)
+
+
+SOME = ThreatModel("some", "Linf", Epsilon.parse("0.02"), Epsilon.parse("0.005"))  # breaks some
+
+
+def judged(model, data, attack="pgd10", **settings):
+    report = evaluate(model, data, [attack], SOME, **settings)
+    assert 0 < report.attacks[0].robust.accuracy < 1
+    return report
+
+
+def test_an_evaluation_searches_the_folded_form_and_finds_the_same(racl, labelled):
+    folded = judged(racl, labelled)
+    plain = judged(racl, labelled, folded=False)
+    assert folded.settings.folded
+    assert not plain.settings.folded
+    assert [c.passed for c in folded.checks if c.name == "folded-form"] == [True]
+    assert "folded-form" not in [c.name for c in plain.checks]
+    assert folded.attacks[0].verdicts == plain.attacks[0].verdicts
+    assert folded.attacks[0].trace.any == plain.attacks[0].trace.any
+
+
+def test_verdicts_of_the_folded_form_do_not_depend_on_the_batch_size(racl, labelled):
+    small, large = (judged(racl, labelled, batch_size=size) for size in (16, 96))
+    assert small.attacks[0].first_broken == large.attacks[0].first_broken
+
+
+class Lenient(nn.Module):
+    """Calls every image of a class broken, whatever the model says."""
+
+    def forward(self, images):
+        return (
+            F.one_hot(torch.full((len(images),), 3), 10).float()
+            + 0 * images.sum((1, 2, 3))[:, None]
+        )
+
+
+def test_the_model_has_the_last_word_on_every_broken_image(racl, labelled):
+    images, labels = labelled[0][:32], labelled[1][:32]
+    own = FoldedNetwork(racl.eval(), "separable")
+    oracle = Oracle(racl, 32, search=own)
+    lenient = Oracle(racl, 32, search=Lenient())
+    suspected = torch.ones(32, dtype=torch.bool)
+    misclassified = oracle.predict(images) != labels
+    assert torch.equal(lenient.confirm(suspected, images, labels), misclassified)
+    assert lenient.disputes(images, labels)
+    assert not oracle.disputes(images, labels)
+
+
+def test_an_attack_that_gave_up_too_early_is_repeated_on_the_model(racl, labelled, monkeypatch):
+    """A form that errs makes APGD stop at clean images; the verdicts are still the model's."""
+    from robnet_zoo.eval import execution, runner
+
+    plain = judged(racl, labelled, "apgd-ce", n=32, folded=False)
+    monkeypatch.setattr(runner, "fold", lambda model: Lenient())
+    monkeypatch.setattr(execution, "FORM", "no such check")  # else the form would be refused
+    erring = judged(racl, labelled, "apgd-ce", n=32)
+    assert erring.attacks[0].verdicts == plain.attacks[0].verdicts
+
+
+def test_a_form_that_errs_is_refused_and_the_record_says_so(racl, labelled, monkeypatch):
+    from robnet_zoo.eval import runner
+
+    monkeypatch.setattr(runner, "fold", lambda model: Lenient())
+    report = judged(racl, labelled, n=32)
+    assert not report.settings.folded
+    assert "folded-form" in [c.name for c in report.checks if not c.passed]
+    assert any("folded form" in warning for warning in report.warnings)
+    assert (
+        report.attacks[0].verdicts == judged(racl, labelled, n=32, folded=False).attacks[0].verdicts
+    )
+
+
+def test_crafting_on_the_folded_form_makes_the_same_images(racl, labelled):
+    images, labels = (part[:16] for part in labelled)
+    adversary = Adversary(epsilon=0.15, step_size=0.04, steps=5, start="clean")
+    racl.eval()
+    plain, folded = (adversary(model, images, labels) for model in (racl, fold(racl)))
+    same = ((plain - folded).abs() < 1e-5).float().mean()
+    assert same > 0.99  # a sign of a gradient near zero may differ
