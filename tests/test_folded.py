@@ -205,7 +205,7 @@ class Lenient(nn.Module):
 
 def test_the_model_has_the_last_word_on_every_broken_image(racl, labelled):
     images, labels = labelled[0][:32], labelled[1][:32]
-    own = FoldedNetwork(racl.eval(), "separable")
+    own = FoldedNetwork(racl.eval())
     oracle = Oracle(racl, 32, search=own)
     lenient = Oracle(racl, 32, search=Lenient())
     suspected = torch.ones(32, dtype=torch.bool)

@@ -22,6 +22,7 @@ from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack
 from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
 from robnet_zoo.eval.execution import Execution
 from robnet_zoo.eval.libraries import Square
+from robnet_zoo.eval.oracle import undisturbed
 from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
 from robnet_zoo.eval.shards import Shards, refuse_other
 from robnet_zoo.eval.subject import About, model_info, take_first
@@ -110,9 +111,11 @@ def evaluate(
             shards.open(resume)
         processes.wait()
         before = fingerprint(model)
+        with undisturbed(model):  # in full precision, which decides the form
+            search = fold(model) if folded else model
         work = Execution(
             model=model,
-            search=fold(model) if folded else model,
+            search=search,
             images=images,
             threat_model=threat,
             seed=seed,

@@ -5,11 +5,11 @@ All edges that leave a state read one ReLU of it, and a cell hands its output on
 every reader begins with a ReLU. What is left of a separable convolution takes one of two forms:
 
 - "separable": the depthwise and the pointwise convolution, one after the other: little
-  arithmetic, which is what counts on a CPU and in full precision;
+  arithmetic, which is what counts in full precision;
 - "dense": both merged into one dense convolution; those that leave a state are joined over their
   outputs, those that enter a node over their inputs, so that the node's sum is part of the
   product. Some nine kernels a cell in place of sixty, with up to nine times the arithmetic: for
-  tensor cores.
+  tensor cores, and for narrow cells.
 
 Both are exact: logits and input gradients differ from the plain form's by rounding alone.
 """
@@ -34,6 +34,7 @@ from robnet_zoo.models.networks import Network
 from robnet_zoo.models.operations import ConvAndSkip, FactorizedReduce, RobNetEdge
 
 Form = Literal["separable", "dense"]
+NARROW = 8  # channels up to which dense convolutions are the faster ones on a CPU
 
 
 def fold(model: nn.Module, form: Form | None = None) -> nn.Module:
@@ -45,14 +46,14 @@ def fold(model: nn.Module, form: Form | None = None) -> nn.Module:
 
     Args:
         model: a network of the zoo.
-        form: how separable convolutions are computed; by default densely on a GPU in half
-            precision or TF32, separably elsewhere. Networks without cells have one form.
+        form: how separable convolutions are computed. By default densely on a GPU in half
+            precision or TF32 and, on a CPU, in cells of at most 8 channels; separably elsewhere.
+            Networks without cells have one form.
 
     Raises:
         ZooError: an unknown form.
     """
-    form = form or _best_form(model)
-    if form not in get_args(Form):
+    if form is not None and form not in get_args(Form):
         raise unknown_name("form", form, get_args(Form))
     if any(_hooked(module) for module in model.modules()):
         return model
@@ -70,11 +71,12 @@ def refresh(folded: nn.Module) -> None:
             module.refresh()
 
 
-def _best_form(model: nn.Module) -> Form:
-    weight = next(model.parameters(), torch.empty(0))
-    half = weight.dtype == torch.bfloat16 or torch.is_autocast_enabled(weight.device.type)
-    fast = half or torch.backends.cudnn.allow_tf32
-    return "dense" if weight.is_cuda and fast else "separable"
+def _best_form(cell: CellBlock) -> Form:
+    weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
+    if not weight.is_cuda:
+        return "dense" if len(weight) <= NARROW else "separable"
+    half = weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cuda")
+    return "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -84,11 +86,11 @@ def _hooked(module: nn.Module) -> bool:
 class FoldedNetwork(nn.Module):
     """A `Network` in its folded form; an auxiliary head is left out."""
 
-    def __init__(self, network: Network, form: Form) -> None:
+    def __init__(self, network: Network, form: Form | None = None) -> None:
         super().__init__()
         self.check_images = network.check_images
         stems = [network.stem] if network.stem_name == "cifar" else [network.stem0, network.stem1]
-        self.stems = nn.ModuleList(_folded(stem, form) for stem in stems)
+        self.stems = nn.ModuleList(_folded(stem) for stem in stems)
         self.denoise = nn.ModuleDict(
             {key: _fold_denoise(cast(Denoise, block)) for key, block in network.denoise.items()}
         )
@@ -127,11 +129,12 @@ class FoldedCell(nn.Module):
         rectify: whether the output is.
     """
 
-    def __init__(self, cell: CellBlock, form: Form, *, rectify: bool) -> None:
+    def __init__(self, cell: CellBlock, form: Form | None, *, rectify: bool) -> None:
         super().__init__()
+        form = form or _best_form(cell)
         self.concat, self.rectify = cell.concat, rectify
         self.preprocess = nn.ModuleList(
-            _folded(module, form) for module in (cell.preprocess0, cell.preprocess1)
+            _folded(module) for module in (cell.preprocess0, cell.preprocess1)
         )
         states = 2 + len(cell.wiring)
         heads: list[dict[str, list[nn.Module]]] = [{} for _ in range(states)]
@@ -231,10 +234,10 @@ def _convolutions(parts: Iterable[Chain]) -> nn.Sequential:
     return nn.Sequential(*(FoldedConv(part) for part in parts))
 
 
-def _folded(module: nn.Module, form: Form) -> nn.Sequential:
+def _folded(module: nn.Module) -> nn.Sequential:
     """Return a row of layers without their first ReLU."""
     first, *others = (
-        _convolutions(chains(stage, dense=form == "dense")) for stage in stages(_layers(module))
+        _convolutions(chains(stage, dense=False)) for stage in stages(_layers(module))
     )
     return nn.Sequential(first, *(nn.Sequential(nn.ReLU(inplace=True), one) for one in others))
 
