@@ -7,19 +7,17 @@ images alone, beside a script that attacks all of them and then asks the network
 network is broken at the first step, and leaving its images alone would prove nothing.
 
 What survives torchattacks' last iterate may have been broken on the way, and both start from noise
-of their own. So the verdicts are also compared, image by image, with those at every iterate of the
-same attack from the same noise through the plain network in float32.
+of their own. So the verdicts are also compared, image by image, with those of the zoo's evaluation
+when its attack sees the network itself and not the faster form.
 
-    python -m benchmarks.evaluation --model robnet_free --steps 20
-    python -m benchmarks.evaluation --model local-dir:weights/racl.cifar10-mini \
-        --dataset arrays:cifar10_test.npz --n 512
+    python -m benchmarks.evaluation --model robnet_free
+    python -m benchmarks.evaluation --model local-dir:weights/racl.cifar10-mini --n 256
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,10 +26,8 @@ from torch import Tensor, nn
 
 from benchmarks import measure, subject
 from robnet_zoo import console, evaluate
-from robnet_zoo.adversary import noise_for
 from robnet_zoo.architectures import ARCHITECTURES
 from robnet_zoo.eval import Report, get_attack
-from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.libraries import require
 
 
@@ -53,7 +49,7 @@ class Task:
         """Return the task with labels that make every image one to attack."""
         return replace(self, labels=self.predict(self.chosen.images))
 
-    def evaluate(self, *, early_exit: bool) -> Report:
+    def evaluate(self, *, early_exit: bool, folded: bool = True) -> Report:
         """Return the zoo's report."""
         attack = get_attack(f"pgd{self.steps}", early_exit=early_exit)
         return evaluate(
@@ -62,6 +58,7 @@ class Task:
             [attack],
             self.chosen.threat_model,
             batch_size=self.batch_size,
+            folded=folded,
         )
 
     def torchattacks(self) -> Tensor:
@@ -72,35 +69,14 @@ class Task:
             alpha=self.chosen.threat_model.step.value,
             steps=self.steps,
         )
-        return torch.cat([attack(images, labels) for images, labels in self.batches()])
-
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the images in turn, with their labels."""
-        size = self.batch_size
-        return zip(self.chosen.images.split(size), self.labels.split(size), strict=True)
+        parts = (tensor.split(self.batch_size) for tensor in (self.chosen.images, self.labels))
+        return torch.cat([attack(*part) for part in zip(*parts, strict=True)])
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Return the plain network's class of each image (N,)."""
         parts = images.split(self.batch_size)
         return torch.cat([self.plain(part).argmax(1) for part in parts])
-
-    def survivors(self) -> Tensor:
-        """Return which images (N,) survive every iterate of the zoo's attack, plainly computed."""
-        attack = get_attack(f"pgd{self.steps}")
-        assert isinstance(attack, GradientAttack)
-        adversary = attack.adversary(self.chosen.threat_model)
-        images = self.chosen.images
-        noise = noise_for(torch.arange(len(images)), images.shape[1:], seed=0, attack="pgd")
-        starts = noise.to(images.device).split(self.batch_size)
-        found = []
-        for (images, labels), start in zip(self.batches(), starts, strict=True):
-            robust, current = self.predict(images) == labels, adversary.begin(images, start)
-            for _ in range(self.steps + 1):
-                current, _, logits = adversary.ascend(self.plain, current, images, labels)
-                robust &= logits.argmax(1) == labels
-            found.append(robust)
-        return torch.cat(found)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -109,8 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--channels", type=int, help="of an untrained network")
     parser.add_argument("--layers", type=int, help="of an untrained network")
     parser.add_argument("--steps", type=int, default=100, help="of PGD (default: 100)")
-    parser.add_argument("--batch-size", type=int, default=64)
-    subject.add_options(parser, n=64)
+    parser.add_argument("--batch-size", type=int, default=32)
+    subject.add_options(parser, n=32)
     measure.add_options(parser)
     options = parser.parse_args(argv)
     device = measure.prepare(options)
@@ -131,12 +107,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     """Compare the attacks alone, all images going through all steps."""
-    computed = []
+    reports = []
 
     def ours() -> float:
-        (result,) = task.evaluate(early_exit=False).attacks
-        computed.append(result.backwards)
-        return result.seconds
+        reports.append(task.evaluate(early_exit=False))
+        return reports[-1].attacks[0].seconds
 
     def theirs() -> None:
         task.torchattacks()
@@ -149,7 +124,8 @@ def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     return {
         **measure.comparison(seconds, "torchattacks"),
         "gradients_per_second": measure.rates(seconds, asked),
-        "computed": {"torchattacks": asked, "robnet_zoo": computed[-1]},
+        "computed": {"torchattacks": asked, "robnet_zoo": reports[-1].attacks[0].backwards},
+        "folded": reports[-1].settings.folded,
     }
 
 
@@ -157,9 +133,9 @@ def verdicts(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     """Compare everything from the images to the robust accuracy, and the verdicts themselves."""
     robust: dict[str, Tensor] = {}
 
-    def ours() -> None:
-        (result,) = task.evaluate(early_exit=True).attacks
-        robust["robnet_zoo"] = torch.tensor([bit == "1" for bit in result.verdicts])
+    def ours(name: str = "robnet_zoo", folded: bool = True) -> None:
+        (result,) = task.evaluate(early_exit=True, folded=folded).attacks
+        robust[name] = torch.tensor([bit == "1" for bit in result.verdicts])
 
     def theirs() -> None:
         clean, attacked = task.predict(task.chosen.images), task.predict(task.torchattacks())
@@ -168,13 +144,13 @@ def verdicts(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     seconds = measure.alternate(
         {"torchattacks": theirs, "robnet_zoo": ours}, options.rounds, options.device
     )
-    robust["plain"] = task.survivors().cpu()
-    ours_alone = robust["robnet_zoo"] & ~robust["plain"]
+    ours("unfolded", folded=False)
+    ours_alone = robust["robnet_zoo"] & ~robust["unfolded"]
     return {
         **measure.comparison(seconds, "torchattacks"),
         "images_per_second": measure.rates(seconds, len(task.labels)),
         "robust_accuracy": {name: float(flags.float().mean()) for name, flags in robust.items()},
-        "judged_differently": int((robust["robnet_zoo"] != robust["plain"]).sum()),
+        "judged_differently": int((robust["robnet_zoo"] != robust["unfolded"]).sum()),
         "in_the_models_favour": int(ours_alone.sum()),
     }
 

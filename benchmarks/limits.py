@@ -39,6 +39,7 @@ from robnet_zoo.models.count import count_macs
 from robnet_zoo.models.folded import fold
 
 Step = Callable[[], object]
+WEIGHT = {"aten::conv2d": 1, "aten::convolution": 1, "aten::convolution_backward": 2}  # its place
 REST = OTHER, BETWEEN = ("other", "between operators")
 KINDS = {
     "batch norm": ("batch_norm", "native_batch_norm", "cudnn_batch_norm"),
@@ -206,10 +207,10 @@ def outermost(event: FunctionEvent) -> FunctionEvent | None:
 
 
 def kind_of(operator: FunctionEvent) -> str:
-    if "conv" not in operator.name:
+    if operator.name not in WEIGHT:
         return OF_OPERATOR.get(operator.name, OTHER)
     shapes = cast(list[list[int]], operator.input_shapes)
-    _, inputs, *kernel = shapes[2 if operator.name.endswith("backward") else 1]
+    _, inputs, *kernel = shapes[WEIGHT[operator.name]]
     if max(kernel) == 1:
         return "pointwise convolution"
     return "depthwise convolution" if inputs == 1 else "dense convolution"

@@ -51,9 +51,9 @@ def chart(record: Record) -> str:
     return f"speed-{record['environment']['device'].partition(':')[0]}.png"
 
 
-def table(header: Sequence[str], rows: list[list[str]]) -> str:
-    """Return a table whose first two columns are words and whose others are numbers."""
-    return markdown(header, rows, right=header[2:]) if rows else "No record yet.\n"
+def table(header: Sequence[str], rows: list[list[str]], words: int = 2) -> str:
+    """Return a table whose first columns are words and whose others are numbers."""
+    return markdown(header, rows, right=header[words:]) if rows else "No record yet.\n"
 
 
 def hardware(record: Record) -> str:
@@ -107,12 +107,12 @@ def verdicts() -> str:
                     f"`{settings['model']}`",
                     hardware(record),
                     f"{settings['n']:,}",
-                    *(percent(robust[name]) for name in ("torchattacks", "plain", "robnet_zoo")),
+                    *(percent(robust[name]) for name in ("torchattacks", "unfolded", "robnet_zoo")),
                     str(found["judged_differently"]),
                     str(found["in_the_models_favour"]),
                 ]
             )
-    header = ["network", "hardware", "images", "torchattacks", "plain", "robnet_zoo"]
+    header = ["network", "hardware", "images", "torchattacks", "unfolded", "robnet_zoo"]
     return table([*header, "judged differently", "in the model's favour"], rows)
 
 
@@ -198,10 +198,10 @@ def ceilings() -> str:
         "copy": "copy (GB/s)",
     }
     rows = [
-        ["", hardware(record), *(number(record["ceilings"][key] / 1e9) for key in columns)]
+        [hardware(record), *(number(record["ceilings"][key] / 1e9) for key in columns)]
         for record in records("limits")
     ]
-    return table(["ceilings", "hardware", *columns.values()], rows)
+    return table(["hardware", *columns.values()], rows, words=1)
 
 
 def profile() -> str:

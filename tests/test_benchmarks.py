@@ -62,15 +62,16 @@ def test_records_say_how_they_were_made_and_not_where(records):
 def test_both_sides_compute_the_same_gradients(records):
     record = records["evaluation-racl"]
     assert set(record["gradients"]["computed"].values()) == {3 * 2}
+    assert record["gradients"]["folded"]
     assert record["gradients"]["speedup"]["median"] > 0
     assert record["verdicts"] is None  # of an untrained network
 
 
-def test_verdicts_are_those_of_the_plain_network(records):
+def test_verdicts_are_those_of_the_unfolded_network(records):
     found = records["evaluation-fitted"]["verdicts"]
     assert found["judged_differently"] == found["in_the_models_favour"] == 0
     robust = found["robust_accuracy"]
-    assert robust["robnet_zoo"] == robust["plain"] <= robust["torchattacks"] < 1
+    assert robust["robnet_zoo"] == robust["unfolded"] <= robust["torchattacks"] < 1
 
 
 def test_autoattack_leaves_no_more_images_than_the_reference(records):
@@ -142,7 +143,7 @@ def test_tables_hold_the_numbers_of_the_records(records, tmp_path, monkeypatch):
 
 def test_a_run_on_a_gpu_fits_into_ten_minutes_and_survives_a_part_that_fails(tmp_path):
     assert sum(part.seconds for part in gpu.PARTS) < 600
-    wrong = gpu.Part("evaluation-nothing", 60, "--model no-such-model", "")
-    assert "failed with exit code 2" in wrong.run("cpu", False, tmp_path)
+    wrong = gpu.Part("no_such_benchmark", 60, "", "")
+    assert "failed with exit code 1" in wrong.run("cpu", False, tmp_path)
     slow = gpu.Part("evaluation-slow", 0, "", "")
     assert "stopped after its 0 s" in slow.run("cpu", False, tmp_path)
