@@ -38,10 +38,10 @@ def draw(record: dict[str, Any], path: Path) -> None:
             axes.barh(list(forms), widths, left=list(ends.values()), color=colour, label=kind)
             ends = {form: end + w for (form, end), w in zip(ends.items(), widths, strict=True)}
         for row, end in enumerate(ends.values()):
-            axes.annotate(f" {end:.3g}", (end, row), va="center")
+            axes.annotate(f" {end:,.1f}", (end, row), va="center")
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlim(0, 1.08 * max(ends.values()))
+        axes.set_xlim(0, 1.1 * max(ends.values()))
         axes.set_xlabel(f"milliseconds an image: a step of PGD, {record['settings']['model']}")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save(figure, path)

@@ -58,7 +58,9 @@ def table(header: Sequence[str], rows: list[list[str]], words: int = 2) -> str:
 
 def hardware(record: Record) -> str:
     environment = record["environment"]
-    return environment.get("gpu") or f"{environment['processor']}, {environment['threads']} threads"
+    threads = environment["threads"]
+    processor = f"{environment['processor']}, {threads} thread{'s' * (threads > 1)}"
+    return environment.get("gpu") or processor
 
 
 def speedup(found: Record | None) -> str:
