@@ -53,7 +53,7 @@ class Certificate:
     Attributes:
         model, data, threat_model, clean: as in records of attacks.
         settings: method, number of bisections, attack and seed.
-        radii: by norm.
+        radii: by norm, the threat model's at least.
         certified: images whose radius in the threat model's norm is epsilon or more; `verdicts`
             has "1" for each of them.
         points: accuracies against epsilon, up to the threat model's.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,7 @@ def certify(
     subject: Subject,
     *,
     n: int | None = None,
+    norms: Sequence[Norm] = NORMS,
     seed: int = 0,
     batch_size: int = 256,
     out: Path | None = None,
@@ -54,6 +56,7 @@ def certify(
     Args:
         subject: the model, its images and its threat model.
         n: judge the first n images; all if None.
+        norms: of the radii, the threat model's among them; each takes its time.
         seed: of the attack.
         batch_size: images in a forward pass of the attack.
         out: where the record will be; a folder beside it keeps finished images meanwhile.
@@ -87,16 +90,16 @@ def certify(
         identity = {
             "model": last.model.state_sha256,
             "data": last.data.sha256,
-            "settings": {**settings, "format": SCHEMA},
+            "settings": {**settings, "norms": list(norms), "format": SCHEMA},
         }
         shards = Shards(out and out.with_name(f"{out.name}.parts"), identity)
         if processes.rank == 0:
             shards.open(resume)
         processes.wait()
-        rows = _certify_each(model, images, shards, processes, quiet)
+        rows = _certify_each(model, images, norms, shards, processes, quiet)
         if processes.rank == 0:
             shards.remove()
-    radii = {str(norm): certificate.averaged([row[norm] for row in rows]) for norm in NORMS}
+    radii = {str(norm): certificate.averaged([row[norm] for row in rows]) for norm in norms}
     within = radii[threat.norm].each
     points = tuple(certificate.point(report, within) for report in reports)
     return Certificate(
@@ -122,7 +125,12 @@ def _sizes(threat: ThreatModel) -> list[ThreatModel]:
 
 
 def _certify_each(
-    model: nn.Module, images: Images, shards: Shards, processes: Team, quiet: bool
+    model: nn.Module,
+    images: Images,
+    norms: Sequence[Norm],
+    shards: Shards,
+    processes: Team,
+    quiet: bool,
 ) -> list[dict[str, Any]]:
     """Return each image's radii by norm and the seconds they took."""
     own, mine = {}, processes.share(range(len(images)))
@@ -137,7 +145,7 @@ def _certify_each(
                 with undisturbed(model):
                     found = {
                         norm: certified_radius(model, image, label, norm=norm).item()
-                        for norm in NORMS
+                        for norm in norms
                     }
                 found["seconds"] = round(time.perf_counter() - started, 3)
                 shards.save("image", number, found)

@@ -41,7 +41,7 @@ def told(found: Certificate) -> Point:
 
 
 def radii(found: Certificate) -> dict[str, tuple[float, float]]:
-    """Return the mean certified radius in each norm, with its standard error."""
+    """Return the mean certified radius, with its standard error."""
     root = math.sqrt(found.data.n)
     return {
         f"radius {norm}": (one.mean, statistics.stdev(one.each) / root)

@@ -213,6 +213,7 @@ def _certify(folder: Path, subject: Subject, n: int | None, seed: int) -> Certif
     if path.exists() and (found := certificate.read(path)).data.n == n:
         return found
     print(f"certifying {folder.name}", file=sys.stderr)
-    found = certify(subject, n=n, seed=seed, out=path, resume=True, quiet=False)
+    norms = [subject.threat_model.norm]
+    found = certify(subject, n=n, norms=norms, seed=seed, out=path, resume=True, quiet=False)
     write_json(path, found.to_dict())
     return found
