@@ -21,12 +21,17 @@ LAYERS = 3
 
 def supernet_of(shared: bool) -> Supernet:
     torch.manual_seed(0)
-    net = Supernet(robnet_space(LAYERS, shared), channels=4, in_channels=1)
+    net = Supernet(robnet_space(LAYERS, shared), channels=4)
     for module in net.modules():  # statistics as after training, not 0 and 1
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 2)
     return net
+
+
+def images(count: int) -> torch.Tensor:
+    """Return images in channels_last, in which supernets compute."""
+    return torch.rand(count, 3, 8, 8).contiguous(memory_format=torch.channels_last)
 
 
 def some_codes(shared: bool) -> list[Codes]:
@@ -40,7 +45,7 @@ def some_codes(shared: bool) -> list[Codes]:
 @pytest.mark.parametrize("train", [True, False])
 def test_a_subnetwork_equals_the_masked_supernet_bit_by_bit(shared: bool, train: bool) -> None:
     net = supernet_of(shared).train(train)
-    x, labels = torch.rand(4, 1, 8, 8), torch.tensor([1, 2, 3, 4])
+    x, labels = images(4), torch.tensor([1, 2, 3, 4])
     for codes in some_codes(shared):
         own = subnetwork(net, codes)
         assert own.training == train
@@ -59,7 +64,7 @@ def test_training_a_subnetwork_leaves_the_supernet_as_it_is() -> None:
     net = supernet_of(True)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     own = subnetwork(net, some_codes(True)[0])
-    own(torch.rand(4, 1, 8, 8)).sum().backward()
+    own(images(4)).sum().backward()
     with torch.no_grad():
         for parameter in own.parameters():
             parameter.add_(1)
@@ -75,7 +80,7 @@ def test_taking_a_subnetwork_out_draws_no_random_numbers() -> None:
 def test_the_published_code_fits() -> None:
     net = supernet_of(True).eval()
     codes = published("robnet_large").cells
-    x = torch.rand(2, 1, 8, 8)
+    x = images(2)
     assert torch.equal(subnetwork(net, codes)(x), net(x, masks(net, codes)))
 
 

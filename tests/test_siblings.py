@@ -20,7 +20,14 @@ from robnet_zoo.models.siblings import Term, leaving
 from robnet_zoo.search.spaces import EDGES, arnas_space, darts_space, robnet_space
 from robnet_zoo.search.supernet import CellWeights, SuperCell, Supernet
 
-NETWORKS = {"robnet_large": 3, "robnet_free": 20, "dsrna_cb": 3, "racl": 3, "arnas": 3, "nasnet_a": 3}
+NETWORKS = {
+    "robnet_large": 3,
+    "robnet_free": 20,
+    "dsrna_cb": 3,
+    "racl": 3,
+    "arnas": 3,
+    "nasnet_a": 3,
+}
 FORMS = [(True, True), (True, False), (False, True)]  # training, grouped
 SPACES = {
     "arnas": arnas_space(3),

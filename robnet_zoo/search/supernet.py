@@ -16,6 +16,8 @@ from robnet_zoo.models.siblings import Term, leaving, total
 from robnet_zoo.search.mixed import MixedOperation, nothing, shuffle
 from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS, Slot, Space
 
+NARROW = 8  # channels up to which grouped convolutions are faster on a CPU too
+
 Switches = tuple[tuple[bool, ...], ...]
 
 
@@ -69,7 +71,15 @@ class SuperCell(nn.Module):
         """Return the concatenated nodes for the outputs of the two cells before."""
         states = [self.preprocess0(older), self.preprocess1(newer)]
         edges = self._edges(weights)
-        given = self._leaving(states[0], 0, edges) | self._leaving(states[1], 1, edges)
+        grouped = self.grouped
+        if isinstance(weights.operations, Tensor) and self.inside <= NARROW and grouped is None:
+            grouped = True  # switches stay bit by bit what a network of their own gives
+
+        def leave(number: int) -> dict[int, tuple[Tensor, ...]]:
+            readers = {index: edge for index, edge in edges.items() if SOURCES[index] == number}
+            return self._leaving(states[number], readers, grouped) if readers else {}
+
+        given = leave(0) | leave(1)
         for node in range(NODES):
             incoming = [given[edge] for edge in given if TARGETS[edge] == node]
             if incoming:
@@ -77,7 +87,7 @@ class SuperCell(nn.Module):
                 states.append(shuffle(torch.cat(sums, 1), self.partial) if sums[1:] else sums[0])
             else:
                 states.append(nothing(states[0], self.strides[0]))  # keeps an empty node's size
-            given |= self._leaving(states[-1], len(states) - 1, edges)
+            given |= leave(len(states) - 1)
         return torch.cat(states[2:], dim=1)
 
     def _edges(self, weights: CellWeights) -> dict[int, Edge]:
@@ -94,18 +104,13 @@ class SuperCell(nn.Module):
         return {index: edge for index, edge in enumerate(found) if edge.terms}
 
     def _leaving(
-        self, state: Tensor, number: int, edges: Mapping[int, Edge]
+        self, state: Tensor, readers: Mapping[int, Edge], grouped: bool | None
     ) -> dict[int, tuple[Tensor, ...]]:
         """Return what the edges that read a state give: the operations' sum, and what passes by."""
-        readers = {index: edge for index, edge in edges.items() if SOURCES[index] == number}
-        if not readers:
-            return {}
         inside, past = state, None
         if self.partial > 1:
             inside, past = state.split([self.inside, state.shape[1] - self.inside], 1)
-        mixed = leaving(
-            inside, {index: edge.terms for index, edge in readers.items()}, self.grouped
-        )
+        mixed = leaving(inside, {index: edge.terms for index, edge in readers.items()}, grouped)
         if past is None:
             return {index: (given,) for index, given in mixed.items()}
         if self.strides[min(readers)] == 2:
