@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
+Compile = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 LIBRARIES = ("torch", "torchvision", "numpy", "torchattacks", "pyautoattack", "safetensors")
 
 

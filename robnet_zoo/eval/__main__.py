@@ -8,9 +8,10 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from robnet_zoo import console, files
+from robnet_zoo.environment import Compile
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import commands, loading
 
@@ -66,6 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave images alone once broken: faster, without the last iterate's accuracy",
     )
+    add(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=get_args(Compile),
+        help="compile what attacks see: minutes at the start, then faster (PyTorch's modes)",
+    )
     add("--out", type=Path, help="the record (default: runs/eval/MODEL-ATTACKS.json)")
     add("--html", type=Path, help="a page with tables, plots and adversarial images too")
     add("--strict", action="store_true", help="exit with 3 if a check fails (docs/trust.md)")
@@ -116,6 +124,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         n=arguments.n,
         seed=arguments.seed,
         batch_size=arguments.batch_size,
+        compile=arguments.compile,
         out=out,
         resume=arguments.resume,
         about=subject.about,

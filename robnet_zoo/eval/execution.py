@@ -37,11 +37,13 @@ Done = TypeVar("Done")
 class Execution:
     """One evaluation under way; `batch_size` shrinks and `warnings` grow as it goes.
 
-    Attacks see `search`: the model itself, or a faster form of it that passed its check.
+    Attacks see `search`: the model itself, or a faster form of it that passed its check and may be
+    compiled.
     """
 
     model: nn.Module
     search: nn.Module
+    compiled: bool
     images: Images
     threat_model: ThreatModel
     seed: int
@@ -71,12 +73,12 @@ class Execution:
                 self.threat_model,
                 seed=self.seed,
                 batch_size=self.batch_size,
-                search=self.search,
+                search=None if self.search is self.model else self._oracle(),
             )
 
         checks = self._within_memory(work)
         if any(check.name == FORM and not check.passed for check in checks):
-            self.search = self.model
+            self.search, self.compiled = self.model, False
             self.warnings.append("Attacks saw the model itself: its folded form failed its check.")
         return checks
 
@@ -153,7 +155,7 @@ class Execution:
                 note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
                 self.bar.advance(min(passes, self._expected - self.bar.done), note)
 
-        oracle = Oracle(self.model, self.batch_size, tick, search=self.search)
+        oracle = self._oracle(tick)
         block = Block(
             number=number,
             indices=indices,
@@ -166,7 +168,7 @@ class Execution:
             warnings.simplefilter("always")
             found = attack.run(oracle, block, self.threat_model)
             if found.path is None and oracle.disputes(found.adversarial, block.labels):
-                oracle.search = self.model
+                oracle = Oracle(self.model, self.batch_size, tick)
                 found = attack.run(oracle, block, self.threat_model)
         verdicts = results.judge(attack, found, oracle, block, self.threat_model)
         self._standing = standing - verdicts["robust"].count(False)
@@ -178,6 +180,11 @@ class Execution:
             warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
         )
         return outcome.to_dict()
+
+    def _oracle(self, on_forward: Callable[[int], None] | None = None) -> Oracle:
+        return Oracle(
+            self.model, self.batch_size, on_forward, search=self.search, compiled=self.compiled
+        )
 
     def _catch_up(self, passes: float) -> None:
         """Let the bar show `passes` more as done, and all that was expected up to here."""

@@ -33,6 +33,7 @@ class Oracle(nn.Module):
     Attributes:
         model: gives the verdicts.
         search: computes what attacks see: the model, or a faster form of it.
+        compiled: whether that form is compiled, for one batch size: chunks are then filled up.
         chunk: images in one forward pass at most.
         forwards, backwards: images passed so far, without the copies.
     """
@@ -44,9 +45,10 @@ class Oracle(nn.Module):
         on_forward: Callable[[int], None] | None = None,
         *,
         search: nn.Module | None = None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.search = model, search or model
+        self.model, self.search, self.compiled = model, search or model, compiled
         self.chunk = whole_lanes(batch_size)
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
@@ -59,10 +61,11 @@ class Oracle(nn.Module):
     def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
         chunks = images.split(self.chunk)
         recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
+        fill = self.chunk if self.compiled and model is self.search else LANE
         logits = [
-            checkpoint(_lanes, model, chunk, use_reentrant=False)
+            checkpoint(_filled, model, chunk, fill, use_reentrant=False)
             if recompute
-            else _lanes(model, chunk)
+            else _filled(model, chunk, fill)
             for chunk in chunks
         ]
         self.forwards += len(images)
@@ -98,10 +101,10 @@ class Oracle(nn.Module):
         return bool((searched & ~self.confirm(searched, images, labels)).any())
 
 
-def _lanes(model: nn.Module, images: Tensor) -> Tensor:
-    """Pass images through a model in whole lanes."""
+def _filled(model: nn.Module, images: Tensor, fill: int) -> Tensor:
+    """Pass images through a model, filled up with copies to a multiple of `fill`."""
     n = len(images)
-    short = -n % LANE
+    short = -n % fill
     if short:
         images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
     logits = model(images)
@@ -110,7 +113,7 @@ def _lanes(model: nn.Module, images: Tensor) -> Tensor:
             "The model must return logits of shape (N, classes) for images (N, C, H, W); "
             f"it returned {_describe(logits)}."
         )
-    return logits[:n]
+    return logits[:n].clone()  # a CUDA graph reuses its outputs
 
 
 def _describe(value: object) -> str:

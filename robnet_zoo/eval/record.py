@@ -66,7 +66,8 @@ class ThreatInfo:
 class Settings:
     """What else a repetition needs; `batch_size` and `device` do not change the verdicts.
 
-    `folded` says that attacks saw the model in its folded form; the verdicts are the model's.
+    `folded` says that attacks saw the model in its folded form, `compile` in which mode it was
+    compiled; the verdicts are the model's.
     """
 
     seed: int
@@ -75,6 +76,7 @@ class Settings:
     device: str
     attacks: tuple[str, ...]
     folded: bool = False
+    compile: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

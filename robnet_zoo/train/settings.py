@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from robnet_zoo.environment import Compile
 from robnet_zoo.errors import ZooError
 from robnet_zoo.files import write_json
 from robnet_zoo.threat_models import ThreatModel
@@ -20,7 +21,6 @@ SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: s
 
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
-Compile = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 

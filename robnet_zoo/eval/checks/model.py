@@ -43,7 +43,7 @@ def check_model(
     *,
     seed: int = 0,
     batch_size: int = IMAGES,
-    search: nn.Module | None = None,
+    search: Oracle | None = None,
 ) -> tuple[Check, ...]:
     """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
 
@@ -58,7 +58,7 @@ def check_model(
         threat_model: sets the size of the small attacks.
         seed: of their noise.
         batch_size: images in a forward pass at most.
-        search: a faster form of the model that attacks are to see, checked where it is given.
+        search: what attacks are to see in the model's place, checked where it is given.
 
     Raises:
         ZooError: the model returns no logits (N, classes), or too few for the labels.
@@ -67,9 +67,8 @@ def check_model(
     training = [] if model.training else in_train_mode(model)
     with undisturbed(model, seed):
         checks = list(_checks(Oracle(model, batch_size), images, labels, threat_model, seed))
-        if search not in (None, model):
-            forms = Oracle(model, batch_size), Oracle(search, batch_size)
-            checks.append(check_form(*forms, images, labels))
+        if search is not None:
+            checks.append(check_form(Oracle(model, batch_size), search, images, labels))
         training += in_train_mode(model)
     return (check_modes(training), check_pixels(images), *checks)
 
