@@ -22,11 +22,16 @@ def plain_network(network: Any, images: Tensor) -> Tensor:
     """Return the logits of a `models.networks.Network` with a CIFAR stem."""
     older = newer = network.stem(images)
     for cell in network.cells:
-        states = [cell.preprocess0(older), cell.preprocess1(newer)]
-        for edges in cell.wiring:
-            states.append(total(cell._ops[key](states[source]) for key, source in edges))
-        older, newer = newer, torch.cat([states[i] for i in cell.concat], 1)
+        older, newer = newer, plain_cell(cell, older, newer)
     return network.classifier(network.global_pooling(newer).flatten(1))
+
+
+def plain_cell(cell: Any, older: Tensor, newer: Tensor) -> Tensor:
+    """Return the output of a `models.cells.CellBlock`, edge by edge in the authors' order."""
+    states = [cell.preprocess0(older), cell.preprocess1(newer)]
+    for edges in cell.wiring:
+        states.append(total(cell._ops[key](states[source]) for key, source in edges))
+    return torch.cat([states[i] for i in cell.concat], 1)
 
 
 def plain_supernet(

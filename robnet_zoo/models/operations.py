@@ -114,7 +114,7 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> (N, width, H/stride, W/stride)."""
-        return self.from_rectified(F.relu(x))
+        return self.op(x)
 
     def from_rectified(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """Return the map, times a number, of what the first ReLU gives."""
