@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -29,6 +30,9 @@ def supernet_of(shared: bool) -> Supernet:
     return net
 
 
+assert_close = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-11)
+
+
 def images(count: int) -> torch.Tensor:
     """Return images in channels_last, in which supernets compute."""
     return torch.rand(count, 3, 8, 8).contiguous(memory_format=torch.channels_last)
@@ -43,21 +47,19 @@ def some_codes(shared: bool) -> list[Codes]:
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("train", [True, False])
-def test_a_subnetwork_equals_the_masked_supernet_bit_by_bit(shared: bool, train: bool) -> None:
-    net = supernet_of(shared).train(train)
-    x, labels = images(4), torch.tensor([1, 2, 3, 4])
+def test_a_subnetwork_computes_what_the_masked_supernet_does(shared: bool, train: bool) -> None:
+    net = supernet_of(shared).train(train).double()
+    x, labels = images(4).double(), torch.tensor([1, 2, 3, 4])
     for codes in some_codes(shared):
         own = subnetwork(net, codes)
         assert own.training == train
         net.zero_grad(set_to_none=True)
         masked = net(x, masks(net, codes))
-        assert torch.equal(own(x), masked)
+        assert_close(own(x), masked)
         F.cross_entropy(masked, labels).backward()
         F.cross_entropy(own(x), labels).backward()
         theirs = [p.grad for p in net.parameters() if p.grad is not None]
-        ours = [p.grad for p in own.parameters()]
-        assert len(ours) == len(theirs)
-        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert_close([p.grad for p in own.parameters()], theirs)
 
 
 def test_training_a_subnetwork_leaves_the_supernet_as_it_is() -> None:
