@@ -52,8 +52,8 @@ def genotype_of(
 def subnetwork(supernet: Supernet, codes: Codes) -> Network:
     """Return the network of `codes` with a copy of the supernet's weights.
 
-    Its logits, and the gradients of its weights, are those of the supernet under `masks`, bit by
-    bit where both compute in channels_last. It stands on the supernet's device, in its mode.
+    Its logits, and the gradients of its weights, are those of the supernet under `masks`, up to
+    rounding. It stands on the supernet's device, in its mode.
 
     Raises:
         ZooError: the codes do not fit the supernet.
