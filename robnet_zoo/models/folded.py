@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -31,7 +31,8 @@ from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.denoise import Denoise
 from robnet_zoo.models.folded_conv import Chain, FoldedConv, Join, chains, stages
 from robnet_zoo.models.networks import Network
-from robnet_zoo.models.operations import ConvAndSkip, FactorizedReduce, RobNetEdge
+from robnet_zoo.models.operations import FactorizedReduce
+from robnet_zoo.models.siblings import terms
 
 Form = Literal["separable", "dense"]
 NARROW = 8  # channels up to which dense convolutions are the faster ones on a CPU
@@ -144,8 +145,8 @@ class FoldedCell(nn.Module):
         self.operations = nn.ModuleDict()
         for node, edges in enumerate(cell.wiring, start=2):
             for key, source in edges:
-                for name, operation in _terms(key, cell._ops[key]):
-                    found = stages(_layers(operation))
+                for number, (operation, _) in enumerate(terms(cell._ops[key])):
+                    name, found = f"{key}_{number}", stages(_layers(operation))
                     if not _linear(found):
                         self.operations[name] = operation
                         self.untouched[node].append((name, source))
@@ -240,17 +241,6 @@ def _folded(module: nn.Module) -> nn.Sequential:
         _convolutions(chains(stage, dense=False)) for stage in stages(_layers(module))
     )
     return nn.Sequential(first, *(nn.Sequential(nn.ReLU(inplace=True), one) for one in others))
-
-
-def _terms(key: str, operation: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the operations whose sum an edge is, with names of their own."""
-    if isinstance(operation, RobNetEdge):
-        operation = operation.op
-    if isinstance(operation, ConvAndSkip):
-        yield key, operation.conv
-        yield f"{key}_skip", operation.res
-    else:
-        yield key, operation
 
 
 def _layers(operation: nn.Module) -> list[nn.Module]:
