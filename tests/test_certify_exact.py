@@ -89,6 +89,27 @@ def test_bounds_of_one_relu_are_what_can_be_worked_out_by_hand():
         assert [part[0, 0].item() for part in found] == pytest.approx([low, high])
 
 
+def pooling(shift):
+    """Return a network of two max pools, with `shift` added to what both of them read."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 2), nn.Conv2d(3, 4, 1)
+    for layer, shifted in zip(layers, (0, shift, shift), strict=True):
+        layer.bias.data += shift * (layer is not layers[-1])
+        layer.bias.data -= shifted * layer.weight.data.sum((1, 2, 3))
+    first, second, last = layers
+    pools = nn.MaxPool2d(2, 1), nn.MaxPool2d(2, 1)
+    return nn.Sequential(first, pools[0], second, pools[1], last, nn.Flatten()).double()
+
+
+def test_bounds_of_max_pools_do_not_depend_on_the_sign_of_what_they_read():
+    _, labels = grey()
+    images = torch.rand(2, 1, 6, 6, dtype=torch.float64)
+    models = pooling(0.0), pooling(100.0)
+    torch.testing.assert_close(*(model(images) for model in models), rtol=1e-4, atol=1e-4)
+    margins = [certified_margin(model, images, labels, 0.1) for model in models]
+    torch.testing.assert_close(*margins, rtol=1e-3, atol=1e-3)
+
+
 def assert_gradient(value, leaves, step=1e-6):
     """Compare autograd with a central difference along a random direction of each leaf."""
     gradients = torch.autograd.grad(value(), leaves)

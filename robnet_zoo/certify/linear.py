@@ -162,7 +162,9 @@ def _add(waiting: dict[int, Tensor], numbers: tuple[int, ...], parts: list[Tenso
 
 
 def refine_by_lines(known: Bounds, number: int, rows: int) -> Box:
-    """Return a value's box, tightened by linear bounds of each entry whose sign is not known.
+    """Return a value's box, tightened by linear bounds of each entry that a reader needs tight.
+
+    ReLUs need those whose sign is not known, max pools all of them.
 
     Args:
         known: lines of all relaxed nodes before the value.
@@ -171,7 +173,8 @@ def refine_by_lines(known: Bounds, number: int, rows: int) -> Box:
     """
     low, high = known.boxes[number]
     flat_low, flat_high = low.flatten(1).clone(), high.flatten(1).clone()
-    unsure = ((flat_low < 0) & (flat_high > 0)).any(0).nonzero().flatten()
+    pooled = any(node.kind == "max_pool" and number in node.parents for node in known.graph)
+    unsure = ((flat_low < 0) & (flat_high > 0) | pooled).any(0).nonzero().flatten()
     for part in unsure.split(max(1, rows // (2 * len(low)))):
         chosen = torch.zeros(len(part), flat_low.shape[1], dtype=low.dtype, device=low.device)
         chosen[torch.arange(len(part)), part] = 1
