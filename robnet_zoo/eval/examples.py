@@ -96,7 +96,8 @@ def examples(
         Epsilon(threat.step_value, threat.step),
     )
     with undisturbed(model):
-        search = fold(model) if report.settings.folded else model
+        folded = report.settings.folded
+        search = fold(model, image_size=images.side) if folded else model
         oracle = Oracle(model, len(indices), search=search)
         adversarial = attack.run(oracle, block, threat_model).adversarial
         predictions = oracle.predict(adversarial)

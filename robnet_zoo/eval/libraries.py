@@ -13,6 +13,7 @@ import torch
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval.blocks import Block, Found
+from robnet_zoo.eval.memory import Remembering
 from robnet_zoo.eval.oracle import Oracle
 from robnet_zoo.threat_models import ThreatModel
 
@@ -138,7 +139,7 @@ class Square(LibraryAttack):
         """Attack a block and count each image's queries."""
         seed = block.seed + block.number
         attack = require(self.name, "pyautoattack.square").SquareAttack(
-            oracle,
+            oracle if block.images.is_cuda else Remembering(oracle),
             p_init=0.8,
             n_queries=self.queries,
             eps=threat_model.epsilon.value,

@@ -115,7 +115,7 @@ def evaluate(
         processes.wait()
         before = fingerprint(model)
         with undisturbed(model):  # in full precision, which decides the form
-            search = fold(model) if folded else model
+            search = fold(model, image_size=images.side) if folded else model
             if compile is not None:
                 search = cast(nn.Module, torch.compile(search, mode=compile, dynamic=False))
         work = Execution(

@@ -77,6 +77,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def side(self) -> int:
+        """Width of the images, in pixels."""
+        return self.take(torch.arange(1)).shape[-1]
+
     def take(self, indices: Tensor) -> Tensor:
         """Return float32 images (B, C, H, W) in [0,1] for positions (B,)."""
         if isinstance(self.source, Tensor):

@@ -171,7 +171,8 @@ def adversarial_block(
         return kept[0].to(block.images.device), kept[1].to(block.images.device)
     model = source.model.to(block.images.device)
     with undisturbed(model):
-        own = Oracle(model, oracle.chunk, oracle.on_forward, search=fold(model))
+        search = fold(model, image_size=block.images.shape[-1])
+        own = Oracle(model, oracle.chunk, oracle.on_forward, search=search)
         quiet = replace(block, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
         survived = own.predict(made) == block.labels

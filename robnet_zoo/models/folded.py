@@ -9,7 +9,7 @@ every reader begins with a ReLU. What is left of a separable convolution takes o
 - "dense": both merged into one dense convolution; those that leave a state are joined over their
   outputs, those that enter a node over their inputs, so that the node's sum is part of the
   product. Some nine kernels a cell in place of sixty, with up to nine times the arithmetic: for
-  tensor cores, and for narrow cells.
+  tensor cores, and for small maps of few channels.
 
 Both are exact: logits and input gradients differ from the plain form's by rounding alone.
 """
@@ -35,10 +35,12 @@ from robnet_zoo.models.operations import FactorizedReduce
 from robnet_zoo.models.siblings import terms
 
 Form = Literal["separable", "dense"]
-NARROW = 8  # channels up to which dense convolutions are the faster ones on a CPU
+NARROW, SMALL = 8, 16  # channels, and pixels a side, up to which dense ones are faster on a CPU
 
 
-def fold(model: nn.Module, form: Form | None = None) -> nn.Module:
+def fold(
+    model: nn.Module, form: Form | None = None, *, image_size: int | None = None
+) -> nn.Module:
     """Return a model with the same logits and input gradients as this one in eval mode, faster.
 
     It holds copies of the weights, in channels_last, none of which asks for a gradient; `refresh`
@@ -48,8 +50,9 @@ def fold(model: nn.Module, form: Form | None = None) -> nn.Module:
     Args:
         model: a network of the zoo.
         form: how separable convolutions are computed. By default densely on a GPU in half
-            precision or TF32 and, on a CPU, in cells of at most 8 channels; separably elsewhere.
-            Networks without cells have one form.
+            precision or TF32 and, on a CPU, for images of at most 16x16 pixels in cells of at
+            most 8 channels; separably elsewhere. Networks without cells have one form.
+        image_size: height and width of the images to come, in pixels; None for large ones.
 
     Raises:
         ZooError: an unknown form.
@@ -59,7 +62,7 @@ def fold(model: nn.Module, form: Form | None = None) -> nn.Module:
     if any(_hooked(module) for module in model.modules()):
         return model
     if type(model) is Network:
-        return FoldedNetwork(model, form).eval()
+        return FoldedNetwork(model, form, image_size).eval()
     if type(model) in (Layers, SmallDenseNet):
         return _fold_traced(model)
     return model
@@ -72,10 +75,11 @@ def refresh(folded: nn.Module) -> None:
             module.refresh()
 
 
-def _best_form(cell: CellBlock) -> Form:
+def _best_form(cell: CellBlock, image_size: int | None) -> Form:
     weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
     if not weight.is_cuda:
-        return "dense" if len(weight) <= NARROW else "separable"
+        small = image_size is not None and image_size <= SMALL
+        return "dense" if small and len(weight) <= NARROW else "separable"
     half = weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cuda")
     return "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
 
@@ -87,7 +91,9 @@ def _hooked(module: nn.Module) -> bool:
 class FoldedNetwork(nn.Module):
     """A `Network` in its folded form; an auxiliary head is left out."""
 
-    def __init__(self, network: Network, form: Form | None = None) -> None:
+    def __init__(
+        self, network: Network, form: Form | None = None, image_size: int | None = None
+    ) -> None:
         super().__init__()
         self.check_images = network.check_images
         stems = [network.stem] if network.stem_name == "cifar" else [network.stem0, network.stem1]
@@ -98,7 +104,9 @@ class FoldedNetwork(nn.Module):
         last = len(network.cells) - 1
         self.cells = nn.ModuleList(
             FoldedCell(
-                cast(CellBlock, cell), form, rectify=at != last and str(at) not in self.denoise
+                cast(CellBlock, cell),
+                form or _best_form(cast(CellBlock, cell), image_size),
+                rectify=at != last and str(at) not in self.denoise,
             )
             for at, cell in enumerate(network.cells)
         )
@@ -130,9 +138,8 @@ class FoldedCell(nn.Module):
         rectify: whether the output is.
     """
 
-    def __init__(self, cell: CellBlock, form: Form | None, *, rectify: bool) -> None:
+    def __init__(self, cell: CellBlock, form: Form, *, rectify: bool) -> None:
         super().__init__()
-        form = form or _best_form(cell)
         self.concat, self.rectify = cell.concat, rectify
         self.preprocess = nn.ModuleList(
             _folded(module) for module in (cell.preprocess0, cell.preprocess1)
@@ -168,9 +175,10 @@ class FoldedCell(nn.Module):
             if at < 2:
                 state = self.preprocess[at]((older, newer)[at])
             else:
-                terms = [tail(read) for tail in cast(Iterable[Tail], self.tails[at])]
-                terms += [self.operations[name](states[i]) for name, i in self.untouched[at]]
-                state = _sum(terms, own=len(terms) > len(self.untouched[at]))
+                incoming = [tail(read) for tail in cast(Iterable[Tail], self.tails[at])]
+                own = bool(incoming)
+                incoming += [self.operations[name](states[i]) for name, i in self.untouched[at]]
+                state = _sum(incoming, own=own)
             states.append(state)
             rectified.append(F.relu(state))
             read.update(dict.fromkeys(self.direct[at], rectified[at]))

@@ -196,7 +196,7 @@ def _scores(run: Run) -> dict[str, Score]:
     with autocast(run):
         scores = {
             name: validate(
-                fold(model),
+                fold(model, image_size=run.dataset.image_size),
                 run.validation,
                 adversary,
                 stride=stride,

@@ -24,7 +24,7 @@ from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import create_model
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-FOLDED_FROM = 3  # steps of crafting, which make up for folding anew in each step of training
+FOLDED_FROM = 64  # gradients of images in a step of training, which make up for folding anew
 GUARD_IMAGES = 500  # that show a collapse as well as 2,000 do, in a quarter of the time
 
 
@@ -185,7 +185,7 @@ def build_run(
     )
     steps = recipe.epochs * (len(train) // recipe.batch_size)
     forward = _compiled(model, settings)
-    folded = _folded(model, settings, world)
+    folded = _folded(model, settings, dataset.image_size, world)
     return Run(
         settings=settings,
         dataset=dataset,
@@ -208,12 +208,15 @@ def _compiled(model: nn.Module, settings: Settings) -> Callable[[Tensor], Tensor
     return torch.compile(model, mode=settings.compile) if settings.compile else model
 
 
-def _folded(model: nn.Module, settings: Settings, world: World) -> nn.Module | None:
+def _folded(
+    model: nn.Module, settings: Settings, image_size: int, world: World
+) -> nn.Module | None:
     """Return the folded form to craft on, None where crafting needs the model or is too short."""
     recipe = settings.recipe
-    if not recipe.adversarial or recipe.craft_mode == "train" or recipe.steps < FOLDED_FROM:
+    crafted = recipe.steps * recipe.batch_size // world.size if recipe.adversarial else 0
+    if recipe.craft_mode == "train" or crafted < FOLDED_FROM:
         return None
     kind = "cuda" if world.device.startswith("cuda") else "cpu"
     with torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        folded = fold(model)  # in the form that suits this precision
+        folded = fold(model, image_size=image_size)  # in the form that suits this precision
     return None if folded is model else folded
