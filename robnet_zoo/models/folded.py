@@ -38,9 +38,7 @@ Form = Literal["separable", "dense"]
 NARROW, SMALL = 8, 16  # channels, and pixels a side, up to which dense ones are faster on a CPU
 
 
-def fold(
-    model: nn.Module, form: Form | None = None, *, image_size: int | None = None
-) -> nn.Module:
+def fold(model: nn.Module, form: Form | None = None, *, image_size: int | None = None) -> nn.Module:
     """Return a model with the same logits and input gradients as this one in eval mode, faster.
 
     It holds copies of the weights, in channels_last, none of which asks for a gradient; `refresh`

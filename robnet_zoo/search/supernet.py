@@ -16,7 +16,7 @@ from robnet_zoo.models.siblings import Term, leaving, total
 from robnet_zoo.search.mixed import MixedOperation, nothing, shuffle
 from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS, Slot, Space
 
-NARROW = 8  # channels up to which grouped convolutions are faster on a CPU too
+NARROW = 16  # channels up to which grouped convolutions are faster on a CPU too
 
 Switches = tuple[tuple[bool, ...], ...]
 
