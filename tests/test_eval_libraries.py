@@ -15,6 +15,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.eval.attacks import Suite
 from robnet_zoo.eval.blocks import Block, Found
+from robnet_zoo.eval.memory import Remembering
 from robnet_zoo.eval.oracle import Oracle
 
 L2 = DIGITS.at("0.8", "L2")
@@ -87,6 +88,29 @@ def test_a_suite_spares_what_is_broken_and_ends_like_its_parts():
     assert found.parts[2].broken > 0
     alone = evaluate(robust_net(), digits(150), [parts[2]], DIGITS).attacks[0]
     assert all(suite <= one for suite, one in zip(found.verdicts, alone.verdicts, strict=True))
+
+
+def test_square_asks_the_model_about_an_image_once_and_finds_the_same():
+    block, attack = correct_block(40), get_attack("square", queries=150)
+    oracle = Oracle(robust_net(), 64)
+    found = attack.run(oracle, block, DIGITS)
+    library = SquareAttack(
+        robust_net(), n_queries=150, resc_schedule=False, eps=DIGITS.epsilon.value, norm="Linf",
+        seed=0, device="cpu",
+    )  # fmt: skip
+    assert torch.equal(found.adversarial, library.perturb(block.images.clone(), block.labels))
+    assert oracle.forwards < 0.8 * found.queries.sum()
+
+
+def test_what_is_forgotten_is_asked_again():
+    remembering = Remembering(Oracle(robust_net(), 64), capacity=20)
+    images, _ = digits(40)
+    passed = []
+    for part in (images[:10], images[:10], images[10:], images[:10]):
+        before = remembering.oracle.forwards
+        assert torch.equal(remembering(part), robust_net()(part))
+        passed.append(remembering.oracle.forwards - before)
+    assert passed == [10, 0, 30, 10]
 
 
 def test_square_counts_the_queries_of_broken_images():
