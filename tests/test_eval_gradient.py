@@ -1,3 +1,4 @@
+import shutil
 import sys
 from dataclasses import replace
 
@@ -259,3 +260,14 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(change, message):
 def test_settings_that_an_attack_lacks_are_refused(name, settings, message):
     with pytest.raises(ZooError, match=message):
         get_attack(name, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_evaluation_finds_the_same():
+    plain, compiled = (
+        evaluate(robust_net(), digits(40), ["pgd5"], DIGITS, batch_size=16, compile=mode)
+        for mode in (None, "default")
+    )
+    assert compiled.settings.compile == "default"
+    assert compiled.attacks[0].first_broken == plain.attacks[0].first_broken

@@ -48,7 +48,8 @@ class Oracle(nn.Module):
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.search, self.compiled = model, search or model, compiled
+        self.model, self.compiled = model, compiled
+        self.search = model if search is None else search
         self.chunk = whole_lanes(batch_size)
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
