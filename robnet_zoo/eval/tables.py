@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 ATTACKS = ("fgsm", "mifgsm", "pgd10", "pgd20", "pgd100", "deepfool", "cw", "square", "autoattack")
 HEADINGS = {"pgd20": "PGD-20", "pgd100": "PGD-100", "autoattack": "AutoAttack"}
 NATURAL = "-natural"  # behind a tag: the same network trained without adversarial images
+TWIN = "trained naturally: clean / PGD-20"
 MARKED = re.compile(r"(<!-- table:([\w.-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
 
 
@@ -134,8 +135,12 @@ def _published() -> dict[str, tuple[dict[str, float], str]]:
     return {model: (own, "; ".join(sources[model])) for model, own in numbers.items() if own}
 
 
-def results_table(dataset: str, records: Mapping[str, Report]) -> str:
-    """Return what the zoo's weights for a data set reach, beside their naturally trained twins.
+def results_table(tag: str, records: Mapping[str, Report]) -> str:
+    """Return what the weights of a tag reach, beside their naturally trained twins, if any.
+
+    Args:
+        tag: such as "digits" or "cifar10-mini": a data set, and perhaps a size.
+        records: by the names of weights.
 
     Raises:
         ZooError: the records were made on different numbers of images or threat models.
@@ -143,15 +148,15 @@ def results_table(dataset: str, records: Mapping[str, Report]) -> str:
     chosen = {
         name: report
         for name, report in records.items()
-        if name.partition(".")[2] == dataset and report.data.name == dataset
+        if name.partition(".")[2] == tag and report.data.name == tag.partition("-")[0]
     }
     if not chosen:
-        return f"No records for {dataset} yet.\n"
+        return f"No records for {tag} yet.\n"
     settings = {(r.data.n, r.threat_model.norm, r.threat_model.epsilon) for r in chosen.values()}
     whole = all(report.data.n == report.data.available for report in chosen.values())
     if len(settings) > 1:
         raise ZooError(
-            f"The records for {dataset} differ in images or threat model, so one table cannot "
+            f"The records for {tag} differ in images or threat model, so one table cannot "
             f"hold them: {', '.join(f'n={n} {norm} {eps}' for n, norm, eps in sorted(settings))}."
         )
     rows = []
@@ -166,8 +171,8 @@ def results_table(dataset: str, records: Mapping[str, Report]) -> str:
                 " / ".join(_short(rate) for rate in natural) or "-",
             ]
         )
-    last = "trained naturally: clean / PGD-20"
-    header = ["weights", "parameters", "clean", *HEADINGS.values(), last]
+    header = ["weights", "parameters", "clean", *HEADINGS.values(), TWIN]
+    header, rows = _without_empty(header, rows)
     ((n, norm, epsilon),) = settings
     images = f"{'' if whole else 'first '}{n:,} test images"
     return (
@@ -175,6 +180,12 @@ def results_table(dataset: str, records: Mapping[str, Report]) -> str:
         "Under PGD, an image is robust\nif no iterate breaks it.\n\n"
         + markdown(header, rows, right=header[1:])
     )
+
+
+def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leave out columns that say nothing."""
+    kept = [index for index in range(len(header)) if any(row[index] != "-" for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def _percent(found: Proportion | None) -> str:
@@ -218,8 +229,8 @@ def update(root: Path, check: bool) -> int:
         raise ZooError(f"There is no README.md in '{root}'; name a checkout by --root.")
     records = read_records(results)
     tables: dict[str, Callable[[], str]] = {"models": models_table}
-    for dataset in {"digits", *(report.data.name for report in records.values())}:
-        tables[dataset] = lambda dataset=dataset: results_table(dataset, records)  # type: ignore[misc]
+    for tag in {"digits", *(name.partition(".")[2] for name in records)}:
+        tables[tag] = lambda tag=tag: results_table(tag, records)  # type: ignore[misc]
     wanted = {
         readme: fill(readme.read_text(encoding="utf-8"), tables),
         root / "eval" / "leaderboard.csv": leaderboard(records),
