@@ -35,10 +35,12 @@ def survivors(attack, net, images, labels):
 )
 def test_robust_accuracy_agrees_with_torchattacks(name, build):
     net, (images, labels) = robust_net(), digits(256)
-    torch.manual_seed(0)
-    expected = survivors(build(net), net, images, labels)
+    expected = []
+    for seed in range(5):  # of a random start, which is not ours
+        torch.manual_seed(seed)
+        expected.append(survivors(build(net), net, images, labels))
     found = judge([name], n=256).attack(name)
-    assert abs(found.last.correct - expected) <= 1
+    assert min(expected) - 1 <= found.last.correct <= max(expected) + 1
 
 
 def test_l2_agrees_with_torchattacks():

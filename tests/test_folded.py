@@ -220,7 +220,7 @@ def test_an_attack_that_gave_up_too_early_is_repeated_on_the_model(racl, labelle
     from robnet_zoo.eval import execution, runner
 
     plain = judged(racl, labelled, "apgd-ce", n=32, folded=False)
-    monkeypatch.setattr(runner, "fold", lambda model: Lenient())
+    monkeypatch.setattr(runner, "fold", lambda model, **sizes: Lenient())
     monkeypatch.setattr(execution, "FORM", "no such check")  # else the form would be refused
     erring = judged(racl, labelled, "apgd-ce", n=32)
     assert erring.attacks[0].verdicts == plain.attacks[0].verdicts
@@ -229,7 +229,7 @@ def test_an_attack_that_gave_up_too_early_is_repeated_on_the_model(racl, labelle
 def test_a_form_that_errs_is_refused_and_the_record_says_so(racl, labelled, monkeypatch):
     from robnet_zoo.eval import runner
 
-    monkeypatch.setattr(runner, "fold", lambda model: Lenient())
+    monkeypatch.setattr(runner, "fold", lambda model, **sizes: Lenient())
     report = judged(racl, labelled, n=32)
     assert not report.settings.folded
     assert "folded-form" in [c.name for c in report.checks if not c.passed]
