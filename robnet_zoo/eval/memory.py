@@ -1,7 +1,7 @@
 """A model that remembers what it said of an image.
 
-Square Attack asks about some image again and again: on small ones, half of its proposals change
-nothing, and most of the others have been made before.
+Square Attack asks about the same image again and again: on small ones, many of its proposals change
+nothing or have been made before.
 """
 
 from __future__ import annotations
