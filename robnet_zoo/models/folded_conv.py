@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from robnet_zoo.models.operations import FactorizedReduce
+from robnet_zoo.models.operations import FactorizedReduce, Pair, conv2d
 
 Join = Literal["outputs", "inputs"]
-Pair = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,8 @@ class FoldedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H', W')."""
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        geometry = self.stride, self.padding, self.dilation, self.groups
+        return conv2d(x, self.weight, self.bias, *geometry)
 
     @torch.no_grad()
     def refresh(self) -> None:

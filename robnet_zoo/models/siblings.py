@@ -24,8 +24,10 @@ from robnet_zoo.models.operations import (
     ConvAndSkip,
     FactorizedReduce,
     NormalisedPool,
+    Pair,
     RobNetEdge,
     SeparableConv,
+    conv2d,
     scaled_norm,
 )
 
@@ -133,7 +135,8 @@ def _grouped(rectified: Tensor, family: Sequence[Term]) -> list[Tensor]:
         if isinstance(first, nn.Conv2d):
             weight = torch.cat([cast(nn.Conv2d, conv).weight for conv in alike])
             groups = first.groups * count
-            x = F.conv2d(x, weight, None, first.stride, first.padding, first.dilation, groups)
+            geometry = first.stride, cast(Pair, first.padding), first.dilation
+            x = conv2d(x, weight, None, *geometry, groups)
         elif isinstance(first, nn.BatchNorm2d):
             x = _joint_norm(cast(Sequence[nn.BatchNorm2d], alike), x, [None] * count)
         else:
