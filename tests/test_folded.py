@@ -100,6 +100,22 @@ def test_the_dense_form_needs_far_fewer_convolutions():
     assert dense < plain / 4
 
 
+def test_small_maps_and_kernels_are_computed_densely_and_large_ones_separably():
+    network, _ = build("robnet_free", channels=8, layers=20)  # 3x3 only
+
+    def form(size):
+        return [
+            any(isinstance(layer, FoldedConv) and layer.groups > 1 for layer in cell.modules())
+            for cell in fold(network, image_size=size).cells
+        ]
+
+    assert not any(form(8))
+    assert all(form(32)) and all(form(None))
+    racl, _ = build("racl", channels=12, layers=3)  # with 3x3 and 5x5, in all of its cells
+    grouped = [layer for layer in fold(racl, image_size=8).modules() if hasattr(layer, "groups")]
+    assert {layer.weight.shape[2] for layer in grouped if layer.groups > 1} == {5}
+
+
 def test_folded_weights_ask_for_no_gradient_and_leave_the_model_alone():
     network, images = build("racl", **SMALL)
     before = copy.deepcopy(network.state_dict())

@@ -93,6 +93,7 @@ class CellBlock(nn.Module):
     `reduce_first` says that the older input is twice as large as the newer one.
 
     Attributes:
+        reduction: whether the cell halves the image's sides.
         grouped: whether separable convolutions that read one state run as one; None for what
             suits the device.
     """
@@ -107,7 +108,7 @@ class CellBlock(nn.Module):
         self.preprocess0 = preprocess(older, width, plan.affine)
         self.preprocess1 = ReluConvBn(newer, width, plan.affine)
         self._ops = nn.ModuleDict()
-        self.concat = plan.concat
+        self.reduction, self.concat = plan.reduction, plan.concat
         self.wiring: list[list[tuple[str, int]]] = []  # per node: the edge's key, its source
         number = itertools.count()
         for edges in plan.nodes:

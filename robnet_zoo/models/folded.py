@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -30,12 +30,15 @@ from robnet_zoo.models.baselines import Layers, SmallDenseNet
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.denoise import Denoise
 from robnet_zoo.models.folded_conv import Chain, FoldedConv, Join, chains, stages
-from robnet_zoo.models.networks import Network
+from robnet_zoo.models.networks import STEM_STRIDE, Network
 from robnet_zoo.models.operations import FactorizedReduce
 from robnet_zoo.models.siblings import terms
 
 Form = Literal["separable", "dense"]
-NARROW, SMALL = 8, 16  # channels, and pixels a side, up to which dense ones are faster on a CPU
+Dense = Callable[[Sequence[nn.Module]], bool]  # of a row of linear layers
+# An image's arithmetic in a dense convolution grows with the square of channels times the map's side
+# times the kernel's. Up to this product dense ones are faster on a CPU: fewer calls count for more.
+SMALL = 320
 
 
 def fold(model: nn.Module, form: Form | None = None, *, image_size: int | None = None) -> nn.Module:
@@ -48,8 +51,8 @@ def fold(model: nn.Module, form: Form | None = None, *, image_size: int | None =
     Args:
         model: a network of the zoo.
         form: how separable convolutions are computed. By default densely on a GPU in half
-            precision or TF32 and, on a CPU, for images of at most 16x16 pixels in cells of at
-            most 8 channels; separably elsewhere. Networks without cells have one form.
+            precision or TF32 and, on a CPU, those of few channels on small maps; separably
+            elsewhere. Networks without cells have one form.
         image_size: height and width of the images to come, in pixels; None for large ones.
 
     Raises:
@@ -73,13 +76,26 @@ def refresh(folded: nn.Module) -> None:
             module.refresh()
 
 
-def _best_form(cell: CellBlock, image_size: int | None) -> Form:
+def _denseness(cell: CellBlock, form: Form | None, side: int | None) -> Dense:
+    """Return which of a cell's stages are computed densely.
+
+    Args:
+        cell: the cell.
+        form: of all of them; None for what suits the device and the map.
+        side: of the cell's output, in pixels; None for a large one.
+    """
     weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
-    if not weight.is_cuda:
-        small = image_size is not None and image_size <= SMALL
-        return "dense" if small and len(weight) <= NARROW else "separable"
-    half = weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cuda")
-    return "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
+    if form is None and weight.is_cuda:
+        half = weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cuda")
+        form = "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
+    if form is not None or side is None:
+        return lambda stage: form == "dense"
+
+    def dense(stage: Sequence[nn.Module]) -> bool:
+        kernel = max(stage[0].kernel_size) if isinstance(stage[0], nn.Conv2d) else 1
+        return len(weight) * side * kernel <= SMALL
+
+    return dense
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -99,15 +115,14 @@ class FoldedNetwork(nn.Module):
         self.denoise = nn.ModuleDict(
             {key: _fold_denoise(cast(Denoise, block)) for key, block in network.denoise.items()}
         )
-        last = len(network.cells) - 1
-        self.cells = nn.ModuleList(
-            FoldedCell(
-                cast(CellBlock, cell),
-                form or _best_form(cast(CellBlock, cell), image_size),
-                rectify=at != last and str(at) not in self.denoise,
-            )
-            for at, cell in enumerate(network.cells)
-        )
+        self.cells = nn.ModuleList()
+        side = None if image_size is None else image_size // STEM_STRIDE[network.stem_name]
+        for at, cell in enumerate(cast(Iterable[CellBlock], network.cells)):
+            if side is not None and cell.reduction:
+                side //= 2
+            rectify = at < len(network.cells) - 1 and str(at) not in self.denoise
+            dense = _denseness(cell, form, side)
+            self.cells.append(FoldedCell(cell, dense, rectify=rectify))
         self.classifier = FoldedConv(Chain((network.classifier,)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +151,7 @@ class FoldedCell(nn.Module):
         rectify: whether the output is.
     """
 
-    def __init__(self, cell: CellBlock, form: Form, *, rectify: bool) -> None:
+    def __init__(self, cell: CellBlock, dense: Dense, *, rectify: bool) -> None:
         super().__init__()
         self.concat, self.rectify = cell.concat, rectify
         self.preprocess = nn.ModuleList(
@@ -161,8 +176,8 @@ class FoldedCell(nn.Module):
                         (heads[source][name],) = head
                     else:
                         self.direct[source].append(name)
-        self.heads = nn.ModuleList(_grouped(found, form, "outputs") for found in heads)
-        self.tails = nn.ModuleList(_grouped(found, form, "inputs") for found in tails)
+        self.heads = nn.ModuleList(_grouped(found, dense, "outputs") for found in heads)
+        self.tails = nn.ModuleList(_grouped(found, dense, "inputs") for found in tails)
 
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Return the cell's output for the rectified outputs of the two cells before it."""
@@ -221,13 +236,13 @@ def _sum(terms: list[Tensor], *, own: bool) -> Tensor:
     return total
 
 
-def _grouped(found: Mapping[str, list[nn.Module]], form: Form, join: Join) -> nn.ModuleList:
+def _grouped(found: Mapping[str, list[nn.Module]], dense: Dense, join: Join) -> nn.ModuleList:
     """Return heads ("outputs") or tails ("inputs") for edges' stages, joined where possible."""
     kind = Head if join == "outputs" else Tail
     alike: dict[Any, dict[str, list[Chain]]] = defaultdict(dict)
     for name, stage in found.items():
-        parts = list(chains(stage, dense=form == "dense"))
-        single = form == "dense" and len(parts) == 1 and parts[0].geometry[3] == 1
+        parts = list(chains(stage, dense=dense(stage)))
+        single = dense(stage) and len(parts) == 1 and parts[0].geometry[3] == 1
         alike[(parts[0].geometry, parts[0].size) if single else name][name] = parts
     return nn.ModuleList(
         kind(group, FoldedConv(*(part for (part,) in group.values()), join=join))
