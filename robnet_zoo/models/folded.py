@@ -36,8 +36,8 @@ from robnet_zoo.models.siblings import terms
 
 Form = Literal["separable", "dense"]
 Dense = Callable[[Sequence[nn.Module]], bool]  # of a row of linear layers
-# An image's arithmetic in a dense convolution grows with the square of channels times the map's side
-# times the kernel's. Up to this product dense ones are faster on a CPU: fewer calls count for more.
+# A dense convolution's arithmetic grows with the square of channels times map side times kernel
+# side. Up to this product dense ones are faster on a CPU, where fewer calls then count for more.
 SMALL = 320
 
 
