@@ -102,6 +102,42 @@ def test_square_asks_the_model_about_an_image_once_and_finds_the_same():
     assert oracle.forwards < 0.8 * found.queries.sum()
 
 
+@pytest.mark.parametrize(("n", "size"), [(40, "0.04"), (1, "0.002")])
+def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n, size):
+    torch.manual_seed(3)
+    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 8 * 6, 4)
+    net = nn.Sequential(*layers).requires_grad_(False)
+    images = torch.rand(n, 3, 10, 8)
+    labels = net(images).argmax(1)
+    options = {
+        "eps": float(size),
+        "norm": "Linf",
+        "seed": 2,
+        "device": "cpu",
+        "resc_schedule": False,
+    }
+    library = SquareAttack(net, n_queries=300, **options)
+    library.init_hyperparam(images)
+    torch.manual_seed(2)
+    queries, points = library.attack_single_run(images, labels)
+    broken = net(points).argmax(1) != labels
+    block = Block(number=2, indices=torch.arange(n), images=images, labels=labels, seed=0)
+    passes = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    taken = {}
+    for room in (16, 256):
+        passes.clear()
+        found = get_attack("square", queries=300).run(Oracle(net, room), block, DIGITS.at(size))
+        assert torch.equal(found.queries, queries)
+        assert torch.equal(found.adversarial[broken], points[broken])
+        assert torch.equal(found.adversarial[~broken], images[~broken])
+        taken[room] = len(passes)
+    assert n == 1 or taken[256] < 0.7 * taken[16]
+    assert taken[256] < 0.5 * queries.max()
+    assert broken.any()
+    assert n == 1 or not broken.all()
+
+
 def test_what_is_forgotten_is_asked_again():
     remembering = Remembering(Oracle(robust_net(), 64), capacity=20)
     images, _ = digits(40)

@@ -12,7 +12,8 @@ from robnet_zoo.eval import transfer
 from robnet_zoo.eval.blocks import Attack
 from robnet_zoo.eval.deepfool import DeepFool
 from robnet_zoo.eval.gradient import GradientAttack
-from robnet_zoo.eval.libraries import Apgd, CarliniWagner, Fab, Square
+from robnet_zoo.eval.libraries import Apgd, CarliniWagner, Fab
+from robnet_zoo.eval.square import Square
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ import torch
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval.blocks import Block, Found
-from robnet_zoo.eval.memory import Remembering
 from robnet_zoo.eval.oracle import Oracle
 from robnet_zoo.threat_models import ThreatModel
 
@@ -122,38 +121,6 @@ class Fab(LibraryAttack):
             device=block.images.device,
         )
         return Found(adversarial=attack.perturb(block.images, block.labels))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Square(LibraryAttack):
-    """Square Attack (Andriushchenko 2020): random search with nothing but the model's outputs."""
-
-    queries: int = 5000
-
-    def cost(self) -> int:
-        """Return the forward passes that an image which stays robust takes."""
-        return self.queries + 2
-
-    @torch.no_grad()
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
-        """Attack a block and count each image's queries."""
-        seed = block.seed + block.number
-        attack = require(self.name, "pyautoattack.square").SquareAttack(
-            oracle if block.images.is_cuda else Remembering(oracle),
-            p_init=0.8,
-            n_queries=self.queries,
-            eps=threat_model.epsilon.value,
-            norm=threat_model.norm,
-            seed=seed,
-            resc_schedule=False,
-            device=block.images.device,
-        )
-        attack.init_hyperparam(block.images)  # with the seed, what `perturb` does; but that
-        torch.manual_seed(seed)  # throws the counts away
-        queries, points = attack.attack_single_run(block.images, block.labels)
-        broken = oracle.predict(points) != block.labels
-        found = torch.where(broken[:, None, None, None], points, block.images)
-        return Found(adversarial=found, queries=queries)
 
 
 @dataclass(frozen=True, kw_only=True)

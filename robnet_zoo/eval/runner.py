@@ -21,10 +21,10 @@ from robnet_zoo.eval.attacks import Suite, get_attack, parts_of
 from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack
 from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
 from robnet_zoo.eval.execution import Execution
-from robnet_zoo.eval.libraries import Square
 from robnet_zoo.eval.oracle import undisturbed
 from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
 from robnet_zoo.eval.shards import Shards, refuse_other
+from robnet_zoo.eval.square import Square
 from robnet_zoo.eval.subject import About, model_info, take_first
 from robnet_zoo.eval.team import team
 from robnet_zoo.eval.transfer import Transfer
