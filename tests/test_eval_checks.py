@@ -1,6 +1,7 @@
 """Every pitfall is planted in a network that is honest without it, and caught by name."""
 
 import copy
+import weakref
 from dataclasses import replace
 from functools import lru_cache
 
@@ -241,6 +242,27 @@ def test_checks_leave_everything_as_it_was():
     assert all(one.grad is None and one.requires_grad for one in model.parameters())
     assert [part.training for part in (model, model.net[0], model.net[1])] == [False, False, True]
     assert checks_of(model) == first
+
+
+class Token:
+    """Lives as long as the graph that it is put into."""
+
+
+def test_checks_hold_the_graph_of_one_pass_at_a_time():
+    """Two would take twice the memory of the attack itself."""
+    net, graphs, most = robust_net(), [], 0
+
+    def count(module, inputs, logits):
+        nonlocal most
+        if logits.requires_grad:
+            token = logits.grad_fn.metadata["token"] = Token()
+            graphs.append(weakref.ref(token))
+            most = max(most, sum(graph() is not None for graph in graphs))
+
+    net.register_forward_hook(count)
+    checks_of(net)
+    assert len(graphs) > 5
+    assert most == 1
 
 
 def test_a_small_batch_size_changes_no_verdict():

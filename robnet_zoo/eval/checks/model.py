@@ -76,23 +76,13 @@ def check_model(
 def _checks(
     model: Oracle, images: Tensor, labels: Tensor, threat_model: ThreatModel, seed: int
 ) -> Iterator[Check]:
-    with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_()
-        with BackwardWatch() as watch:
-            attached = model(leaf)
-        logits = attached.detach()
-        refuse_other_classes(labels, logits)
-        gradients = [
-            _gradient(loss(attached.to(leaf.dtype), labels), leaf)
-            for loss in (cross_entropy, margin)
-        ]
+    logits, by_entropy, by_margin, watch = _look(model, images, labels)
     yield check_logits(logits)
     deterministic = check_deterministic(model, images, logits)
     yield deterministic
     if deterministic.passed and len(images) > 1:
         yield check_batch_independent(model, images, logits)
     yield check_plain_forward(watch)
-    by_entropy, by_margin = gradients
     yield check_gradient_path(by_margin is not None)
     if by_entropy is None or by_margin is None:
         return
@@ -107,6 +97,21 @@ def _checks(
         yield check_beats_noise(model, images, labels, logits, threat_model, seed=seed)
         few = images[:CLIMBED], labels[:CLIMBED]
         yield from check_climbs(model, *few, threat_model, seed=seed)
+
+
+def _look(
+    model: Oracle, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor | None, Tensor | None, BackwardWatch]:
+    """Return the logits, the gradients of both losses, and what was seen; the graph is let go."""
+    with torch.enable_grad():
+        leaf = images.detach().clone().requires_grad_()
+        with BackwardWatch() as watch:
+            logits = model(leaf)
+        refuse_other_classes(labels, logits)
+        by_entropy, by_margin = (
+            _gradient(loss(logits.to(leaf.dtype), labels), leaf) for loss in (cross_entropy, margin)
+        )
+    return logits.detach(), by_entropy, by_margin, watch
 
 
 def _gradient(losses: Tensor, images: Tensor) -> Tensor | None:
