@@ -13,8 +13,7 @@ from torch import nn
 
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import evaluate, get_attack
-from robnet_zoo.eval.attacks import Suite
-from robnet_zoo.eval.blocks import Block, Found
+from robnet_zoo.eval.blocks import Block, Found, Suite
 from robnet_zoo.eval.memory import Remembering
 from robnet_zoo.eval.oracle import Oracle
 

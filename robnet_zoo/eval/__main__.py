@@ -16,8 +16,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import commands, loading
 
 if TYPE_CHECKING:
-    from robnet_zoo.eval.attacks import Suite
-    from robnet_zoo.eval.blocks import Attack
+    from robnet_zoo.eval.blocks import Attack, Suite
 
 EPILOG = """\
 attacks: fgsm, bim, pgdN (such as pgd100), mifgsm, deepfool, cw, apgd-ce, apgd-t, fab-t, square,

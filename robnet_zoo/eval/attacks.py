@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.eval import transfer
-from robnet_zoo.eval.blocks import Attack
+from robnet_zoo.eval.blocks import Attack, Suite
 from robnet_zoo.eval.deepfool import DeepFool
 from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.libraries import Apgd, CarliniWagner, Fab
 from robnet_zoo.eval.square import Square
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """Attacks in turn, each on the images that those before it left standing."""
-
-    name: str
-    parts: tuple[Attack, ...]
 
 
 def fgsm() -> GradientAttack:
@@ -127,8 +119,3 @@ def _changed(attack: Any, settings: dict[str, Any]) -> Attack | Suite:
             )
     changed: Attack | Suite = replace(attack, **settings)
     return changed
-
-
-def parts_of(attack: Attack | Suite) -> tuple[Attack, ...]:
-    """Return a suite's attacks, or the attack alone."""
-    return attack.parts if isinstance(attack, Suite) else (attack,)

@@ -83,3 +83,16 @@ class Attack(Protocol):
 
     def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
         """Attack a block of images that the model classifies correctly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Attacks in turn, each on the images that those before it left standing."""
+
+    name: str
+    parts: tuple[Attack, ...]
+
+
+def parts_of(attack: Attack | Suite) -> tuple[Attack, ...]:
+    """Return a suite's attacks, or the attack alone."""
+    return attack.parts if isinstance(attack, Suite) else (attack,)

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from robnet_zoo.console import Progress
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import results
-from robnet_zoo.eval.attacks import Suite, parts_of
-from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack, Block
+from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack, Block, Suite, parts_of
 from robnet_zoo.eval.checks import check_model
 from robnet_zoo.eval.checks.form import FORM
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED

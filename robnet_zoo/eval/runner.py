@@ -17,8 +17,8 @@ from robnet_zoo.console import progress
 from robnet_zoo.environment import Compile, environment
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import record
-from robnet_zoo.eval.attacks import Suite, get_attack, parts_of
-from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack
+from robnet_zoo.eval.attacks import get_attack
+from robnet_zoo.eval.blocks import BLOCK_SIZE, Attack, Suite, parts_of
 from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
 from robnet_zoo.eval.execution import Execution
 from robnet_zoo.eval.oracle import undisturbed

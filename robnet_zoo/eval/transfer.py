@@ -17,21 +17,18 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from robnet_zoo.errors import ZooError
-from robnet_zoo.eval.blocks import Attack, Block, Found
+from robnet_zoo.eval.blocks import Attack, Block, Found, Suite
 from robnet_zoo.eval.gradient import GradientAttack
 from robnet_zoo.eval.oracle import Oracle, undisturbed
 from robnet_zoo.eval.subject import About, model_info
 from robnet_zoo.files import atomic_path
 from robnet_zoo.models.folded import fold
 from robnet_zoo.threat_models import ThreatModel
-
-if TYPE_CHECKING:
-    from robnet_zoo.eval.attacks import Suite
 
 PREFIX = "transfer:"
 DEFAULT_BASE = "pgd20"
