@@ -137,6 +137,11 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
     assert n == 1 or not broken.all()
 
 
+def test_square_without_queries_is_refused():
+    with pytest.raises(ZooError, match="queries 0 is out of range"):
+        get_attack("square", queries=0)
+
+
 def test_what_is_forgotten_is_asked_again():
     remembering = Remembering(Oracle(robust_net(), 64), capacity=20)
     images, _ = digits(40)

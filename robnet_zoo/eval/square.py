@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robnet_zoo.errors import ZooError
 from robnet_zoo.eval.blocks import Block, Found
 from robnet_zoo.eval.libraries import LibraryAttack, require
 from robnet_zoo.eval.memory import Remembering
@@ -27,9 +28,17 @@ FIRST = 0.8  # share of the pixels in the first squares
 
 @dataclass(frozen=True, kw_only=True)
 class Square(LibraryAttack):
-    """Square Attack with the margin as its loss."""
+    """Square Attack with the margin as its loss.
+
+    Attributes:
+        queries: proposals an image.
+    """
 
     queries: int = 5000
+
+    def __post_init__(self) -> None:
+        if self.queries < 1:
+            raise ZooError(f"queries {self.queries} is out of range; it must be at least 1.")
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes."""
