@@ -137,6 +137,14 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
     assert n == 1 or not broken.all()
 
 
+def test_answers_from_memory_count_as_progress():
+    block, seen = correct_block(40), []
+    oracle = Oracle(robust_net(), 64, seen.append)
+    queries = get_attack("square", queries=150).run(oracle, block, DIGITS).queries.sum()
+    assert queries <= sum(seen) < 1.5 * queries
+    assert oracle.forwards < 0.8 * queries
+
+
 def test_square_without_queries_is_refused():
     with pytest.raises(ZooError, match="queries 0 is out of range"):
         get_attack("square", queries=0)

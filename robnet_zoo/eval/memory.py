@@ -35,6 +35,8 @@ class Remembering:
         if places:
             logits = self.oracle(images[list(places.values())])
             self._known.update(zip(places, logits, strict=True))
+        if self.oracle.on_forward is not None:
+            self.oracle.on_forward(len(keys) - len(places))  # as much progress as passes are
         found = torch.stack([self._known[key] for key in keys])
         while len(self._known) > self.capacity:
             del self._known[next(iter(self._known))]
