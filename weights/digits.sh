@@ -16,7 +16,7 @@ arnas 12 30 16 0.1
 robnet_small 8 16 6 0.1
 robnet_medium 8 12 6 0.1
 robnet_large 8 14 6 0.1
-robnet_large_v2 8 12 8 0.05 epsilon_warmup=0.6 early_until=0.6 craft_mode=train
+robnet_large_v2 8 26 8 0.05 epsilon_warmup=0.6 early_until=0.6 craft_mode=train
 dsrna_cb 12 60 30 0.1
 dsrna_jacobian 12 60 30 0.1
 dsrna_combined 12 60 30 0.1
