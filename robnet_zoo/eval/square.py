@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robnet_zoo.adversary import margin
 from robnet_zoo.errors import ZooError
 from robnet_zoo.eval.blocks import Block, Found
 from robnet_zoo.eval.libraries import LibraryAttack, require
@@ -87,28 +88,29 @@ def ahead(
     start = attack.random_choice([n, channels, 1, width])
     proposals = _Proposals(attack, images)
     best = (images + epsilon * start).clamp(0, 1)
-    margins = _margins(model(best), labels)
+    leads = -margin(model(best), labels)  # of the label, above all others
     step = torch.zeros_like(labels)  # whose proposal is next
     calm = torch.zeros_like(labels)  # proposals in a row that failed
-    while len(rows := ((margins > 0) & (step < total)).nonzero()[:, 0]):
+    while len(rows := ((leads > 0) & (step < total)).nonzero()[:, 0]):
         depth = (calm[rows] + 1).clamp(max=max(room // len(rows), 1)).minimum(total - step[rows])
+        begins = depth.cumsum(0) - depth  # each image's proposals, among all that are tried
         owner = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), depth)
-        place = torch.arange(len(owner), device=rows.device) - (depth.cumsum(0) - depth)[owner]
+        place = torch.arange(len(owner), device=rows.device) - begins[owner]
         whose = rows[owner]
         tried = best[whose] + proposals(step[whose] + place)
         clean = images[whose]
         tried = tried.max(clean - epsilon).min(clean + epsilon).clamp(0, 1)
-        found = _margins(model(tried), labels[whose])
-        better = ~(found >= margins[whose])  # what is not a number ends an image's run too
+        found = -margin(model(tried), labels[whose])
+        better = ~(found >= leads[whose])  # what is not a number ends an image's run too
         first = depth.scatter_reduce(0, owner[better], place[better], "amin")  # depth: none
         won = (first < depth).nonzero()[:, 0]
-        hit = (depth.cumsum(0) - depth + first)[won]
-        best[rows[won]], margins[rows[won]] = tried[hit], found[hit]
+        hit = (begins + first)[won]
+        best[rows[won]], leads[rows[won]] = tried[hit], found[hit]
         taken = torch.minimum(first + 1, depth)
         step[rows] += taken
         calm[rows] += taken
         calm[rows[won]] = 0
-        block.watch(margins > 0)
+        block.watch(leads > 0)
     return 1.0 + step, best
 
 
@@ -134,9 +136,3 @@ class _Proposals:
         inside = (self.rows >= top) & (self.rows < bottom)
         inside = inside & (self.columns >= left) & (self.columns < right)
         return inside * self.changes[steps]
-
-
-def _margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how far the label's logit lies above all others (N,)."""
-    own = labels[:, None]
-    return logits.gather(1, own)[:, 0] - logits.scatter(1, own, -torch.inf).amax(1)

@@ -241,8 +241,9 @@ def _grouped(found: Mapping[str, list[nn.Module]], dense: Dense, join: Join) -> 
     kind = Head if join == "outputs" else Tail
     alike: dict[Any, dict[str, list[Chain]]] = defaultdict(dict)
     for name, stage in found.items():
-        parts = list(chains(stage, dense=dense(stage)))
-        single = dense(stage) and len(parts) == 1 and parts[0].geometry[3] == 1
+        whole = dense(stage)
+        parts = list(chains(stage, dense=whole))
+        single = whole and len(parts) == 1 and parts[0].geometry[3] == 1
         alike[(parts[0].geometry, parts[0].size) if single else name][name] = parts
     return nn.ModuleList(
         kind(group, FoldedConv(*(part for (part,) in group.values()), join=join))

@@ -17,7 +17,8 @@ from robnet_zoo.models.operations import conv
 Stem = Literal["cifar", "imagenet"]
 STEM_MULTIPLE = 3  # the CIFAR stem gives this many times `channels`
 STEM_STRIDE = {"cifar": 1, "imagenet": 8}
-SIDE_DIVISOR = {"cifar": 4, "imagenet": 32}  # an image's sides must be multiples of this
+# an image's sides must be multiples of this: two reduction cells follow the stem
+SIDE_DIVISOR = {stem: 4 * stride for stem, stride in STEM_STRIDE.items()}
 
 
 class AuxiliaryHead(nn.Module):
