@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from robnet_zoo import create_model
 from robnet_zoo.adversary import Adversary
@@ -14,7 +15,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import evaluate
 from robnet_zoo.eval.oracle import Oracle
 from robnet_zoo.models.folded import FoldedNetwork, fold, refresh
-from robnet_zoo.models.folded_conv import FoldedConv
+from robnet_zoo.models.folded_conv import Chain, FoldedConv, FoldedNorm, chains
 from robnet_zoo.threat_models import Epsilon, ThreatModel
 
 SMALL = {"channels": 4, "layers": 6}
@@ -116,15 +117,17 @@ def test_small_maps_and_kernels_are_computed_densely_and_large_ones_separably():
     assert {layer.weight.shape[2] for layer in grouped if layer.groups > 1} == {5}
 
 
-def test_folded_weights_ask_for_no_gradient_and_leave_the_model_alone():
-    network, images = build("racl", **SMALL)
+@pytest.mark.parametrize("name", ["racl", "resnet18", "wrn_28_10", "densenet121"])
+def test_folded_weights_ask_for_no_gradient_and_leave_the_model_alone(name):
+    network, images = build(name, **NETWORKS[name])
     before = copy.deepcopy(network.state_dict())
     folded = fold(network)
-    assert not list(folded.parameters())
+    assert not any(parameter.requires_grad for parameter in folded.parameters())
     look(folded, images)
     folded.to(torch.bfloat16)
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name])
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[key])
+    assert all(parameter.requires_grad for parameter in network.parameters())
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -140,6 +143,125 @@ def test_refresh_follows_a_step_of_training(name):
     assert apart(logits, look(folded, images)[0]) > 1e-3
     refresh(folded)
     assert apart(logits, look(folded, images)[0]) < 1e-10
+
+
+def shaken(network):
+    """Change all weights and statistics of a network at random, in other memory."""
+    for module in network.modules():
+        for values in (module._parameters, module._buffers):
+            for tensor in values.values():
+                if tensor is not None and tensor.is_floating_point():
+                    tensor.data = tensor * (0.8 + 0.4 * torch.rand_like(tensor)) + 0.01
+
+
+def held(folded):
+    """Return the tensors that a folded form computes with."""
+    tensors = []
+    for module in folded.modules():
+        if isinstance(module, FoldedConv):
+            tensors += [module.weight] if module.bias is None else [module.weight, module.bias]
+        elif isinstance(module, FoldedNorm):
+            tensors += module.own.state_dict().values()
+    return tensors
+
+
+class Operators(TorchDispatchMode):
+    """Record the operators that run, with their arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.calls.append((str(operator), args))
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["own", "bfloat16"])
+@pytest.mark.parametrize("form", ["separable", "dense"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize(
+    "name",
+    ["racl", "robnet_free", "robnet_small", "amoebanet_a", "resnet18", "vgg19", "densenet121"],
+)
+def test_refresh_gives_to_the_bit_what_folding_anew_gives(name, layout, form, dtype):
+    network = create_model(name, **NETWORKS[name]).eval().to(memory_format=layout)
+    folded = fold(network, form, dtype=dtype)
+    before = [tensor.clone() for tensor in held(folded)]
+    places = [tensor.data_ptr() for tensor in held(folded)]
+    shaken(network)
+    with Operators() as operators:
+        refresh(folded)
+    assert [tensor.data_ptr() for tensor in held(folded)] == places
+    anew = held(fold(network, form, dtype=dtype))
+    for old, tensor, new in zip(before, held(folded), anew, strict=True):
+        assert not tensor.is_floating_point() or not torch.equal(tensor, old)
+        assert torch.equal(tensor, new)
+    # equal strides: else a GPU copies tensor by tensor
+    copies = [args for name, args in operators.calls if "_foreach_copy_" in name]
+    for pair in copies:
+        for target, source in zip(*pair, strict=True):
+            assert (target.shape, target.stride()) == (source.shape, source.stride())
+
+
+@pytest.mark.parametrize("name", ["racl", "resnet18"])
+def test_a_copied_pair_is_refreshed_like_the_first(name):
+    pair = build(name, **NETWORKS[name])[0]
+    network, folded = copy.deepcopy((pair, fold(pair)))
+    network, folded = network.float(), folded.float()
+    shaken(network)
+    refresh(folded)
+    for tensor, new in zip(held(folded), held(fold(network)), strict=True):
+        assert torch.equal(tensor, new)
+
+
+@pytest.mark.parametrize("form", ["separable", "dense"])
+def test_a_refresh_takes_few_operators_and_reads_no_value_back(form):
+    folded = fold(create_model("racl"), form)
+    with Operators() as operators:
+        refresh(folded)
+    names = [name for name, _ in operators.calls]
+    assert len(names) < 400
+    assert not [name for name in names if "_local_scalar_dense" in name or "lift_fresh" in name]
+
+
+@pytest.mark.parametrize("form", ["separable", "dense"])
+@pytest.mark.parametrize(
+    "name", ["racl", "robnet_small", "amoebanet_a", "resnet18", "wrn_28_10", "densenet121"]
+)
+def test_weights_held_in_bfloat16_change_no_bit_under_autocast_and_are_not_cast(name, form):
+    network, images = build(name, **NETWORKS[name])
+    network, images = network.float(), images.float()
+    casts, logits = [], []
+    for dtype in (None, torch.bfloat16):
+        folded = fold(network, form, dtype=dtype)
+        own = {conv.weight.data_ptr() for conv in folded.modules() if isinstance(conv, FoldedConv)}
+        with torch.no_grad(), Operators() as operators, torch.autocast("cpu", torch.bfloat16):
+            logits.append(folded(images))
+        casts.append(
+            sum(args[0].data_ptr() in own for name, args in operators.calls if "_to_copy" in name)
+        )
+    assert torch.equal(*logits)
+    assert casts == [len(own), 0]
+
+
+@pytest.mark.parametrize("biases", [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("groups", [1, 6])
+def test_a_convolution_takes_a_pointwise_one_behind_it_in(groups, biases):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first = nn.Conv2d(6, 6, 3, padding=0, groups=groups, bias=biases[0])
+        layers = nn.Sequential(first, nn.Conv2d(6, 4, 1, bias=biases[1])).double()
+        layers.requires_grad_(False)
+        x = torch.rand(2, 6, 8, 8, dtype=torch.float64)
+    (chain,) = chains(layers, dense=True)
+    folded = FoldedConv(chain)
+    refresh(folded)
+    assert apart(layers(x), folded(x)) < 1e-12
+    assert (folded.bias is None) == (not any(biases))
+    twice = FoldedConv(chain, Chain(chain.layers), join="inputs")
+    refresh(twice)
+    assert apart(2 * layers(x), twice(torch.cat([x, x], dim=1))) < 1e-12
 
 
 def test_what_cannot_be_folded_comes_back_as_it_is():

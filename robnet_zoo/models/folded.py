@@ -29,7 +29,16 @@ from robnet_zoo.errors import unknown_name
 from robnet_zoo.models.baselines import Layers, SmallDenseNet
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.denoise import Denoise
-from robnet_zoo.models.folded_conv import Chain, FoldedConv, Join, chains, stages
+from robnet_zoo.models.folded_conv import (
+    Chain,
+    FoldedConv,
+    FoldedLinear,
+    FoldedNorm,
+    Join,
+    chains,
+    plan,
+    stages,
+)
 from robnet_zoo.models.networks import STEM_STRIDE, Network
 from robnet_zoo.models.operations import FactorizedReduce
 from robnet_zoo.models.siblings import terms
@@ -39,9 +48,16 @@ Dense = Callable[[Sequence[nn.Module]], bool]  # of a row of linear layers
 # A dense convolution's arithmetic grows with the square of channels times map side times kernel
 # side. Up to this product dense ones are faster on a CPU, where fewer calls then count for more.
 SMALL = 320
+PLAN = "_plan"  # the attribute of a folded form that holds how it is refreshed
 
 
-def fold(model: nn.Module, form: Form | None = None, *, image_size: int | None = None) -> nn.Module:
+def fold(
+    model: nn.Module,
+    form: Form | None = None,
+    *,
+    image_size: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
     """Return a model with the same logits and input gradients as this one in eval mode, faster.
 
     It holds copies of the weights, in channels_last, none of which asks for a gradient; `refresh`
@@ -54,6 +70,9 @@ def fold(model: nn.Module, form: Form | None = None, *, image_size: int | None =
             precision or TF32 and, on a CPU, those of few channels on small maps; separably
             elsewhere. Networks without cells have one form.
         image_size: height and width of the images to come, in pixels; None for large ones.
+        dtype: what convolutions hold their weights in; None for the model's own. The bfloat16
+            form of a float32 model is only ever run under autocast: there it gives the same
+            logits to the bit, and passes have no weights to convert.
 
     Raises:
         ZooError: an unknown form.
@@ -63,30 +82,45 @@ def fold(model: nn.Module, form: Form | None = None, *, image_size: int | None =
     if any(_hooked(module) for module in model.modules()):
         return model
     if type(model) is Network:
-        return FoldedNetwork(model, form, image_size).eval()
+        return FoldedNetwork(model, form, image_size, dtype).eval()
     if type(model) in (Layers, SmallDenseNet):
-        return _fold_traced(model)
+        return _fold_traced(model, dtype)
     return model
 
 
 def refresh(folded: nn.Module) -> None:
-    """Let a folded form follow the weights of the model that it was made from."""
+    """Let a folded form follow the weights of the model that it was made from.
+
+    The form's tensors stay where they are, and no value is read back: a CUDA graph can hold it.
+    """
+    own = vars(folded)
+    if PLAN not in own:
+        own[PLAN] = plan(folded.modules())
+    own[PLAN].refresh()
+
+
+def _fill(folded: nn.Module, dtype: torch.dtype | None) -> None:
+    """Give new folded layers their values, held in a dtype; None for the model's own."""
     for module in folded.modules():
         if isinstance(module, FoldedConv):
-            module.refresh()
+            module.to(dtype)
+    refresh(folded)
 
 
-def _denseness(cell: CellBlock, form: Form | None, side: int | None) -> Dense:
+def _denseness(
+    cell: CellBlock, form: Form | None, side: int | None, dtype: torch.dtype | None
+) -> Dense:
     """Return which of a cell's stages are computed densely.
 
     Args:
         cell: the cell.
         form: of all of them; None for what suits the device and the map.
         side: of the cell's output, in pixels; None for a large one.
+        dtype: that the weights are to be held in; None for their own.
     """
     weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
     if form is None and weight.is_cuda:
-        half = weight.dtype == torch.bfloat16 or torch.is_autocast_enabled("cuda")
+        half = (dtype or weight.dtype) == torch.bfloat16 or torch.is_autocast_enabled("cuda")
         form = "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
     if form is not None or side is None:
         return lambda stage: form == "dense"
@@ -106,7 +140,11 @@ class FoldedNetwork(nn.Module):
     """A `Network` in its folded form; an auxiliary head is left out."""
 
     def __init__(
-        self, network: Network, form: Form | None = None, image_size: int | None = None
+        self,
+        network: Network,
+        form: Form | None = None,
+        image_size: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.check_images = network.check_images
@@ -121,9 +159,10 @@ class FoldedNetwork(nn.Module):
             if side is not None and cell.reduction:
                 side //= 2
             rectify = at < len(network.cells) - 1 and str(at) not in self.denoise
-            dense = _denseness(cell, form, side)
+            dense = _denseness(cell, form, side, dtype)
             self.cells.append(FoldedCell(cell, dense, rectify=rectify))
         self.classifier = FoldedConv(Chain((network.classifier,)))
+        _fill(self, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0,1] -> logits (N, num_classes)."""
@@ -244,7 +283,7 @@ def _grouped(found: Mapping[str, list[nn.Module]], dense: Dense, join: Join) -> 
         whole = dense(stage)
         parts = list(chains(stage, dense=whole))
         single = whole and len(parts) == 1 and parts[0].geometry[3] == 1
-        alike[(parts[0].geometry, parts[0].size) if single else name][name] = parts
+        alike[(parts[0].geometry, parts[0].kind) if single else name][name] = parts
     return nn.ModuleList(
         kind(group, FoldedConv(*(part for (part,) in group.values()), join=join))
         if len(group) > 1
@@ -283,23 +322,29 @@ def _fold_denoise(block: Denoise) -> Denoise:
     return folded
 
 
-def _fold_traced(model: nn.Module) -> nn.Module:
+def _fold_traced(model: nn.Module, dtype: torch.dtype | None) -> nn.Module:
     """Return a human-designed network with each batch norm inside the convolution before it."""
     traced = fx.symbolic_trace(model)
     layers = dict(model.named_modules())
+    merged = set()
     for node in list(traced.graph.nodes):
-        layer = layers.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(layer, nn.Conv2d | nn.Linear):
-            continue
-        chain: tuple[nn.Module, ...] = (layer,)
-        following = next(iter(node.users))
-        norm = layers.get(str(following.target)) if following.op == "call_module" else None
-        if len(node.users) == 1 and isinstance(norm, nn.BatchNorm2d):
-            chain = (layer, norm)
-            following.replace_all_uses_with(node)
-            traced.graph.erase_node(following)
-        if isinstance(layer, nn.Conv2d):
-            traced.set_submodule(str(node.target), FoldedConv(Chain(chain)))
+        name = str(node.target)
+        layer = layers.get(name) if node.op == "call_module" else None
+        if isinstance(layer, nn.Linear):
+            traced.set_submodule(name, FoldedLinear(Chain((layer,))))
+        elif isinstance(layer, nn.BatchNorm2d) and node not in merged:
+            traced.set_submodule(name, FoldedNorm(layer))
+        elif isinstance(layer, nn.Conv2d):
+            chain: tuple[nn.Module, ...] = (layer,)
+            following = next(iter(node.users))
+            norm = layers.get(str(following.target)) if following.op == "call_module" else None
+            if len(node.users) == 1 and isinstance(norm, nn.BatchNorm2d):
+                chain = (layer, norm)
+                merged.add(following)
+                following.replace_all_uses_with(node)
+                traced.graph.erase_node(following)
+            traced.set_submodule(name, FoldedConv(Chain(chain)))
     traced.delete_all_unused_submodules()
     traced.recompile()
-    return traced.requires_grad_(False).eval()
+    _fill(traced, dtype)
+    return traced.eval()
