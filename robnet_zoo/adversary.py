@@ -139,8 +139,15 @@ class Adversary:
         radius = torch.rand(len(images), device=images.device, generator=generator)
         return _into_ball(noise, radius)
 
-    def begin(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+    def begin(
+        self, images: Tensor, noise: Tensor | None = None, scale: Tensor | None = None
+    ) -> Tensor:
         """Return the first iterate for images (N, C, H, W) and unit noise of the same shape.
+
+        Args:
+            images: the clean images.
+            noise: as from `draw_noise`.
+            scale: multiplies the ball, as in `ascend`.
 
         Raises:
             ZooError: the start is random and no noise was given.
@@ -154,7 +161,8 @@ class Adversary:
             )
         default = GAUSSIAN_SIZE if self.start == "gaussian" else self.epsilon
         size = default if self.start_size is None else self.start_size
-        return self._bound(torch.add(images, noise, alpha=size), images, clip=self.clip_start)
+        moved = _moved(images, noise, size, scale)
+        return self._bound(moved, images, scale, clip=self.clip_start)
 
     def ascend(
         self,
@@ -163,6 +171,7 @@ class Adversary:
         images: Tensor,
         labels: Tensor,
         velocity: Tensor | None = None,
+        scale: Tensor | None = None,
     ) -> Ascent:
         """Take one step from `adversarial`; its tensors are left as they are.
 
@@ -175,6 +184,8 @@ class Adversary:
             images: the clean images.
             labels: classes (N,), or what the loss takes in their place.
             velocity: the momentum that the last step returned, None at the first.
+            scale: a number on the images' device that multiplies epsilon, step size and start,
+                None for 1. A recorded step follows a tensor, but no setting that changes.
         """
         loss = LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
         with torch.enable_grad():
@@ -188,17 +199,22 @@ class Adversary:
                 gradient.add_(velocity, alpha=self.momentum)
             velocity = gradient
         direction = gradient.sign() if self.norm == "Linf" else gradient / _norms(gradient)
-        moved = torch.add(adversarial.detach(), direction, alpha=self.step_size)
-        return Ascent(self._bound(moved, images), velocity, logits.detach())
+        moved = _moved(adversarial.detach(), direction, self.step_size, scale)
+        return Ascent(self._bound(moved, images, scale), velocity, logits.detach())
 
-    def _bound(self, moved: Tensor, images: Tensor, clip: bool = True) -> Tensor:
+    def _bound(
+        self, moved: Tensor, images: Tensor, scale: Tensor | None, clip: bool = True
+    ) -> Tensor:
         """Bring a tensor of our own into the ball around the images and into [0,1], in place."""
         if self.project:
             moved.sub_(images)
-            if self.norm == "Linf":
+            if self.norm == "L2":
+                radius = self.epsilon if scale is None else self.epsilon * scale
+                moved.mul_((radius / _norms(moved)).clamp_(max=1))
+            elif scale is None:
                 moved.clamp_(-self.epsilon, self.epsilon)
             else:
-                moved.mul_((self.epsilon / _norms(moved)).clamp_(max=1))
+                moved.clamp_(-self.epsilon * scale, self.epsilon * scale)
             moved.add_(images)
         return moved.clamp_(0, 1) if clip else moved
 
@@ -210,6 +226,7 @@ class Adversary:
         *,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        scale: Tensor | None = None,
     ) -> Tensor:
         """Return the last iterate for images (N, C, H, W) in [0,1].
 
@@ -219,12 +236,15 @@ class Adversary:
             labels: classes (N,), or what the loss takes in their place.
             noise: unit noise for the start, as from `noise_for`.
             generator: draws that noise where none is given.
+            scale: multiplies the ball, as in `ascend`.
         """
         if noise is None and generator is not None and self.start != "clean":
             noise = self.draw_noise(images, generator)
-        adversarial, velocity = self.begin(images, noise), None
+        adversarial, velocity = self.begin(images, noise, scale), None
         for _ in range(self.steps):
-            adversarial, velocity, _ = self.ascend(model, adversarial, images, labels, velocity)
+            adversarial, velocity, _ = self.ascend(
+                model, adversarial, images, labels, velocity, scale
+            )
         return adversarial
 
 
@@ -270,6 +290,12 @@ def noise_for(
     if start == "gaussian":
         return drawn
     return _into_ball(drawn, torch.from_numpy(radius)) if normal else drawn.mul_(2).sub_(1)
+
+
+def _moved(images: Tensor, direction: Tensor, size: float, scale: Tensor | None) -> Tensor:
+    if scale is None:
+        return torch.add(images, direction, alpha=size)
+    return torch.addcmul(images, direction, scale, value=size)
 
 
 def _norms(images: Tensor) -> Tensor:

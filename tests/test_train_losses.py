@@ -7,7 +7,7 @@ from torch import nn
 
 from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum
-from robnet_zoo.train.ema import update_average
+from robnet_zoo.train.ema import pair, update_average
 from robnet_zoo.train.losses import Batch, training_loss
 from robnet_zoo.train.recipes import get_recipe, override
 
@@ -107,13 +107,14 @@ def test_frozen_statistics_leave_batch_norm_as_it_was():
 def test_the_average_follows_its_formula_for_weights_and_statistics():
     network = small_network()
     average = copy.deepcopy(network)
+    pairs = pair(average, network)
     expected = {name: value.clone() for name, value in network.state_dict().items()}
     for step in range(1, 30):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(torch.randn_like(parameter))
         network(torch.rand(8, 1, 8, 8))
-        update_average(average, network, 0.7, step)
+        update_average(pairs, 0.7, step)
         decay = min(0.7, (1 + step) / (10 + step))
         for name, value in network.state_dict().items():
             if value.is_floating_point():

@@ -5,7 +5,7 @@ from robnet_zoo import create_model
 from robnet_zoo.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
-from robnet_zoo.train.schedule import Plan, crafting, learning_rate, mean_passes
+from robnet_zoo.train.schedule import Plan, crafting, learning_rate, mean_passes, stage_at
 from robnet_zoo.train.settings import Settings, parse_duration
 
 CIFAR = get_threat_model("cifar10")
@@ -40,13 +40,13 @@ def test_one_cycle_climbs_to_the_scaled_peak_and_falls_to_nothing():
 
 
 def test_crafting_meets_the_papers_settings_on_cifar10():
-    robnet = crafting(get_recipe("paper-robnet"), CIFAR, 0.5)
+    robnet = crafting(get_recipe("paper-robnet"), CIFAR)
     assert (robnet.steps, robnet.clip_start) == (7, False)
     assert robnet.step_size == pytest.approx(2 / 255)
-    arnas = crafting(get_recipe("paper-arnas"), CIFAR, 0.5)
+    arnas = crafting(get_recipe("paper-arnas"), CIFAR)
     assert (arnas.steps, arnas.start) == (7, "gaussian")
     assert arnas.step_size == pytest.approx(0.01)
-    fast = crafting(get_recipe("fast"), CIFAR, 0.5)
+    fast = crafting(get_recipe("fast"), CIFAR)
     assert (fast.steps, fast.project) == (1, False)
     assert fast.step_size == pytest.approx(8 / 255)
     assert fast.start_size == pytest.approx(16 / 255)
@@ -54,7 +54,9 @@ def test_crafting_meets_the_papers_settings_on_cifar10():
 
 def test_standard_starts_with_three_steps_and_ends_with_seven():
     recipe = get_recipe("standard")
-    early, late = crafting(recipe, CIFAR, 0.59), crafting(recipe, CIFAR, 0.6)
+    early, late = (
+        crafting(recipe, CIFAR, early=stage_at(recipe, share).early) for share in (0.59, 0.6)
+    )
     assert (early.steps, late.steps) == (3, 7)
     assert early.step_size == pytest.approx(4 / 255)
     assert late.step_size == pytest.approx(2 / 255)
@@ -65,7 +67,7 @@ def test_standard_starts_with_three_steps_and_ends_with_seven():
 def test_a_step_keeps_its_share_of_epsilon_on_every_data_set():
     for name in ("digits", "mnist", "imagenet"):
         threat = get_threat_model(name)
-        adversary = crafting(get_recipe("paper-robnet"), threat, 0.5)
+        adversary = crafting(get_recipe("paper-robnet"), threat)
         assert adversary.step_size == pytest.approx(threat.epsilon.value / 4)
 
 

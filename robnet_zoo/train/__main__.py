@@ -25,7 +25,7 @@ from robnet_zoo.train.settings import (
 # options that are settings under their own name
 PLAIN = (
     *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
-    *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
+    *("precision", "accumulate", "joint_batch_norm", "compile", "layout", "grouped", "cuda_graph"),
 )
 FOLDER_COMMANDS = {
     "export": "Write a finished run's best weights as a weights folder.",
@@ -71,6 +71,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="use torch.compile, in the default or another mode: slow to start, then faster",
     )
     add("--layout", choices=get_args(Layout), help="of memory (default channels_last)")
+    add(
+        "--grouped",
+        action=argparse.BooleanOptionalAction,
+        help="run separable convolutions that read one state as one (default on CUDA only)",
+    )
+    add(
+        "--cuda-graph",
+        action=argparse.BooleanOptionalAction,
+        help="record the step as a CUDA graph (default on one GPU)",
+    )
     add("--joint-batch-norm", action="store_true", help="batch statistics over all processes")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, default=None, help="folder of the data sets")

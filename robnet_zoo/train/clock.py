@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+
+import torch
 
 from robnet_zoo.train.recipes import Recipe
 from robnet_zoo.train.run import Run
 from robnet_zoo.train.schedule import Plan, mean_passes, passes
 
 WARM_UP, PROBE = 2, 3  # steps of a session that are not timed, and timed before the first plan
+GPU_WARM_UP = 8  # there, with cuDNN's trials and a recording among them
+AHEAD = 2  # steps that the host may be ahead of the GPU
+LAST_EPOCHS = 4  # that are all validated
 FORGET = 0.98  # weight of what was measured before, per step: the last fifty or so count
 RESERVE = 0.01  # share of a budget kept for steps that take longer than those before
 CLOSING_SECONDS = 3.0  # for the record and the curves
@@ -29,6 +36,7 @@ class Clock:
         budget: seconds for the whole run; None for no limit.
         now: tells the seconds, from any point on.
         stop: number of the signal that asked for an end, or 0.
+        pace: waits until the GPU has all but caught up, so that its time is what is measured.
         ticked: when the run's seconds were last counted.
         saved: when the last checkpoint was written.
         steps: steps of this session.
@@ -41,6 +49,7 @@ class Clock:
     budget: float | None
     now: Callable[[], float] = time.monotonic
     stop: int = 0
+    pace: Callable[[], None] | None = None
     ticked: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
     steps: int = 0
@@ -53,6 +62,11 @@ class Clock:
         """Whether a checkpoint within the epoch is to be written now."""
         return self.stop > 0 or self.now() - self.saved > self.save_every
 
+    @property
+    def warm_up(self) -> int:
+        """Steps of a session that are not timed."""
+        return WARM_UP if self.pace is None else GPU_WARM_UP
+
     def _tick(self, run: Run) -> float:
         now = self.now()
         spent, self.ticked = now - self.ticked, now
@@ -61,9 +75,11 @@ class Clock:
 
     def count_step(self, run: Run) -> None:
         """Count the time of the step that was just taken."""
+        if self.pace is not None:
+            self.pace()
         spent = self._tick(run)
         self.steps += 1
-        if self.steps > WARM_UP:
+        if self.steps > self.warm_up:
             cost = passes(run.settings.recipe, run.plan.at(run.position.step - 1))
             self.seconds = FORGET * self.seconds + spent
             self.passes = FORGET * self.passes + cost
@@ -75,7 +91,7 @@ class Clock:
     def plan(self, run: Run) -> Plan:
         """Return the run's plan: with a budget, one that fits what is known of the speed."""
         ended = run.position.step >= run.plan.last
-        if self.budget is None or ended or self.steps < WARM_UP + PROBE:
+        if self.budget is None or ended or self.steps < self.warm_up + PROBE:
             return run.plan
         per_pass = self.seconds / self.passes
         batches = max(1.0, len(run.validation) / run.settings.recipe.batch_size)
@@ -110,12 +126,39 @@ def replan(
         step: steps taken so far.
         left: seconds left of the budget.
         seconds_per_pass: measured seconds of a network pass over a batch.
-        validation_seconds: seconds of a validation; there is one an epoch and one at the end.
+        validation_seconds: seconds of a validation; the recipe says after which epochs there is
+            one, and there is one at the end.
         steps_per_epoch: steps in an epoch.
     """
-    share = plan.at(step)
-    cost = seconds_per_pass * mean_passes(recipe, share) + validation_seconds / steps_per_epoch
-    return Plan(step, share, step + max(int((left - validation_seconds) / cost), 0))
+    share, every = plan.at(step), recipe.validate_every
+    cost = seconds_per_pass * mean_passes(recipe, share)
+    cost += validation_seconds / steps_per_epoch / every
+    at_the_end = 1 + LAST_EPOCHS * (1 - 1 / every)  # validations that `cost` does not count
+    return Plan(step, share, step + max(int((left - at_the_end * validation_seconds) / cost), 0))
+
+
+def validated(run: Run) -> bool:
+    """Return whether the pass that ends now is one after which held-out images are looked at."""
+    position, last = run.position, run.plan.last
+    number, epochs = position.epoch + 1, math.ceil(last / run.steps_per_epoch)
+    due = number % run.settings.recipe.validate_every == 0 or number > epochs - LAST_EPOCHS
+    return due or position.step >= last
+
+
+def pace(run: Run) -> Callable[[], None] | None:
+    """Return what keeps the host at most two steps ahead of the run's GPU; None on a CPU."""
+    if not run.world.device.startswith("cuda"):
+        return None
+    ahead: deque[torch.cuda.Event] = deque()
+
+    def wait() -> None:
+        event = torch.cuda.Event()
+        event.record()
+        ahead.append(event)
+        if len(ahead) > AHEAD:
+            ahead.popleft().synchronize()
+
+    return wait
 
 
 @contextmanager

@@ -41,9 +41,10 @@ def draw_curves(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         ("raw_robust", "PGD-10", "C1:"),
         ("ema_robust", "PGD-10, average", "C1-"),
     ):
-        values = [100 * row[column] for row in rows if row.get(column) is not None]
-        if values:
-            right.plot(epochs, values, style, marker=".", label=label)
+        looked = [row for row in rows if row.get(column) is not None]
+        if looked:
+            at, values = [row["epoch"] for row in looked], [100 * row[column] for row in looked]
+            right.plot(at, values, style, marker=".", label=label)
     right.set(xlabel="epoch", ylabel="held-out accuracy (%)", ylim=(0, 100))
     right.legend(loc="upper left")
     for axes in (left, right):

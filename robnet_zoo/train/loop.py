@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robnet_zoo.console import progress
 from robnet_zoo.errors import ZooError
-from robnet_zoo.models.folded import fold
+from robnet_zoo.files import atomic_path
+from robnet_zoo.models.folded import refresh
+from robnet_zoo.train.body import autocast
 from robnet_zoo.train.checkpoint import load_checkpoint, save_checkpoint
-from robnet_zoo.train.clock import Clock, stop_signals
+from robnet_zoo.train.clock import Clock, pace, stop_signals, validated
 from robnet_zoo.train.history import write_history
-from robnet_zoo.train.run import Run
+from robnet_zoo.train.run import Run, folded_form
 from robnet_zoo.train.schedule import validation_adversary
-from robnet_zoo.train.step import autocast, start_statistics, train_step
+from robnet_zoo.train.step import start_statistics, train_step
 from robnet_zoo.train.validate import Score, validate
 
 LAST, BEST = "last.pt", "best.pt"
@@ -40,33 +43,47 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
         self.number = number
 
 
-def run_to_the_end(run: Run, folder: Path, *, save_every: float, started: float) -> None:
+def run_to_the_end(
+    run: Run,
+    folder: Path,
+    *,
+    save_every: float,
+    started: float,
+    after_epoch: Callable[[Run], None] | None = None,
+) -> None:
     """Train until the plan's last step.
 
-    `last.pt` is written after every epoch, every few minutes and on request to stop; `best.pt`
-    whenever the validation score is the best so far.
+    `last.pt` is written after every validation, every few minutes and on request to stop;
+    `best.pt` whenever the validation score is the best so far.
 
     Args:
         run: a run, at its start or as a checkpoint left it.
         folder: where the files go; the main process writes them.
         save_every: seconds between checkpoints within an epoch.
         started: when the session began, on the monotonic clock: reading data counts as well.
+        after_epoch: called with the run after every epoch, in the main process.
 
     Raises:
         Stopped: SIGTERM or SIGINT came.
         ZooError: the run collapsed again and again.
     """
-    clock = Clock(save_every, run.settings.time_budget, ticked=started)
+    clock = Clock(save_every, run.settings.time_budget, ticked=started, pace=pace(run))
     if run.position.step == 0:
         start_statistics(run)
         _save(run, folder / BEST)  # what a rollback before the first validation goes back to
     with stop_signals(clock):
         while run.position.step < run.plan.last:
+            epoch = run.position.epoch
             _train_epoch(run, folder, clock)
+            if after_epoch is not None and run.world.main and run.position.epoch > epoch:
+                after_epoch(run)
+            if clock.stop:
+                _save(run, folder / LAST)
+                raise Stopped(clock.stop)
 
 
 def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
-    """Train to the end of the pass under way, or of the plan, and validate."""
+    """Train to the end of the pass under way, or of the plan, and validate where it is time to."""
     position, size = run.position, run.settings.recipe.batch_size
     order = torch.randperm(len(run.train), generator=run.generator(position.epoch))
     batches = _batches(run, order[position.batch * size :])
@@ -138,48 +155,56 @@ def _checkpoint(run: Run, folder: Path, clock: Clock) -> bool:
 def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: float) -> None:
     """Validate, look for a collapse, write the log and the checkpoints."""
     position = run.position
-    scores = _scores(run)
-    clock.count_validation(run)
-    _agree(run, clock)
+    looked = validated(run)
+    scores = _scores(run) if looked else {}
+    if looked:
+        clock.count_validation(run)
+        _agree(run, clock)
     loss, correct, seen = run.world.sum(run.totals.clone()).tolist()
-    trouble = _trouble(run, loss, scores["raw"])
+    trouble = _trouble(run, loss, scores.get("raw"))
     if trouble:
         _roll_back(run, folder, trouble)
         return
-    raw = scores["raw"]
-    fallen = _fallen(run, raw.rank, "clean" if raw.robust is None else "robust")
+    raw = scores.get("raw")
+    fallen = raw is not None and _fallen(run, raw.rank, "clean" if raw.robust is None else "robust")
     position.epoch += 1
     position.batch = 0
     run.totals.zero_()
     row: dict[str, Any] = {
         "epoch": position.epoch,
         "step": position.step,
-        "lr": run.optimiser.param_groups[0]["lr"],
+        "lr": float(run.buffers.rate),
         "loss": loss / seen,
         "train_accuracy": correct / seen,
     }
-    for name, score in scores.items():
-        row |= {f"{name}_clean": score.clean, f"{name}_robust": score.robust}
+    chosen = "raw" if run.average is None else "ema"
+    for name in dict.fromkeys(("raw", chosen)):
+        score = scores.get(name)
+        row |= {f"{name}_clean": None, f"{name}_robust": None}
+        if score is not None:
+            row |= {f"{name}_clean": score.clean, f"{name}_robust": score.robust}
     row |= {"images_per_second": images_per_second, "seconds": position.seconds}
     position.history.append(row)
-    chosen = "raw" if run.average is None else "ema"
-    score = scores[chosen]
-    best = position.best
-    if best is None or (score.rank > best["rank"] and not fallen):  # a rollback must end well
+    score, best = scores.get(chosen), position.best
+    better = score is not None and (
+        best is None or (score.rank > best["rank"] and not fallen)  # a rollback must end well
+    )
+    if score is not None and better:
         position.best = {
             "epoch": position.epoch,
             "weights": chosen,
             "rank": score.rank,
             **dataclasses.asdict(score),
         }
-        _save(run, folder / BEST)
-    _save(run, folder / LAST)
-    clock.saved = clock.now()
+    if looked or clock.save_is_due:
+        _save(run, folder / LAST)
+        clock.saved = clock.now()
     if run.world.main:
+        if better:  # the same state
+            with atomic_path(folder / BEST) as temporary:
+                shutil.copyfile(folder / LAST, temporary)
         write_history(folder, position.history)
         _say(_told(row, score))
-    if clock.stop:
-        raise Stopped(clock.stop)
 
 
 def _scores(run: Run) -> dict[str, Score]:
@@ -196,7 +221,7 @@ def _scores(run: Run) -> dict[str, Score]:
     with autocast(run):
         scores = {
             name: validate(
-                fold(model, image_size=run.dataset.image_size),
+                _judged(run, name, model),
                 run.validation,
                 adversary,
                 stride=stride,
@@ -210,6 +235,14 @@ def _scores(run: Run) -> dict[str, Score]:
     return scores
 
 
+def _judged(run: Run, name: str, model: nn.Module) -> nn.Module:
+    """Return the folded form of a model, up to date."""
+    if name not in run.judged:
+        run.judged[name] = folded_form(model, run.settings, run.dataset.image_size)
+    refresh(run.judged[name])
+    return run.judged[name]
+
+
 def _fallen(run: Run, accuracy: float, kind: str) -> bool:
     """Return whether a held-out accuracy is below half of the best, and not by chance."""
     best = _best_raw(run, kind)
@@ -219,10 +252,14 @@ def _fallen(run: Run, accuracy: float, kind: str) -> bool:
 
 
 def _best_raw(run: Run, kind: str) -> float:
-    return max((row[f"raw_{kind}"] for row in run.position.history), default=0.0)
+    return max((row[f"raw_{kind}"] for row in _validated_rows(run)), default=0.0)
 
 
-def _trouble(run: Run, loss: float, score: Score) -> str:
+def _validated_rows(run: Run) -> list[dict[str, Any]]:
+    return [row for row in run.position.history if row["raw_clean"] is not None]
+
+
+def _trouble(run: Run, loss: float, score: Score | None) -> str:
     """Return what is wrong with a run that collapsed, or nothing.
 
     Catastrophic overfitting takes robust accuracy and leaves the clean one. Where both fall, a
@@ -230,10 +267,12 @@ def _trouble(run: Run, loss: float, score: Score) -> str:
     """
     if not math.isfinite(loss):
         return "the training loss is not finite"
+    if score is None:
+        return ""
     kind = "clean" if score.robust is None else "robust"
     if not _fallen(run, score.rank, kind):
         return ""
-    before = run.position.history[-1]
+    before = _validated_rows(run)[-1]
     if _fallen(run, score.clean, "clean") and not _fallen(run, before[f"raw_{kind}"], kind):
         return ""
     return f"held-out {kind} accuracy fell from {_best_raw(run, kind):.1%} to {score.rank:.1%}"
@@ -269,10 +308,13 @@ def _save(run: Run, path: Path) -> None:
         save_checkpoint(path, state)
 
 
-def _told(row: dict[str, Any], score: Score) -> str:
-    robust = "" if score.robust is None else f", PGD-10 {score.robust:.1%}"
+def _told(row: dict[str, Any], score: Score | None) -> str:
+    held_out = ""
+    if score is not None:
+        robust = "" if score.robust is None else f", PGD-10 {score.robust:.1%}"
+        held_out = f", held-out clean {score.clean:.1%}{robust}"
     return (
-        f"epoch {row['epoch']}: loss {row['loss']:.3f}, held-out clean {score.clean:.1%}{robust} "
+        f"epoch {row['epoch']}: loss {row['loss']:.3f}{held_out} "
         f"({row['images_per_second']:,.0f} images/s, {row['seconds']:.0f} s)"
     )
 

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from robnet_zoo.data import Dataset
 from robnet_zoo.data.splits import Split
 from robnet_zoo.errors import ZooError
+from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.folded import fold
 from robnet_zoo.randomness import keyed_generator
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import join_batch_norm
 from robnet_zoo.train.distributed import World
+from robnet_zoo.train.ema import AveragePairs, pair
+from robnet_zoo.train.graph import CudaGraphs, Recorder
 from robnet_zoo.train.schedule import Plan
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import create_model
@@ -60,13 +63,37 @@ class Position:
 
 
 @dataclass
+class Buffers:
+    """All that a step reads and that differs from step to step, in places that stay the same.
+
+    Attributes:
+        images: this process's augmented images (B, C, H, W), float32 in [0,1].
+        labels: their classes (B,).
+        noise: unit noise that crafting starts from, of the images' shape.
+        rate: the learning rate.
+        scale: the part of epsilon that the adversary has.
+    """
+
+    images: Tensor
+    labels: Tensor
+    noise: Tensor
+    rate: Tensor
+    scale: Tensor
+
+
+@dataclass
 class Run:
     """A run's parts.
 
     Attributes:
+        weights: the parameters that are trained.
+        statistics: batch norm's running means and variances, which processes must agree on.
         forward: the model, perhaps compiled.
         craft: what images are crafted on, in eval mode its folded form.
         folded: that form, to be refreshed before each use; None where `craft` is `forward`.
+        average_pairs: the tensors of `average` and those that they follow.
+        recorder: replays steps from a CUDA graph; None where they are run as they are.
+        judged: the folded forms that held-out images are judged on, by name, once there are any.
         totals: sums of loss, correct and seen images of the pass under way.
     """
 
@@ -77,13 +104,19 @@ class Run:
     validation: Split
     world: World
     model: nn.Module
+    weights: list[nn.Parameter]
+    statistics: list[Tensor]
+    buffers: Buffers
     forward: Callable[[Tensor], Tensor]
     craft: Callable[[Tensor], Tensor]
     folded: nn.Module | None
     average: nn.Module | None
+    average_pairs: AveragePairs | None
     optimiser: torch.optim.SGD
+    recorder: Recorder | None
     position: Position
     totals: Tensor
+    judged: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -107,14 +140,29 @@ class Run:
         """
         return keyed_generator(self.settings.seed, self.position.rollbacks, *key, device=device)
 
+    def changed(self) -> dict[str, list[Tensor]]:
+        """Return the tensors that a step's body changes, in groups of one kind."""
+        kept = [self.optimiser.state[weight].get("momentum_buffer") for weight in self.weights]
+        groups = {
+            "weights": [*self.weights],
+            "statistics": self.statistics,
+            "counters": [b for b in self.model.buffers() if not b.is_floating_point()],
+            "momentum": [momentum for momentum in kept if momentum is not None],
+            "totals": [self.totals],
+        }
+        return {name: group for name, group in groups.items() if group}
+
     def state(self) -> dict[str, Any]:
         """Return everything that a checkpoint must hold."""
+        optimiser = self.optimiser.state_dict()
+        for group in optimiser["param_groups"]:
+            group["lr"] = float(group["lr"])
         return {
             "settings": self.settings.as_dict(),
             "data": self.train.fingerprint,
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": optimiser,
             "position": dataclasses.asdict(self.position),
             "totals": self.world.sum(self.totals.clone()),
             "random": torch.get_rng_state(),
@@ -135,6 +183,9 @@ class Run:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        _follow(self.optimiser, self.buffers)
+        if self.recorder is not None:
+            self.recorder.forget()  # momentum has moved
         self.position = Position(**state["position"])
         self.totals.copy_(state["totals"] if self.world.main else torch.zeros(3))
         torch.set_rng_state(state["random"].cpu())
@@ -169,7 +220,12 @@ def build_run(
     )
     if settings.joint_batch_norm and world.size > 1:
         join_batch_norm(model)
+    if settings.grouped is not None:
+        for module in model.modules():
+            if isinstance(module, CellBlock):
+                module.grouped = settings.grouped
     model = model.to(world.device).to(memory_format=LAYOUTS[settings.layout]).train()
+    buffers = _buffers(settings, dataset, world)
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]
     spared = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
     groups: list[dict[str, Any]] = [
@@ -182,10 +238,13 @@ def build_run(
         momentum=0.9,
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov,
+        fused=True,
     )
+    _follow(optimiser, buffers)
     steps = recipe.epochs * (len(train) // recipe.batch_size)
     forward = _compiled(model, settings)
     folded = _folded(model, settings, dataset.image_size, world)
+    average = copy.deepcopy(model).eval() if recipe.averaged else None
     return Run(
         settings=settings,
         dataset=dataset,
@@ -194,18 +253,55 @@ def build_run(
         validation=validation,
         world=world,
         model=model,
+        weights=[parameter for parameter in model.parameters() if parameter.requires_grad],
+        statistics=[buffer for buffer in model.buffers() if buffer.is_floating_point()],
+        buffers=buffers,
         forward=forward,
         craft=forward if folded is None else _compiled(folded, settings),
         folded=folded,
-        average=copy.deepcopy(model).eval() if recipe.ema else None,
+        average=average,
+        average_pairs=None if average is None else pair(average, model),
         optimiser=optimiser,
+        recorder=_recorder(settings, world),
         position=Position(plan=(0, 0.0, steps)),
         totals=torch.zeros(3, dtype=torch.float64, device=world.device),
     )
 
 
+def _follow(optimiser: torch.optim.SGD, buffers: Buffers) -> None:
+    """Let an optimiser read the learning rate from the buffers."""
+    for group in optimiser.param_groups:
+        group |= {"lr": buffers.rate, "fused": True, "foreach": None}
+
+
+def _buffers(settings: Settings, dataset: Dataset, world: World) -> Buffers:
+    size = settings.recipe.batch_size // world.size
+    shape = (size, dataset.in_channels, dataset.image_size, dataset.image_size)
+    layout = LAYOUTS[settings.layout]
+    images, noise = (
+        torch.zeros(shape, device=world.device).contiguous(memory_format=layout) for _ in range(2)
+    )
+    labels = torch.zeros(size, dtype=torch.int64, device=world.device)
+    rate, scale = (torch.ones((), device=world.device) for _ in range(2))
+    return Buffers(images, labels, noise, rate, scale)
+
+
+def _recorder(settings: Settings, world: World) -> Recorder | None:
+    """Return what records steps, on one GPU; torch.compile records in its own way."""
+    recorded = settings.cuda_graph and not settings.compile and world.size == 1
+    if recorded and world.device.startswith("cuda"):
+        return Recorder(CudaGraphs(world.device))
+    return None
+
+
 def _compiled(model: nn.Module, settings: Settings) -> Callable[[Tensor], Tensor]:
     return torch.compile(model, mode=settings.compile) if settings.compile else model
+
+
+def folded_form(model: nn.Module, settings: Settings, image_size: int) -> nn.Module:
+    """Return a model's folded form, in the precision that the run computes in."""
+    half = settings.precision == "bfloat16"
+    return fold(model, image_size=image_size, dtype=torch.bfloat16 if half else None)
 
 
 def _folded(
@@ -216,7 +312,5 @@ def _folded(
     crafted = recipe.steps * recipe.batch_size // world.size if recipe.adversarial else 0
     if recipe.craft_mode == "train" or crafted < FOLDED_FROM:
         return None
-    kind = "cuda" if world.device.startswith("cuda") else "cpu"
-    with torch.autocast(kind, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        folded = fold(model, image_size=image_size)  # in the form that suits this precision
+    folded = folded_form(model, settings, image_size)
     return None if folded is model else folded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from robnet_zoo.adversary import Adversary
 from robnet_zoo.threat_models import ThreatModel
@@ -39,12 +40,33 @@ def learning_rate(recipe: Recipe, share: float) -> float:
     return recipe.lr_end + (peak - recipe.lr_end) * left
 
 
-def crafting(recipe: Recipe, threat: ThreatModel, share: float) -> Adversary:
-    """Return the adversary that training faces when `share` of it is done."""
-    early = share < recipe.early_until
+class Stage(NamedTuple):
+    """What decides which operations a step is made of.
+
+    Attributes:
+        early: whether crafting takes the recipe's early steps.
+        perturbed: whether weights are perturbed.
+    """
+
+    early: bool
+    perturbed: bool
+
+
+def stage_at(recipe: Recipe, share: float) -> Stage:
+    """Return the stage that a training is in when `share` of it is done."""
+    return Stage(share < recipe.early_until, bool(recipe.awp) and share >= recipe.awp_from)
+
+
+def epsilon_scale(recipe: Recipe, share: float) -> float:
+    """Return what part of epsilon the adversary has when `share` of the training is done."""
+    if share >= recipe.epsilon_warmup:
+        return 1.0
+    return max(share, 0.01) / recipe.epsilon_warmup  # an adversary needs some room
+
+
+def crafting(recipe: Recipe, threat: ThreatModel, *, early: bool = False) -> Adversary:
+    """Return the adversary of a stage of the training, at its full epsilon."""
     epsilon = threat.epsilon.value
-    if share < recipe.epsilon_warmup:
-        epsilon *= max(share, 0.01) / recipe.epsilon_warmup  # an adversary needs some room
     step_share = recipe.early_step_share if early else recipe.step_share
     return Adversary(
         epsilon=epsilon,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def train(
     root: Path | None = None,
     resume: bool = False,
     save_every: float = SAVE_EVERY,
+    after_epoch: Callable[[Run], None] | None = None,
 ) -> dict[str, Any]:
     """Train a model and return its record.
 
@@ -46,6 +48,7 @@ def train(
         root: folder of the data sets.
         resume: go on from the folder's last checkpoint.
         save_every: seconds between checkpoints within an epoch.
+        after_epoch: called with the run after every epoch.
 
     Raises:
         ZooError: unknown names, missing data, or a folder that cannot be used or is in use.
@@ -73,9 +76,11 @@ def train(
                 if resume and (folder / LAST).exists():
                     run.load(load_checkpoint(folder / LAST, world.device))
                     run.position.resumed += 1
-                elif world.main:
+                if world.main:
                     write_settings(folder, settings)
-                run_to_the_end(run, folder, save_every=save_every, started=started)
+                run_to_the_end(
+                    run, folder, save_every=save_every, started=started, after_epoch=after_epoch
+                )
                 record = describe_run(run)
                 if world.main:
                     write_json(folder / RECORD, record)
@@ -119,5 +124,6 @@ def describe_run(run: Run) -> dict[str, Any]:
         f"{run.world.size}",
         "resumed": position.resumed,
         "events": position.events,
+        "cuda_graph": run.recorder is not None and run.recorder.replays,
         "environment": environment(device),
     }

@@ -21,6 +21,7 @@ SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: s
 
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
+HOW = ("grouped", "cuda_graph")  # change how fast a run is, not what it is; a resumed one may
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 
@@ -44,6 +45,9 @@ class Settings:
         joint_batch_norm: take batch statistics over all processes rather than within each.
         compile: mode of torch.compile that the network is run through; None for none.
         layout: order of the images' and weights' values in memory.
+        grouped: whether separable convolutions that read one state run as one in training; None
+            for what suits the device.
+        cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
     """
 
@@ -61,6 +65,8 @@ class Settings:
     joint_batch_norm: bool = False
     compile: Compile | None = None
     layout: Layout = "channels_last"
+    grouped: bool | None = None
+    cuda_graph: bool = True
     time_budget: float | None = None
 
     def __post_init__(self) -> None:
@@ -140,7 +146,7 @@ def refuse_changes(kept: Settings, asked: Settings) -> None:
     """Raise ZooError if a resumed run is asked to change a setting; the first one is named."""
     old, new = (_flat(settings.as_dict()) for settings in (kept, asked))
     for name, value in new.items():
-        if old.get(name) != value:
+        if name not in HOW and old.get(name) != value:
             raise ZooError(
                 f"This run has {name}={old.get(name)}, so it cannot be resumed with {value}; "
                 "leave it out, or start a new run in another folder."

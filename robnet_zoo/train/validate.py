@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +47,7 @@ def validate(
         model: from pixels to logits.
         split: the images.
         adversary: the attack; None judges clean images only.
-        batch_size: images at once.
+        batch_size: images at once, at most.
         stride: judge every so manyth image.
         seed: of the attack's noise.
         world: the processes that share the images.
@@ -54,16 +55,29 @@ def validate(
     chosen = torch.arange(0, len(split), stride)
     mine = chosen[world.share(len(chosen))]
     correct = torch.zeros(3, dtype=torch.float64, device=split.device)
-    for indices in mine.split(batch_size):
+    for indices, real in _even(mine, batch_size):
         indices = indices.to(split.device)
         images, labels = to_float(split.images(indices)), split.labels[indices]
         with torch.no_grad():
-            correct[0] += (model(images).argmax(1) == labels).sum()
+            correct[0] += (model(images).argmax(1) == labels)[:real].sum()
         if adversary is not None:
             noise = noise_for(indices, images.shape[1:], seed=seed, attack="validation")
             adversarial = adversary(model, images, labels, noise=noise.to(images.device))
             with torch.no_grad():
-                correct[1] += (model(adversarial).argmax(1) == labels).sum()
-        correct[2] += len(indices)
+                correct[1] += (model(adversarial).argmax(1) == labels)[:real].sum()
+        correct[2] += real
     clean, robust, count = world.sum(correct).tolist()
     return Score(clean / count, None if adversary is None else robust / count)
+
+
+def _even(indices: Tensor, most: int) -> Iterator[tuple[Tensor, int]]:
+    """Cut indices into batches of one size; yield each with the number of those that count.
+
+    Every size of batch makes cuDNN look for its algorithms anew, so the last batch is filled up.
+    """
+    if not len(indices):
+        return
+    size = math.ceil(len(indices) / math.ceil(len(indices) / most))
+    for batch in indices.split(size):
+        filled = torch.cat([batch, batch[-1:].expand(size - len(batch))])
+        yield filled, len(batch)
