@@ -143,7 +143,7 @@ class Run:
     def changed(self) -> dict[str, list[Tensor]]:
         """Return the tensors that a step's body changes, in groups of one kind."""
         kept = [self.optimiser.state[weight].get("momentum_buffer") for weight in self.weights]
-        groups = {
+        groups: dict[str, list[Tensor]] = {
             "weights": [*self.weights],
             "statistics": self.statistics,
             "counters": [b for b in self.model.buffers() if not b.is_floating_point()],
