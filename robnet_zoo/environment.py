@@ -79,3 +79,11 @@ def pick_device(name: str = "auto") -> str:
         count = torch.cuda.device_count()
         raise ZooError(f"Device '{name}' does not exist; this machine has {count} CUDA device(s).")
     return name
+
+
+def tune() -> None:
+    """Let cuDNN try its algorithms on every shape of convolution: batches keep their shapes."""
+    import torch
+
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark_limit = 5  # the likeliest; more take longer than they save

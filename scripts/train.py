@@ -26,10 +26,8 @@ from typing import Any
 
 STARTED = time.monotonic()  # imports count as well
 
-import torch  # noqa: E402
-
 from robnet_zoo import console  # noqa: E402
-from robnet_zoo.environment import pick_device  # noqa: E402
+from robnet_zoo.environment import pick_device, tune  # noqa: E402
 from robnet_zoo.errors import ZooError  # noqa: E402
 from robnet_zoo.train.checkpoint import load_checkpoint  # noqa: E402
 from robnet_zoo.train.history import CURVES, HISTORY  # noqa: E402
@@ -67,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(argv)
     device = pick_device(options.device)
-    torch.backends.cudnn.benchmark = True
+    tune()
     packed = options.out / "pack"
     settings, resumed = _settings(options, device)
 

@@ -16,6 +16,7 @@ from robnet_zoo.certify import certified_margin
 from robnet_zoo.genotypes import RobNetGenotype, published
 from robnet_zoo.models import build_network
 from robnet_zoo.models.cells import CellBlock
+from robnet_zoo.models.operations import SeparableConv
 from robnet_zoo.models.siblings import Term, leaving
 from robnet_zoo.search.spaces import EDGES, arnas_space, darts_space, robnet_space
 from robnet_zoo.search.supernet import CellWeights, SuperCell, Supernet
@@ -82,6 +83,22 @@ def test_networks(name: str, grouped: bool, training: bool) -> None:
     fast = in_form(copy.deepcopy(plain), grouped).train(training)
     plain.train(training)
     assert_same(found(fast, fast), found(plain, lambda x: plain_network(plain, x)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_merged_convolutions(name: str) -> None:
+    plain = shaken(build_network(published(name), channels=4, layers=NETWORKS[name]))
+    merged = in_form(copy.deepcopy(plain), False)
+    convolutions = [module for module in merged.modules() if isinstance(module, SeparableConv)]
+    for module in convolutions:
+        module.merged = True
+    depthwise = []
+    for module in merged.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.register_forward_hook(lambda *_: depthwise.append(1))
+    ours, theirs = found(merged, merged), found(plain, lambda x: plain_network(plain, x))
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)  # twenty cells add up roundings
+    assert convolutions and not depthwise
 
 
 def test_shared_relus_leave_logits_as_they_are_bit_by_bit() -> None:

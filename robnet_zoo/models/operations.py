@@ -6,7 +6,8 @@ take `affine`: RobNet's cells and the supernets go without, two-edge evaluation 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -108,7 +109,14 @@ class FactorizedReduce(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """(ReLU, depthwise, pointwise, batch norm), `repeats` times; the first one takes the stride."""
+    """(ReLU, depthwise, pointwise, batch norm), `repeats` times; the first one takes the stride.
+
+    Attributes:
+        merged: compute depthwise and pointwise as the one dense convolution that they make: up to
+            nine times the arithmetic and half of the memory traffic, for tensor cores.
+    """
+
+    merged = False
 
     def __init__(
         self,
@@ -138,9 +146,25 @@ class SeparableConv(nn.Module):
     def from_rectified(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """Return the map, times a number, of what the first ReLU gives."""
         _, *layers, last = self.op
-        for layer in layers:
+        for layer in _merged(layers) if self.merged else layers:
             x = layer(x)
         return scaled_norm(cast(nn.BatchNorm2d, last), x, scale)
+
+
+def _merged(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield layers with each depthwise convolution and the pointwise one behind it as one."""
+    remaining = iter(layers)
+    for layer in remaining:
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            yield partial(_dense, depthwise=layer, pointwise=cast(nn.Conv2d, next(remaining)))
+        else:
+            yield layer
+
+
+def _dense(x: Tensor, depthwise: nn.Conv2d, pointwise: nn.Conv2d) -> Tensor:
+    weight = pointwise.weight * depthwise.weight.transpose(0, 1)  # (out, in, k, k)
+    geometry = depthwise.stride, cast(Pair, depthwise.padding), depthwise.dilation
+    return conv2d(x, weight, None, *geometry, 1)
 
 
 class NormalisedPool(nn.Sequential):

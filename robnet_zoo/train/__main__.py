@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from robnet_zoo import console
-from robnet_zoo.environment import pick_device
+from robnet_zoo.environment import pick_device, tune
 from robnet_zoo.errors import ZooError
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
@@ -25,7 +25,8 @@ from robnet_zoo.train.settings import (
 # options that are settings under their own name
 PLAIN = (
     *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
-    *("precision", "accumulate", "joint_batch_norm", "compile", "layout", "grouped", "cuda_graph"),
+    *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
+    *("grouped", "merged", "cuda_graph"),
 )
 FOLDER_COMMANDS = {
     "export": "Write a finished run's best weights as a weights folder.",
@@ -75,6 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--grouped",
         action=argparse.BooleanOptionalAction,
         help="run separable convolutions that read one state as one (default on CUDA only)",
+    )
+    add(
+        "--merged",
+        action=argparse.BooleanOptionalAction,
+        help="run depthwise and pointwise convolutions as one dense one (default no)",
     )
     add(
         "--cuda-graph",
@@ -138,10 +144,7 @@ def _train(options: argparse.Namespace) -> int:
     from robnet_zoo.train.loop import Stopped
     from robnet_zoo.train.session import train
 
-    if cuda:
-        import torch
-
-        torch.backends.cudnn.benchmark = True  # batches keep their shape
+    tune()
     try:
         record = train(
             settings,

@@ -16,6 +16,7 @@ from robnet_zoo.data.splits import Split
 from robnet_zoo.errors import ZooError
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.folded import fold
+from robnet_zoo.models.operations import SeparableConv
 from robnet_zoo.randomness import keyed_generator
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import join_batch_norm
@@ -220,10 +221,11 @@ def build_run(
     )
     if settings.joint_batch_norm and world.size > 1:
         join_batch_norm(model)
-    if settings.grouped is not None:
-        for module in model.modules():
-            if isinstance(module, CellBlock):
-                module.grouped = settings.grouped
+    for module in model.modules():
+        if isinstance(module, CellBlock) and settings.grouped is not None:
+            module.grouped = settings.grouped
+        elif isinstance(module, SeparableConv):
+            module.merged = settings.merged
     model = model.to(world.device).to(memory_format=LAYOUTS[settings.layout]).train()
     buffers = _buffers(settings, dataset, world)
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]

@@ -21,7 +21,11 @@ SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: s
 
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
-HOW = ("grouped", "cuda_graph")  # change how fast a run is, not what it is; a resumed one may
+HOW = (
+    "grouped",
+    "merged",
+    "cuda_graph",
+)  # change how fast a run is, not what it is; a resumed one may
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 
@@ -47,6 +51,7 @@ class Settings:
         layout: order of the images' and weights' values in memory.
         grouped: whether separable convolutions that read one state run as one in training; None
             for what suits the device.
+        merged: compute a depthwise and a pointwise convolution as one dense one in training.
         cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
     """
@@ -66,6 +71,7 @@ class Settings:
     compile: Compile | None = None
     layout: Layout = "channels_last"
     grouped: bool | None = None
+    merged: bool = False
     cuda_graph: bool = True
     time_budget: float | None = None
 
