@@ -61,6 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("folders", type=Path, nargs="+", help="such as weights/*")
     publish.add_argument("--org", required=True, metavar="NAME", help="owner of the repositories")
     publish.add_argument("--yes", action="store_true", help="do it")
+    data = commands.add_parser("data", help="make images the .npz file that training takes")
+    data.add_argument("out", type=Path, metavar="OUT.npz", help="the file to write")
+    data.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="SOURCE",
+        help="CIFAR-10's batches, folders of images, one a class, an archive of these, or FILE.npz",
+    )
+    data.add_argument("--split", choices=("train", "test"), default="train", help="default train")
+    data.add_argument("--name", help="the data set's name for the records, such as cifar10")
+    data.add_argument("--note", metavar="TEXT", help="what is to be known about the images")
     for name, text in PASSED_ON.items():
         commands.add_parser(name, help=text, add_help=False)
     return parser
@@ -80,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         "attach": _attach,
         "download": _download,
         "publish": _publish,
+        "data": _data,
     }
     return console.run(lambda: command[arguments.command](arguments))
 
@@ -188,3 +201,21 @@ def _publish(arguments: argparse.Namespace) -> None:
         print("published, and pinned in robnet_zoo/pins.json: commit that file")
     else:
         print("nothing was sent; add --yes to publish")
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from robnet_zoo.data.convert import convert_images
+
+    dataset, images = convert_images(
+        arguments.out,
+        arguments.sources,
+        split=arguments.split,
+        name=arguments.name,
+        note=arguments.note,
+    )
+    shape = f"{dataset.image_size}x{dataset.image_size}x{dataset.in_channels}"
+    names = f" ({', '.join(dataset.class_names)})" if dataset.class_names else ""
+    print(f"written: {arguments.out}, {len(images):,} images of {shape}")
+    print(f"{dataset.num_classes} classes{names}")
+    print(f"sha256 of the images and classes: {images.fingerprint}")
+    print(f"train on it with --dataset arrays:{arguments.out}")
