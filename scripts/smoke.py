@@ -56,15 +56,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", default="racl")
     parser.add_argument("--channels", type=int, help="width (default the model's own)")
     parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--variant", choices=VARIANTS, help="try this one, in this process")
     options = parser.parse_args(argv)
     if options.variant:
         _try(options)
         return 0
     end = time.monotonic() + options.seconds
-    found = {
-        name: _apart(options, name, min(options.each, end - time.monotonic())) for name in VARIANTS
-    }
+    found = {}
+    for name in options.only:
+        found[name] = _apart(options, name, min(options.each, end - time.monotonic()))
     ways = [
         {**VARIANTS[name], "cuda_graph": way == "graph", "images_per_second": result[way]}
         for name, result in found.items()

@@ -31,7 +31,7 @@ from robnet_zoo.environment import pick_device, tune  # noqa: E402
 from robnet_zoo.errors import ZooError  # noqa: E402
 from robnet_zoo.train.checkpoint import load_checkpoint  # noqa: E402
 from robnet_zoo.train.history import CURVES, HISTORY  # noqa: E402
-from robnet_zoo.train.loop import LAST, Stopped  # noqa: E402
+from robnet_zoo.train.loop import BEST, LAST, Stopped  # noqa: E402
 from robnet_zoo.train.pack import pack, pack_average, unpack  # noqa: E402
 from robnet_zoo.train.recipes import get_recipe, override  # noqa: E402
 from robnet_zoo.train.run import Run  # noqa: E402
@@ -44,6 +44,7 @@ from robnet_zoo.train.settings import (  # noqa: E402
     write_settings,
 )
 
+PACK = "pack"
 PACKING = 12.0  # seconds kept for the files at the end
 SAVE_EVERY = 60.0
 
@@ -66,11 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     device = pick_device(options.device)
     tune()
-    packed = options.out / "pack"
     settings, resumed = _settings(options, device)
 
     def after_epoch(run: Run) -> None:
-        pack_average(run.state(), run.settings, packed)
+        pack_average(run.state(), run.settings, options.out / PACK)
 
     try:
         train(
@@ -83,16 +83,21 @@ def main(argv: list[str] | None = None) -> int:
         )
     except Stopped as stopped:
         print("stopped; its last checkpoint is packed", file=sys.stderr)
-        status = 128 + stopped.number
-    else:
-        status = 0
-    size = pack(options.work, packed)
+        return 128 + stopped.number
+    finally:  # whatever happened, what there is comes back
+        _bring_back(options.work, options.out)
+    return 0
+
+
+def _bring_back(work: Path, out: Path) -> None:
+    if not (work / BEST).exists() or not (work / LAST).exists():
+        return
+    size = pack(work, out / PACK)
     for name in (HISTORY, CURVES, RECORD):
-        if (options.work / name).exists():
-            shutil.copy(options.work / name, options.out / name)
-    told = f"{size:,} bytes in {packed}, {time.monotonic() - STARTED:.0f} s in all"
+        if (work / name).exists():
+            shutil.copy(work / name, out / name)
+    told = f"{size:,} bytes in {out / PACK}, {time.monotonic() - STARTED:.0f} s in all"
     print(told, file=sys.stderr)
-    return status
 
 
 def _settings(options: argparse.Namespace, device: str) -> tuple[Settings, bool]:

@@ -32,7 +32,7 @@ from robnet_zoo.train.validate import Score, validate
 
 LAST, BEST = "last.pt", "best.pt"
 MAX_ROLLBACKS = 3
-VALIDATION_BATCH = 256
+VALIDATION_BATCH = {"cpu": 256, "cuda": 512}
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
@@ -225,7 +225,7 @@ def _scores(run: Run) -> dict[str, Score]:
                 run.validation,
                 adversary,
                 stride=stride,
-                batch_size=VALIDATION_BATCH,
+                batch_size=VALIDATION_BATCH[run.world.device.partition(":")[0]],
                 seed=run.settings.seed,
                 world=run.world,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a model and return its record.
 
-    The folder gets settings.json, last.pt, best.pt, history.csv, curves.png and record.json.
+    The folder gets settings.json, last.pt, best.pt, history.csv, record.json and, where matplotlib
+    is installed, curves.png.
 
     Args:
         settings: what to train and how.
@@ -84,7 +86,8 @@ def train(
                 record = describe_run(run)
                 if world.main:
                     write_json(folder / RECORD, record)
-                    draw_curves(folder, run.position.history)
+                    if find_spec("matplotlib"):  # not needed for anything else here
+                        draw_curves(folder, run.position.history)
         return record
     finally:
         leave(world)
