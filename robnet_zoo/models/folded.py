@@ -11,6 +11,10 @@ every reader begins with a ReLU. What is left of a separable convolution takes o
   product. Some nine kernels a cell in place of sixty, with up to nine times the arithmetic: for
   tensor cores, and for small maps of few channels.
 
+Tensor cores want channels in multiples of eight, else inputs are copied into wider ones at every
+convolution. Where all of a network is dense and held in bfloat16, its states and hidden layers
+have channels of zeros added up to that; they stay zero on their way.
+
 Both are exact: logits and input gradients differ from the plain form's by rounding alone.
 """
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -35,6 +40,7 @@ from robnet_zoo.models.folded_conv import (
     FoldedLinear,
     FoldedNorm,
     Join,
+    Zeros,
     chains,
     plan,
     stages,
@@ -48,6 +54,7 @@ Dense = Callable[[Sequence[nn.Module]], bool]  # of a row of linear layers
 # A dense convolution's arithmetic grows with the square of channels times map side times kernel
 # side. Up to this product dense ones are faster on a CPU, where fewer calls then count for more.
 SMALL = 320
+MULTIPLE = 8  # of channels, for tensor cores
 PLAN = "_plan"  # the attribute of a folded form that holds how it is refreshed
 
 
@@ -71,8 +78,9 @@ def fold(
             elsewhere. Networks without cells have one form.
         image_size: height and width of the images to come, in pixels; None for large ones.
         dtype: what convolutions hold their weights in; None for the model's own. The bfloat16
-            form of a float32 model is only ever run under autocast: there it gives the same
-            logits to the bit, and passes have no weights to convert.
+            form of a float32 model is only ever run under autocast: there passes have no weights
+            to convert, and logits are the same to the bit, but for the order of sums where
+            channels of zeros are added.
 
     Raises:
         ZooError: an unknown form.
@@ -107,23 +115,31 @@ def _fill(folded: nn.Module, dtype: torch.dtype | None) -> None:
     refresh(folded)
 
 
-def _denseness(
-    cell: CellBlock, form: Form | None, side: int | None, dtype: torch.dtype | None
-) -> Dense:
+def _suited(form: Form | None, weight: Tensor, dtype: torch.dtype | None) -> Form | None:
+    """Return the form of a whole network; None for what suits each of its maps.
+
+    Args:
+        form: as wished; None for what suits the device.
+        weight: one of the network's.
+        dtype: that the weights are to be held in; None for their own.
+    """
+    if form is not None or not weight.is_cuda:
+        return form
+    half = (dtype or weight.dtype) == torch.bfloat16 or torch.is_autocast_enabled("cuda")
+    return "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
+
+
+def _denseness(cell: CellBlock, form: Form | None, side: int | None) -> Dense:
     """Return which of a cell's stages are computed densely.
 
     Args:
         cell: the cell.
-        form: of all of them; None for what suits the device and the map.
+        form: of all of them; None for what suits the map.
         side: of the cell's output, in pixels; None for a large one.
-        dtype: that the weights are to be held in; None for their own.
     """
-    weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
-    if form is None and weight.is_cuda:
-        half = (dtype or weight.dtype) == torch.bfloat16 or torch.is_autocast_enabled("cuda")
-        form = "dense" if half or torch.backends.cudnn.allow_tf32 else "separable"
     if form is not None or side is None:
         return lambda stage: form == "dense"
+    weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
 
     def dense(stage: Sequence[nn.Module]) -> bool:
         kernel = max(stage[0].kernel_size) if isinstance(stage[0], nn.Conv2d) else 1
@@ -137,7 +153,10 @@ def _hooked(module: nn.Module) -> bool:
 
 
 class FoldedNetwork(nn.Module):
-    """A `Network` in its folded form; an auxiliary head is left out."""
+    """A `Network` in its folded form; an auxiliary head is left out.
+
+    With `padded`, channels of zeros are added if all of it is dense; None for where that pays.
+    """
 
     def __init__(
         self,
@@ -145,23 +164,37 @@ class FoldedNetwork(nn.Module):
         form: Form | None = None,
         image_size: int | None = None,
         dtype: torch.dtype | None = None,
+        padded: bool | None = None,
     ) -> None:
         super().__init__()
         self.check_images = network.check_images
+        form = _suited(form, next(network.parameters()), dtype)
+        if padded is None:
+            padded = dtype == torch.bfloat16
+        # groups cannot be padded, and denoising mixes channels in its own way
+        multiple = MULTIPLE if padded and form == "dense" and not network.denoise else 1
         stems = [network.stem] if network.stem_name == "cifar" else [network.stem0, network.stem1]
-        self.stems = nn.ModuleList(_folded(stem) for stem in stems)
+        self.stems = nn.ModuleList(
+            _folded(stem, multiple, parts=1 if at else 0) for at, stem in enumerate(stems)
+        )
         self.denoise = nn.ModuleDict(
             {key: _fold_denoise(cast(Denoise, block)) for key, block in network.denoise.items()}
         )
         self.cells = nn.ModuleList()
         side = None if image_size is None else image_size // STEM_STRIDE[network.stem_name]
+        older = newer = 1  # parts that a cell's inputs consist of
         for at, cell in enumerate(cast(Iterable[CellBlock], network.cells)):
             if side is not None and cell.reduction:
                 side //= 2
             rectify = at < len(network.cells) - 1 and str(at) not in self.denoise
-            dense = _denseness(cell, form, side, dtype)
-            self.cells.append(FoldedCell(cell, dense, rectify=rectify))
-        self.classifier = FoldedConv(Chain((network.classifier,)))
+            dense = _denseness(cell, form, side)
+            self.cells.append(
+                FoldedCell(cell, dense, multiple, parts=(older, newer), rectify=rectify)
+            )
+            older, newer = newer, len(cell.concat)
+        last = Chain((network.classifier,))
+        zeros = replace(_zeros(last, multiple, newer), outputs=0)
+        self.classifier = FoldedConv(last, zeros=zeros)
         _fill(self, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -184,17 +217,27 @@ class FoldedCell(nn.Module):
 
     Every edge ends in a tail, which writes into its node and reads a hidden layer or a rectified
     state; hidden layers come from heads, which read rectified states. Pools and identities read
-    states as they are.
+    states as they are. Widths are rounded up to a multiple, by channels of zeros; `parts` says of
+    how many padded states each of the two inputs consists.
 
     Attributes:
         rectify: whether the output is.
     """
 
-    def __init__(self, cell: CellBlock, dense: Dense, *, rectify: bool) -> None:
+    def __init__(
+        self,
+        cell: CellBlock,
+        dense: Dense,
+        multiple: int,
+        *,
+        parts: tuple[int, int],
+        rectify: bool,
+    ) -> None:
         super().__init__()
         self.concat, self.rectify = cell.concat, rectify
         self.preprocess = nn.ModuleList(
-            _folded(module) for module in (cell.preprocess0, cell.preprocess1)
+            _folded(module, multiple, count)
+            for module, count in zip((cell.preprocess0, cell.preprocess1), parts, strict=True)
         )
         states = 2 + len(cell.wiring)
         heads: list[dict[str, list[nn.Module]]] = [{} for _ in range(states)]
@@ -215,8 +258,8 @@ class FoldedCell(nn.Module):
                         (heads[source][name],) = head
                     else:
                         self.direct[source].append(name)
-        self.heads = nn.ModuleList(_grouped(found, dense, "outputs") for found in heads)
-        self.tails = nn.ModuleList(_grouped(found, dense, "inputs") for found in tails)
+        self.heads = nn.ModuleList(_grouped(found, dense, multiple, "outputs") for found in heads)
+        self.tails = nn.ModuleList(_grouped(found, dense, multiple, "inputs") for found in tails)
 
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Return the cell's output for the rectified outputs of the two cells before it."""
@@ -275,7 +318,9 @@ def _sum(terms: list[Tensor], *, own: bool) -> Tensor:
     return total
 
 
-def _grouped(found: Mapping[str, list[nn.Module]], dense: Dense, join: Join) -> nn.ModuleList:
+def _grouped(
+    found: Mapping[str, list[nn.Module]], dense: Dense, multiple: int, join: Join
+) -> nn.ModuleList:
     """Return heads ("outputs") or tails ("inputs") for edges' stages, joined where possible."""
     kind = Head if join == "outputs" else Tail
     alike: dict[Any, dict[str, list[Chain]]] = defaultdict(dict)
@@ -285,21 +330,45 @@ def _grouped(found: Mapping[str, list[nn.Module]], dense: Dense, join: Join) -> 
         single = whole and len(parts) == 1 and parts[0].geometry[3] == 1
         alike[(parts[0].geometry, parts[0].kind) if single else name][name] = parts
     return nn.ModuleList(
-        kind(group, FoldedConv(*(part for (part,) in group.values()), join=join))
+        kind(group, _side_by_side([part for (part,) in group.values()], multiple, join))
         if len(group) > 1
-        else kind(group, _convolutions(*group.values()))
+        else kind(group, _convolutions(*group.values(), multiple=multiple))
         for group in alike.values()
     )
 
 
-def _convolutions(parts: Iterable[Chain]) -> nn.Sequential:
-    return nn.Sequential(*(FoldedConv(part) for part in parts))
+def _side_by_side(found: Sequence[Chain], multiple: int, join: Join) -> FoldedConv:
+    return FoldedConv(*found, join=join, zeros=_zeros(found[0], multiple))
 
 
-def _folded(module: nn.Module) -> nn.Sequential:
-    """Return a row of layers without their first ReLU."""
+def _convolutions(found: Iterable[Chain], *, multiple: int, parts: int = 1) -> nn.Sequential:
+    """Return a row of convolutions, the first of which reads parts as in `_zeros`."""
+    return nn.Sequential(
+        *(
+            FoldedConv(chain, zeros=_zeros(chain, multiple, 1 if at else parts))
+            for at, chain in enumerate(found)
+        )
+    )
+
+
+def _zeros(chain: Chain, multiple: int, parts: int = 1) -> Zeros:
+    """Return what rounds a chain's outputs, and each part of its inputs, up to a multiple.
+
+    Args:
+        chain: the chain.
+        multiple: 1 where nothing is rounded.
+        parts: that its inputs consist of; 0 for an image, which stays as it is.
+    """
+    out, inputs, *_ = chain.shape
+    added = -(inputs // parts) % multiple if parts else 0
+    return Zeros(-out % multiple, added, parts if added else 1)
+
+
+def _folded(module: nn.Module, multiple: int, parts: int) -> nn.Sequential:
+    """Return a row of layers without their first ReLU, which reads parts as in `_zeros`."""
     first, *others = (
-        _convolutions(chains(stage, dense=False)) for stage in stages(_layers(module))
+        _convolutions(chains(stage, dense=False), multiple=multiple, parts=1 if at else parts)
+        for at, stage in enumerate(stages(_layers(module)))
     )
     return nn.Sequential(first, *(nn.Sequential(nn.ReLU(inplace=True), one) for one in others))
 

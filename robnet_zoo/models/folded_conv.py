@@ -8,6 +8,7 @@ read back, a CUDA graph can hold them.
 from __future__ import annotations
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,24 @@ class Chain:
         return layers, None if norm is None else (norm.eps, norm.affine)
 
 
+@dataclass(frozen=True)
+class Zeros:
+    """Channels of zeros that a chain's convolution has besides its own.
+
+    Attributes:
+        outputs: how many follow the outputs.
+        inputs: how many follow each part of the inputs.
+        parts: how many equal parts the inputs consist of.
+    """
+
+    outputs: int = 0
+    inputs: int = 0
+    parts: int = 1
+
+
+NO_ZEROS = Zeros()
+
+
 class FoldedConv(nn.Module):
     """A convolution whose weight and bias are computed from other modules, without gradients.
 
@@ -95,16 +114,20 @@ class FoldedConv(nn.Module):
     over their "outputs", or over their "inputs", so that their results are summed. Convolutions
     follow their weights in the order of memory, and these are in channels_last. A `Plan` gives
     them their values.
+
+    Attributes:
+        zeros: what is added to each chain's channels.
     """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, *chains: Chain, join: Join = "outputs") -> None:
+    def __init__(self, *chains: Chain, join: Join = "outputs", zeros: Zeros = NO_ZEROS) -> None:
         super().__init__()
-        self.chains, self.join = chains, join
+        self.chains, self.join, self.zeros = chains, join, zeros
         self.stride, self.padding, self.dilation, self.groups = chains[0].geometry
         out, inputs, height, width = chains[0].shape
+        out, inputs = out + zeros.outputs, inputs + zeros.parts * zeros.inputs
         out, inputs = (
             (len(chains) * out, inputs) if join == "outputs" else (out, len(chains) * inputs)
         )
@@ -148,7 +171,8 @@ class Batch:
     Attributes:
         convs: the convolutions.
         joined: how many chains each has side by side over its inputs.
-        outputs: each one's number of outputs.
+        outputs: each one's number of outputs, zeros included.
+        zeros: what is added to each chain's channels.
         places: the chains' first layers, then perhaps their 1x1 convolutions.
         norms: the chains' batch norms; none where they have none.
     """
@@ -156,8 +180,14 @@ class Batch:
     convs: tuple[FoldedConv, ...]
     joined: int
     outputs: tuple[int, ...]
+    zeros: Zeros
     places: tuple[tuple[nn.Module, ...], ...]
     norms: tuple[nn.BatchNorm2d, ...]
+
+    @property
+    def channels(self) -> int:
+        """How many outputs all chains have of their own."""
+        return self.joined * sum(self.outputs) - len(self.places[0]) * self.zeros.outputs
 
     def biases(self) -> Tensor | None:
         """Return (chains, out) before the norms, None where no layer has a bias."""
@@ -183,14 +213,25 @@ class Batch:
         if scale is not None:
             factors = scale.view(len(weight), self.joined, 1, 1, -1, 1).transpose(1, 4)
             weight.mul_(factors)
-        _, _, height, width, joined, inputs = weight.shape
-        rows = weight.view(-1, height, width, joined * inputs)
+        _, _, height, width, *inputs = weight.shape
+        zeros = self.zeros
+        if zeros.parts > 1:
+            weight = weight.unflatten(5, (zeros.parts, -1))
+        if zeros != NO_ZEROS:
+            between = (weight.dim() - 3) * (0, 0)
+            weight = F.pad(weight, (0, zeros.inputs, *between, 0, zeros.outputs))
+            inputs = list(weight.shape[4:])
+        rows = weight.view(-1, height, width, math.prod(inputs))
         return rows.permute(0, 3, 1, 2).split(self.outputs)
 
     def sums(self, shift: Tensor) -> tuple[Tensor, ...]:
         """Return each convolution's bias for those of the chains, one after the other."""
+        added = (0, self.zeros.outputs)
         if self.joined > 1:
-            return shift.view(len(self.convs), self.joined, -1).sum(1).unbind()
+            sums = shift.view(len(self.convs), self.joined, -1).sum(1)
+            return (F.pad(sums, added) if any(added) else sums).unbind()
+        if any(added):
+            shift = F.pad(shift.view(len(self.places[0]), -1), added).flatten()
         return shift.split(self.outputs)
 
     def _merged(self) -> Tensor:
@@ -212,6 +253,8 @@ class Batch:
 
     def _laid(self, weight: Tensor) -> Tensor:
         """Lay (chains, out, kh, kw, in) out as (n, out, kh, kw, joined, in)."""
+        if self.joined == 1:
+            return weight.unsqueeze(4).contiguous()
         parts = weight.unflatten(0, (-1, self.joined))
         return parts.permute(0, 2, 3, 4, 1, 5).contiguous()
 
@@ -225,7 +268,7 @@ class Family:
     def refresh(self) -> None:
         """Give the convolutions their values."""
         scale, shift = self._scale_and_shift()
-        sizes = [batch.joined * sum(batch.outputs) for batch in self.batches]
+        sizes = [batch.channels for batch in self.batches]
         scales = [None] * len(sizes) if scale is None else scale.split(sizes)
         for batch, own in zip(self.batches, scales, strict=True):
             torch._foreach_copy_([conv.weight for conv in batch.convs], batch.weights(own))
@@ -279,7 +322,7 @@ def plan(modules: Iterable[nn.Module]) -> Plan:
         if isinstance(module, FoldedNorm):
             norms.append(module)
         elif isinstance(module, FoldedConv):
-            alike[_joined(module), module.chains[0].kind].append(module)
+            alike[_joined(module), module.zeros, module.chains[0].kind].append(module)
     families: dict[Hashable, list[Batch]] = defaultdict(list)
     for convs in alike.values():
         parts = [chain for conv in convs for chain in conv.chains]
@@ -287,6 +330,7 @@ def plan(modules: Iterable[nn.Module]) -> Plan:
             convs=tuple(convs),
             joined=_joined(convs[0]),
             outputs=tuple(len(conv.weight) for conv in convs),
+            zeros=convs[0].zeros,
             places=tuple(zip(*(chain.convolutions for chain in parts), strict=True)),
             norms=tuple(chain.norm for chain in parts if chain.norm is not None),
         )
