@@ -35,11 +35,18 @@ from robnet_zoo.train.run import Run, build_run
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.train.step import start_statistics, train_step
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {"grouped": False, "merged": False, "layout": "channels_last"},
-    "merged": {"grouped": False, "merged": True, "layout": "channels_last"},
-    "grouped": {"grouped": True, "merged": False, "layout": "channels_last"},
-    "contiguous": {"grouped": False, "merged": False, "layout": "contiguous"},
+PLAIN: dict[str, Any] = {
+    "grouped": False,
+    "merged": False,
+    "layout": "channels_last",
+    "folded_form": "dense",
+}
+VARIANTS = {
+    "fused": PLAIN | {"merged": True, "folded_form": "fused"},
+    "merged": PLAIN | {"merged": True},
+    "plain": PLAIN,
+    "grouped": PLAIN | {"grouped": True},
+    "contiguous": PLAIN | {"layout": "contiguous"},
 }
 STEPS = 10
 SHORTEST = 8  # seconds that a variant needs to say anything

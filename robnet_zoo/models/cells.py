@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from robnet_zoo.errors import ZooError
@@ -16,7 +15,7 @@ from robnet_zoo.genotypes import (
     RobNetGenotype,
     robnet_nodes,
 )
-from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn
+from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn, concat
 from robnet_zoo.models.siblings import leaving, terms, total
 
 ABSENT = ("none", "00")
@@ -127,7 +126,7 @@ class CellBlock(nn.Module):
         for edges in self.wiring:
             states.append(total(given[key] for key, _ in edges))
             given |= self._leaving(states[-1], len(states) - 1)
-        return torch.cat([states[i] for i in self.concat], dim=1)
+        return concat([states[i] for i in self.concat])
 
     def _leaving(self, state: Tensor, number: int) -> dict[str, Tensor]:
         """Return what each edge that reads a state gives."""

@@ -39,6 +39,7 @@ from robnet_zoo.models.folded_conv import (
     FoldedConv,
     FoldedLinear,
     FoldedNorm,
+    FusedSeparable,
     Join,
     Zeros,
     chains,
@@ -49,12 +50,13 @@ from robnet_zoo.models.networks import STEM_STRIDE, Network
 from robnet_zoo.models.operations import FactorizedReduce
 from robnet_zoo.models.siblings import terms
 
-Form = Literal["separable", "dense"]
+Form = Literal["separable", "dense", "fused"]
 Dense = Callable[[Sequence[nn.Module]], bool]  # of a row of linear layers
 # A dense convolution's arithmetic grows with the square of channels times map side times kernel
 # side. Up to this product dense ones are faster on a CPU, where fewer calls then count for more.
 SMALL = 320
 MULTIPLE = 8  # of channels, for tensor cores
+FUSED_CHANNELS = 128  # at most, padded to a power of two
 PLAN = "_plan"  # the attribute of a folded form that holds how it is refreshed
 
 
@@ -137,6 +139,8 @@ def _denseness(cell: CellBlock, form: Form | None, side: int | None) -> Dense:
         form: of all of them; None for what suits the map.
         side: of the cell's output, in pixels; None for a large one.
     """
+    if form == "fused":
+        return lambda stage: not _fusible(stage)
     if form is not None or side is None:
         return lambda stage: form == "dense"
     weight = next(cell.preprocess1.parameters())  # of a convolution to the cell's width
@@ -146,6 +150,17 @@ def _denseness(cell: CellBlock, form: Form | None, side: int | None) -> Dense:
         return len(weight) * side * kernel <= SMALL
 
     return dense
+
+
+def _fusible(stage: Sequence[nn.Module]) -> bool:
+    first = stage[0]
+    return (
+        isinstance(first, nn.Conv2d)
+        and first.groups == first.in_channels
+        and first.stride == (1, 1)
+        and first.in_channels <= FUSED_CHANNELS
+        and len(stage) > 1
+    )
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -171,8 +186,9 @@ class FoldedNetwork(nn.Module):
         form = _suited(form, next(network.parameters()), dtype)
         if padded is None:
             padded = dtype == torch.bfloat16
-        # groups cannot be padded, and denoising mixes channels in its own way
-        multiple = MULTIPLE if padded and form == "dense" and not network.denoise else 1
+        # widths must be the same everywhere, and denoising mixes channels in its own way
+        whole = form in ("dense", "fused") and not network.denoise
+        multiple = MULTIPLE if padded and whole else 1
         stems = [network.stem] if network.stem_name == "cifar" else [network.stem0, network.stem1]
         self.stems = nn.ModuleList(
             _folded(stem, multiple, parts=1 if at else 0) for at, stem in enumerate(stems)
@@ -189,7 +205,14 @@ class FoldedNetwork(nn.Module):
             rectify = at < len(network.cells) - 1 and str(at) not in self.denoise
             dense = _denseness(cell, form, side)
             self.cells.append(
-                FoldedCell(cell, dense, multiple, parts=(older, newer), rectify=rectify)
+                FoldedCell(
+                    cell,
+                    dense,
+                    multiple,
+                    fused=form == "fused",
+                    parts=(older, newer),
+                    rectify=rectify,
+                )
             )
             older, newer = newer, len(cell.concat)
         last = Chain((network.classifier,))
@@ -230,6 +253,7 @@ class FoldedCell(nn.Module):
         dense: Dense,
         multiple: int,
         *,
+        fused: bool,
         parts: tuple[int, int],
         rectify: bool,
     ) -> None:
@@ -258,8 +282,9 @@ class FoldedCell(nn.Module):
                         (heads[source][name],) = head
                     else:
                         self.direct[source].append(name)
-        self.heads = nn.ModuleList(_grouped(found, dense, multiple, "outputs") for found in heads)
-        self.tails = nn.ModuleList(_grouped(found, dense, multiple, "inputs") for found in tails)
+        how: dict[str, Any] = {"dense": dense, "multiple": multiple, "fused": fused}
+        self.heads = nn.ModuleList(_grouped(found, "outputs", **how) for found in heads)
+        self.tails = nn.ModuleList(_grouped(found, "inputs", **how) for found in tails)
 
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Return the cell's output for the rectified outputs of the two cells before it."""
@@ -292,7 +317,9 @@ class Head(nn.Module):
 
     def forward(self, rectified: Tensor) -> dict[str, Tensor]:
         """Return each edge's rectified hidden layer."""
-        hidden = self.layers(rectified).relu_()
+        hidden = self.layers(rectified)
+        if not isinstance(self.layers, FusedSeparable):
+            hidden = hidden.relu_()
         return dict(zip(self.names, hidden.chunk(len(self.names), dim=1), strict=True))
 
 
@@ -319,10 +346,10 @@ def _sum(terms: list[Tensor], *, own: bool) -> Tensor:
 
 
 def _grouped(
-    found: Mapping[str, list[nn.Module]], dense: Dense, multiple: int, join: Join
+    found: Mapping[str, list[nn.Module]], join: Join, *, dense: Dense, multiple: int, fused: bool
 ) -> nn.ModuleList:
     """Return heads ("outputs") or tails ("inputs") for edges' stages, joined where possible."""
-    kind = Head if join == "outputs" else Tail
+    kind, relu = (Head if join == "outputs" else Tail), join == "outputs"
     alike: dict[Any, dict[str, list[Chain]]] = defaultdict(dict)
     for name, stage in found.items():
         whole = dense(stage)
@@ -332,9 +359,18 @@ def _grouped(
     return nn.ModuleList(
         kind(group, _side_by_side([part for (part,) in group.values()], multiple, join))
         if len(group) > 1
-        else kind(group, _convolutions(*group.values(), multiple=multiple))
+        else kind(group, _alone(*group.values(), multiple=multiple, relu=relu, fused=fused))
         for group in alike.values()
     )
+
+
+def _alone(found: list[Chain], *, multiple: int, relu: bool, fused: bool) -> nn.Module:
+    """Return one edge's convolutions; where they are fused, perhaps with the ReLU behind them."""
+    row = _convolutions(found, multiple=multiple)
+    if not (fused and len(row) == 2):
+        return row
+    depthwise, pointwise = cast(Iterable[FoldedConv], row)
+    return FusedSeparable(depthwise, pointwise, relu=relu)
 
 
 def _side_by_side(found: Sequence[Chain], multiple: int, join: Join) -> FoldedConv:
@@ -360,7 +396,8 @@ def _zeros(chain: Chain, multiple: int, parts: int = 1) -> Zeros:
         parts: that its inputs consist of; 0 for an image, which stays as it is.
     """
     out, inputs, *_ = chain.shape
-    added = -(inputs // parts) % multiple if parts else 0
+    depthwise = chain.geometry[3] > 1
+    added = -(inputs // parts) % multiple if parts and not depthwise else 0
     return Zeros(-out % multiple, added, parts if added else 1)
 
 

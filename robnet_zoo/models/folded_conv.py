@@ -126,6 +126,8 @@ class FoldedConv(nn.Module):
         super().__init__()
         self.chains, self.join, self.zeros = chains, join, zeros
         self.stride, self.padding, self.dilation, self.groups = chains[0].geometry
+        if self.groups > 1:
+            self.groups += zeros.outputs
         out, inputs, height, width = chains[0].shape
         out, inputs = out + zeros.outputs, inputs + zeros.parts * zeros.inputs
         out, inputs = (
@@ -141,6 +143,30 @@ class FoldedConv(nn.Module):
         """(N, in, H, W) -> (N, out, H', W')."""
         geometry = self.stride, self.padding, self.dilation, self.groups
         return conv2d(x, self.weight, self.bias, *geometry)
+
+
+class FusedSeparable(nn.Module):
+    """A depthwise and a pointwise convolution, which a GPU computes as one kernel.
+
+    Attributes:
+        relu: whether a ReLU is part of it.
+    """
+
+    def __init__(self, depthwise: FoldedConv, pointwise: FoldedConv, *, relu: bool) -> None:
+        super().__init__()
+        self.depthwise, self.pointwise, self.relu = depthwise, pointwise, relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H, W)."""
+        if not x.is_cuda:
+            x = self.pointwise(self.depthwise(x))
+            return x.relu_() if self.relu else x
+        from robnet_zoo.models.fused import separable
+
+        taps, mixing, bias = self.depthwise.weight, self.pointwise.weight, self.pointwise.bias
+        assert bias is not None
+        dilation = self.depthwise.dilation[0]
+        return separable(x.to(taps.dtype), taps, mixing, bias, dilation=dilation, relu=self.relu)
 
 
 class FoldedLinear(FoldedConv):

@@ -15,6 +15,7 @@ from robnet_zoo.errors import ZooError
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
     Compile,
+    Form,
     Layout,
     Settings,
     parse_duration,
@@ -26,7 +27,7 @@ from robnet_zoo.train.settings import (
 PLAIN = (
     *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
     *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
-    *("grouped", "merged", "cuda_graph"),
+    *("grouped", "merged", "folded_form", "cuda_graph"),
 )
 FOLDER_COMMANDS = {
     "export": "Write a finished run's best weights as a weights folder.",
@@ -81,6 +82,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--merged",
         action=argparse.BooleanOptionalAction,
         help="run depthwise and pointwise convolutions as one dense one (default no)",
+    )
+    add(
+        "--folded-form",
+        choices=get_args(Form),
+        help="form of the network that images are crafted on (default what suits the device)",
     )
     add(
         "--cuda-graph",

@@ -302,8 +302,8 @@ def _compiled(model: nn.Module, settings: Settings) -> Callable[[Tensor], Tensor
 
 def folded_form(model: nn.Module, settings: Settings, image_size: int) -> nn.Module:
     """Return a model's folded form, in the precision that the run computes in."""
-    half = settings.precision == "bfloat16"
-    return fold(model, image_size=image_size, dtype=torch.bfloat16 if half else None)
+    dtype = torch.bfloat16 if settings.precision == "bfloat16" else None
+    return fold(model, settings.folded_form, image_size=image_size, dtype=dtype)
 
 
 def _folded(

@@ -19,6 +19,7 @@ from robnet_zoo.train.recipes import Recipe, recipe_from_dict
 SETTINGS = "settings.json"
 SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: steps are what counts
 
+Form = Literal["separable", "dense", "fused"]  # as in models/folded.py, which imports torch
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 HOW = (
@@ -52,6 +53,7 @@ class Settings:
         grouped: whether separable convolutions that read one state run as one in training; None
             for what suits the device.
         merged: compute a depthwise and a pointwise convolution as one dense one in training.
+        folded_form: form of the network that images are crafted on; None for what suits the device.
         cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
     """
@@ -72,6 +74,7 @@ class Settings:
     layout: Layout = "channels_last"
     grouped: bool | None = None
     merged: bool = False
+    folded_form: Form | None = None
     cuda_graph: bool = True
     time_budget: float | None = None
 
