@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-VALUES = 4096  # pixels times channels that a program computes: more spill its registers
+PIXELS = 64  # that a program computes
 
 
 @triton.jit
@@ -131,8 +131,7 @@ def _launch(
     )
     pixels = count * height * width
     block_in, block_out = (max(16, triton.next_power_of_2(size)) for size in (inputs, outputs))
-    block = VALUES // max(block_in, block_out, 64)
-    _separable[(triton.cdiv(pixels, block),)](
+    _separable[(triton.cdiv(pixels, PIXELS),)](
         *(x if tensor is None else tensor for tensor in (x, taps, mixing, bias, mask)),
         y,
         pixels,
@@ -149,9 +148,10 @@ def _launch(
         shifts=bias is not None,
         rectifies=rectifies,
         masks=mask is not None,
-        block=block,
+        block=PIXELS,
         block_in=block_in,
         block_out=block_out,
+        num_warps=4 if max(block_in, block_out) <= 64 else 8,
     )
     return y
 
