@@ -22,11 +22,8 @@ SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: s
 Form = Literal["separable", "dense", "fused"]  # as in models/folded.py, which imports torch
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
-HOW = (
-    "grouped",
-    "merged",
-    "cuda_graph",
-)  # change how fast a run is, not what it is; a resumed one may
+# change how fast a run is, not what it is: a resumed one may
+HOW = ("grouped", "merged", "folded_form", "cuda_graph")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 
