@@ -37,13 +37,14 @@ from robnet_zoo.train.step import start_statistics, train_step
 
 PLAIN: dict[str, Any] = {
     "grouped": False,
-    "merged": False,
+    "separable": "apart",
     "layout": "channels_last",
     "folded_form": "dense",
 }
 VARIANTS = {
-    "fused": PLAIN | {"merged": True, "folded_form": "fused"},
-    "merged": PLAIN | {"merged": True},
+    "fused": PLAIN | {"separable": "fused", "folded_form": "fused"},
+    "half-fused": PLAIN | {"separable": "merged", "folded_form": "fused"},
+    "merged": PLAIN | {"separable": "merged"},
     "plain": PLAIN,
     "grouped": PLAIN | {"grouped": True},
     "contiguous": PLAIN | {"layout": "contiguous"},

@@ -45,7 +45,7 @@ from robnet_zoo.train.settings import (  # noqa: E402
 )
 
 PACK = "pack"
-PACKING = 12.0  # seconds kept for the files at the end
+PACKING = 8.0  # seconds kept for the files at the end
 SAVE_EVERY = 60.0
 
 

@@ -15,7 +15,7 @@ from robnet_zoo.models.operations import _Concat
 COMPARE = """
 import torch
 import torch.nn.functional as F
-from robnet_zoo.models.fused import separable
+from robnet_zoo.models.fused import separable, trained
 
 torch.manual_seed(0)
 for inputs, outputs, size, dilation, relu, side in (
@@ -38,6 +38,16 @@ for inputs, outputs, size, dilation, relu, side in (
     (other,) = torch.autograd.grad(theirs, x, upstream)
     torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
     assert ours.is_contiguous(memory_format=torch.channels_last)
+
+    leaves = [x, taps.requires_grad_(), mixing.requires_grad_()]
+    ours = trained(*leaves, dilation=dilation)
+    hidden = F.conv2d(x, taps, None, 1, dilation * (size // 2), dilation, inputs)
+    theirs = F.conv2d(hidden, mixing)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    for mine, other in zip(
+        torch.autograd.grad(ours, leaves, upstream), torch.autograd.grad(theirs, leaves, upstream)
+    ):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
 print("alike")
 """
 

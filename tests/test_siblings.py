@@ -16,7 +16,7 @@ from robnet_zoo.certify import certified_margin
 from robnet_zoo.genotypes import RobNetGenotype, published
 from robnet_zoo.models import build_network
 from robnet_zoo.models.cells import CellBlock
-from robnet_zoo.models.operations import SeparableConv
+from robnet_zoo.models.operations import SeparableConv, Way
 from robnet_zoo.models.siblings import Term, leaving
 from robnet_zoo.search.spaces import EDGES, arnas_space, darts_space, robnet_space
 from robnet_zoo.search.supernet import CellWeights, SuperCell, Supernet
@@ -73,7 +73,7 @@ def found(model: Any, forward: Callable[[Tensor], Tensor], *others: Tensor) -> d
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize(("training", "grouped"), FORMS)
@@ -85,13 +85,14 @@ def test_networks(name: str, grouped: bool, training: bool) -> None:
     assert_same(found(fast, fast), found(plain, lambda x: plain_network(plain, x)))
 
 
+@pytest.mark.parametrize("way", ["merged", "fused"])  # without a GPU, the same
 @pytest.mark.parametrize("name", NETWORKS)
-def test_merged_convolutions(name: str) -> None:
+def test_merged_convolutions(name: str, way: Way) -> None:
     plain = shaken(build_network(published(name), channels=4, layers=NETWORKS[name]))
     merged = in_form(copy.deepcopy(plain), False)
     convolutions = [module for module in merged.modules() if isinstance(module, SeparableConv)]
     for module in convolutions:
-        module.merged = True
+        module.way = way
     depthwise = []
     for module in merged.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:

@@ -47,7 +47,7 @@ from robnet_zoo.models.folded_conv import (
     stages,
 )
 from robnet_zoo.models.networks import STEM_STRIDE, Network
-from robnet_zoo.models.operations import FactorizedReduce
+from robnet_zoo.models.operations import FactorizedReduce, fusible
 from robnet_zoo.models.siblings import terms
 
 Form = Literal["separable", "dense", "fused"]
@@ -56,7 +56,6 @@ Dense = Callable[[Sequence[nn.Module]], bool]  # of a row of linear layers
 # side. Up to this product dense ones are faster on a CPU, where fewer calls then count for more.
 SMALL = 320
 MULTIPLE = 8  # of channels, for tensor cores
-FUSED_CHANNELS = 128  # at most, padded to a power of two
 PLAN = "_plan"  # the attribute of a folded form that holds how it is refreshed
 
 
@@ -156,9 +155,8 @@ def _fusible(stage: Sequence[nn.Module]) -> bool:
     first = stage[0]
     return (
         isinstance(first, nn.Conv2d)
-        and first.groups == first.in_channels
-        and first.stride == (1, 1)
-        and first.in_channels <= FUSED_CHANNELS
+        and first.groups == first.in_channels > 1
+        and fusible(first)
         and len(stage) > 1
     )
 

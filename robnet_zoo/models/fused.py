@@ -177,6 +177,45 @@ class _Separable(torch.autograd.Function):
         return own, None, None, None, None, None
 
 
+class _Trained(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: Tensor, mixing: Tensor, dilation: int) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        ctx.save_for_backward(x, taps, mixing)
+        ctx.dilation = dilation
+        return _launch(x, taps, mixing, dilation=dilation)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, taps, mixing = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        hidden = _launch(gradient, None, mixing, transposed=True)
+        own = _launch(hidden, taps, None, transposed=True, dilation=ctx.dilation)
+        # by the weights, of the dense convolution that the two make, then of its factors
+        like = (mixing * taps.transpose(0, 1)).contiguous(memory_format=torch.channels_last)
+        around, apart = [ctx.dilation * (taps.shape[2] // 2)] * 2, [ctx.dilation] * 2
+        _, dense, _ = torch.ops.aten.convolution_backward(
+            *(gradient, x, like, None, [1, 1], around, apart, False, [0, 0], 1),
+            [False, True, False],
+        )
+        dense = dense.float()
+        by_taps = (dense * mixing.float()).sum(0)[:, None]
+        by_mixing = (dense * taps.float().transpose(0, 1)).sum((2, 3), keepdim=True)
+        return own, by_taps.to(taps.dtype), by_mixing.to(mixing.dtype), None
+
+
+def trained(x: Tensor, taps: Tensor, mixing: Tensor, *, dilation: int) -> Tensor:
+    """Return depthwise and pointwise convolution of a map; differentiable by all three.
+
+    Args:
+        x: (N, C, H, W).
+        taps: (C, 1, k, k).
+        mixing: (out, C, 1, 1).
+        dilation: of the taps.
+    """
+    return _Trained.apply(x, taps.contiguous(), mixing.contiguous(), dilation)
+
+
 def separable(
     x: Tensor, taps: Tensor, mixing: Tensor, bias: Tensor, *, dilation: int, relu: bool
 ) -> Tensor:

@@ -18,6 +18,7 @@ from robnet_zoo.train.settings import (
     Form,
     Layout,
     Settings,
+    Way,
     parse_duration,
     read_settings,
     refuse_changes,
@@ -27,7 +28,7 @@ from robnet_zoo.train.settings import (
 PLAIN = (
     *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
     *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
-    *("grouped", "merged", "folded_form", "cuda_graph"),
+    *("grouped", "separable", "folded_form", "cuda_graph"),
 )
 FOLDER_COMMANDS = {
     "export": "Write a finished run's best weights as a weights folder.",
@@ -79,9 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="run separable convolutions that read one state as one (default on CUDA only)",
     )
     add(
-        "--merged",
-        action=argparse.BooleanOptionalAction,
-        help="run depthwise and pointwise convolutions as one dense one (default no)",
+        "--separable",
+        choices=get_args(Way),
+        help="how depthwise and pointwise convolutions are run (default apart)",
     )
     add(
         "--folded-form",

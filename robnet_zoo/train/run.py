@@ -225,7 +225,7 @@ def build_run(
         if isinstance(module, CellBlock) and settings.grouped is not None:
             module.grouped = settings.grouped
         elif isinstance(module, SeparableConv):
-            module.merged = settings.merged
+            module.way = settings.separable
     model = model.to(world.device).to(memory_format=LAYOUTS[settings.layout]).train()
     buffers = _buffers(settings, dataset, world)
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]

@@ -20,10 +20,11 @@ SETTINGS = "settings.json"
 SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: steps are what counts
 
 Form = Literal["separable", "dense", "fused"]  # as in models/folded.py, which imports torch
+Way = Literal["apart", "merged", "fused"]  # as in models/operations.py
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 # change how fast a run is, not what it is: a resumed one may
-HOW = ("grouped", "merged", "folded_form", "cuda_graph")
+HOW = ("grouped", "separable", "folded_form", "cuda_graph")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 
@@ -49,7 +50,7 @@ class Settings:
         layout: order of the images' and weights' values in memory.
         grouped: whether separable convolutions that read one state run as one in training; None
             for what suits the device.
-        merged: compute a depthwise and a pointwise convolution as one dense one in training.
+        separable: how training computes a depthwise and a pointwise convolution.
         folded_form: form of the network that images are crafted on; None for what suits the device.
         cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
@@ -70,7 +71,7 @@ class Settings:
     compile: Compile | None = None
     layout: Layout = "channels_last"
     grouped: bool | None = None
-    merged: bool = False
+    separable: Way = "apart"
     folded_form: Form | None = None
     cuda_graph: bool = True
     time_budget: float | None = None
