@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -141,9 +142,38 @@ def test_tables_hold_the_numbers_of_the_records(records, tmp_path, monkeypatch):
     assert page.memory() == "No record yet.\n"
 
 
-def test_a_run_on_a_gpu_fits_into_ten_minutes_and_survives_a_part_that_fails(tmp_path):
-    assert sum(part.seconds for part in gpu.PARTS) < 600
-    wrong = gpu.Part("no_such_benchmark", 60, "", "")
-    assert "failed with exit code 1" in wrong.run("cpu", False, tmp_path)
-    slow = gpu.Part("evaluation-slow", 0, "", "")
-    assert "stopped after its 0 s" in slow.run("cpu", False, tmp_path)
+def part(name="no_such_benchmark", **changes):
+    return gpu.Part(**{"name": name, "seconds": 60, "arguments": "", "tiny": "", **changes})
+
+
+def test_a_run_on_a_gpu_ends_with_the_parts_that_may_be_skipped():
+    compiled = ["--compile" in part.arguments for part in gpu.PARTS]
+    needy = ["torchattacks" in part.needs for part in gpu.PARTS]
+    assert sorted(compiled) == compiled  # they come last
+    parts = [needs for needs, late in zip(needy, compiled, strict=True) if not late]
+    assert sorted(parts) == parts
+    assert sum(part.seconds for part in gpu.PARTS[: len(parts)]) <= 300
+
+
+def test_a_part_that_cannot_run_is_told_and_no_more(tmp_path):
+    wrong = part().run("cpu", False, tmp_path, 60)
+    assert "failed with exit code 1" in wrong
+    lacking = part(needs=("json", "no_such_package")).run("cpu", False, tmp_path, 60)
+    assert lacking == "no_such_benchmark: skipped, it needs no_such_package"
+    assert part().run("cpu", False, tmp_path, 1) == "no_such_benchmark: skipped, no time is left"
+
+
+def test_a_part_is_stopped_at_its_limit_with_all_that_it_started(tmp_path):
+    ended = tmp_path / "ended"
+    assert gpu.call(["sh", "-c", f"(sleep 1; touch {ended}) & wait"], 0.5) is None
+    time.sleep(1)
+    assert not ended.exists()
+    assert "stopped after 0 s" in part("evaluation-slow", seconds=0).run("cpu", False, tmp_path, 60)
+
+
+def test_no_part_begins_when_the_time_is_over(tmp_path, capsys):
+    assert gpu.main(["--device", "cpu", "--seconds", "0", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(gpu.PARTS)
+    assert all(": skipped, " in line for line in lines)
+    assert not list(tmp_path.iterdir())

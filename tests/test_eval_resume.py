@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from small_nets import DIGITS, digits, robust_net
 
 from robnet_zoo.errors import ZooError
@@ -23,9 +24,10 @@ def run(out, resume=False):
 
 
 def start(*command):
-    """Run this file in a process of its own."""
+    """Run this file in a process of its own, with our threads."""
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}
     return subprocess.Popen([sys.executable, *command], env=environment)
 
 

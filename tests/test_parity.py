@@ -140,6 +140,10 @@ def test_robnet_has_the_official_state_dict(robnet, tiny):
     assert count_macs(tiny, (3, 32, 32)) == robnet["macs_per_image"]
 
 
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="without these instructions torch draws normal numbers whose last bits are others",
+)
 def test_robnet_initialises_as_the_official_code_does(robnet, tiny):
     state = b"".join(tensor.numpy().tobytes() for tensor in tiny.state_dict().values())
     assert hashlib.sha256(state).hexdigest() == robnet["native_state_sha256"]
