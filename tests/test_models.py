@@ -1,5 +1,9 @@
 """Sizes, shapes and behaviour of the networks."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -338,3 +342,26 @@ def test_impossible_baselines_are_refused():
         build_baseline("vgg19", channels=3)
     with pytest.raises(ZooError, match="no denoising blocks"):
         build_baseline("vgg19", denoise=True)
+
+
+def test_narrow_reductions_keep_to_their_memory_on_older_processors():
+    """oneDNN's AVX2 gradient of a narrow, strided 1x1 convolution would end this process."""
+    script = """
+import torch
+from robnet_zoo.models.operations import FactorizedReduce
+
+for inputs in (2, 4, 6):
+    reduce = FactorizedReduce(inputs, 8, True).to(memory_format=torch.channels_last)
+    for _ in range(200):
+        x = torch.randn(8, inputs, 8, 8).contiguous(memory_format=torch.channels_last)
+        reduce(x.requires_grad_()).sum().backward()
+print("alive")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "alive\n", done.stderr

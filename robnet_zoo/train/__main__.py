@@ -77,12 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--grouped",
         action=argparse.BooleanOptionalAction,
-        help="run separable convolutions that read one state as one (default on CUDA only)",
+        help="run separable convolutions that read one state as one (default no)",
     )
     add(
         "--separable",
         choices=get_args(Way),
-        help="how depthwise and pointwise convolutions are run (default apart)",
+        help="how depthwise and pointwise run (default merged on CUDA, else apart)",
     )
     add(
         "--folded-form",

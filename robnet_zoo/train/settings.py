@@ -50,7 +50,8 @@ class Settings:
         layout: order of the images' and weights' values in memory.
         grouped: whether separable convolutions that read one state run as one in training; None
             for what suits the device.
-        separable: how training computes a depthwise and a pointwise convolution.
+        separable: how training computes a depthwise and a pointwise convolution; None for what
+            suits the device.
         folded_form: form of the network that images are crafted on; None for what suits the device.
         cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
@@ -71,7 +72,7 @@ class Settings:
     compile: Compile | None = None
     layout: Layout = "channels_last"
     grouped: bool | None = None
-    separable: Way = "apart"
+    separable: Way | None = None
     folded_form: Form | None = None
     cuda_graph: bool = True
     time_budget: float | None = None
