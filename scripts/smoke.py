@@ -6,7 +6,7 @@ Each variant is a process of its own with a time limit: full-size RACL at batch 
 "slot"; ten eager steps, a CUDA graph whose first replay is held against an eager step, ten
 replays, and where the time goes. What a variant found before it failed or was cut counts. The
 fastest way is written down, for `scripts.train`; under 1,500 images a second it names the recipe
-"fast", which takes one gradient in place of two.
+"slot-fast", which takes one gradient in place of two.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     if not ways:
         raise ZooError("No variant took a step; see what each one printed.")
     best = max(ways, key=lambda way: way["images_per_second"])
-    choice = {**best, "recipe": "slot" if best["images_per_second"] >= ENOUGH else "fast"}
+    choice = {**best, "recipe": "slot" if best["images_per_second"] >= ENOUGH else "slot-fast"}
     write_json(options.out, {**choice, "tried": found})
     print(f"chosen: {json.dumps(choice)}")
     return 0

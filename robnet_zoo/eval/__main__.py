@@ -36,7 +36,7 @@ robnet-table1 to robnet-table4, racl-table1 to racl-table5, racl-figure3, arnas-
 arnas-blackbox, arnas-transfer, dsrna-game.
 
 examples:
-  python -m robnet_zoo.eval --model racl --attack pgd100
+  python -m robnet_zoo.eval --model racl.digits --attack pgd100
   python -m robnet_zoo.eval --protocol robnet-table1
   python -m robnet_zoo.eval --model racl.cifar10 --attack fgsm,pgd20,autoattack --n 1000 --resume
   torchrun --nproc-per-node 4 -m robnet_zoo.eval --model racl.cifar10 --attack autoattack

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo.cards import write_card
+from robnet_zoo.data import ARRAYS
 from robnet_zoo.errors import ZooError
 from robnet_zoo.train.checkpoint import load_checkpoint
 from robnet_zoo.train.loop import BEST
@@ -72,7 +73,7 @@ def _training(settings: Settings, record: dict[str, Any], note: str | None) -> d
     data, best = record["dataset"], record["best"]
     return {
         "recipe": settings.recipe.name,
-        "settings": record["settings"],
+        "settings": {**record["settings"], "dataset": _without_folder(settings.dataset)},
         "seed": settings.seed,
         "epochs": record["epochs"],
         "selection": record["selection"],
@@ -83,3 +84,10 @@ def _training(settings: Settings, record: dict[str, Any], note: str | None) -> d
         **({"data_note": note} if note else {}),
         "environment": record["environment"],
     }
+
+
+def _without_folder(dataset: str) -> str:
+    """Return a data set's name without the place of a user's file."""
+    if not dataset.startswith(ARRAYS):
+        return dataset
+    return ARRAYS + Path(dataset.removeprefix(ARRAYS)).name
