@@ -16,6 +16,7 @@ from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.run import build_run
 from robnet_zoo.train.schedule import Plan, learning_rate, mean_passes, passes
 from robnet_zoo.train.session import train
+from robnet_zoo.train.validate import validate
 
 
 def spoiled(tmp_path, recipe, spoil, **changes):
@@ -128,3 +129,58 @@ def test_a_budget_ends_a_run(tmp_path):
     record = train(settings, tmp_path / "run")
     assert record["steps"] >= WARM_UP + PROBE
     assert record["best"]["epoch"] >= 1
+
+
+def test_a_plan_counts_the_validations_there_will_be():
+    recipe = dataclasses.replace(get_recipe("slot"), validate_every=4)
+    plan = replan(
+        recipe,
+        Plan(0, 0.0, 1000),
+        step=0,
+        left=1000.0,
+        seconds_per_pass=0.5,
+        validation_seconds=20.0,
+        steps_per_epoch=50,
+    )
+    epochs = plan.last / 50
+    looks = epochs / 4 + 4 * 3 / 4 + 1  # each fourth, the last four, and the end
+    assert 980 < plan.last * 0.5 * 3 + looks * 20 <= 1000
+
+
+def test_held_out_images_are_looked_at_every_so_often_and_in_the_last_four_epochs(tmp_path):
+    settings = small(write_arrays(tmp_path), "slot", epochs=11, steps=1, validate_every=3)
+    record = train(settings, tmp_path / "run")
+    state = load_checkpoint(tmp_path / "run" / "last.pt")
+    history = state["position"]["history"]
+    looked = [row["epoch"] for row in history if row["ema_robust"] is not None]
+    assert looked == [3, 6, 8, 9, 10, 11]
+    assert [row["epoch"] for row in history] == list(range(1, 12))
+    assert record["best"]["epoch"] in looked
+    rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert len(rows) == 12 and rows[1].count(",,") == 2
+
+
+def test_every_image_counts_once_however_batches_are_filled(tmp_path):
+    _, digits = load_split(write_arrays(tmp_path), "train", threat_model="digits")
+    right = digits.labels.clone()
+    right[::7] += 1  # 26 of 180 are wrong
+
+    class Split:
+        labels, device = digits.labels, digits.device
+
+        def __len__(self):
+            return len(right)
+
+        def images(self, indices):
+            self.sizes.append(len(indices))
+            return indices.to(torch.uint8)[:, None, None, None]
+
+    def model(x):
+        return torch.nn.functional.one_hot(right[(x[:, 0, 0, 0] * 255).round().long()] % 10, 10)
+
+    for size in (7, 50, 64, 180, 1000):
+        split = Split()
+        split.sizes = []
+        score = validate(model, split, None, batch_size=size, seed=0, world=World())
+        assert score.clean == pytest.approx(1 - 26 / 180)
+        assert len(set(split.sizes)) == 1 and split.sizes[0] <= size
