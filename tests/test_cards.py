@@ -132,7 +132,8 @@ def test_the_zoo_s_own_weights_are_repositories_of_the_hub(name, tmp_path):
     drawn = {"cell.svg"} if weights.genotype else set()
     files = {"README.md", "config.json", "model.safetensors"} | drawn
     found = {path.name for path in weights.folder.iterdir()}
-    assert files <= found <= files | {"curves.png", "history.csv"}  # of the training, where kept
+    kept = {"curves.png", "history.csv", "log.txt", "smoke.json", "training.json"}
+    assert files <= found <= files | kept  # of the training, where kept
     told = front_matter((weights.folder / "README.md").read_text())
     assert told["license"] == "mit"
     report = json.loads((ROOT / weights.results["record"]).read_text())

@@ -128,8 +128,9 @@ class FactorizedReduce(nn.Module):
     def __init__(self, inputs: int, outputs: int, affine: bool) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.conv_1 = EvenConv(inputs, outputs // 2, 1, stride=2, bias=False)
-        self.conv_2 = EvenConv(inputs, outputs // 2, 1, stride=2, bias=False)
+        kind = EvenConv if inputs < NARROW else nn.Conv2d
+        self.conv_1 = kind(inputs, outputs // 2, 1, stride=2, bias=False)
+        self.conv_2 = kind(inputs, outputs // 2, 1, stride=2, bias=False)
         self.bn = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
