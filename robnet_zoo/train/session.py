@@ -96,6 +96,7 @@ def train(
 def describe_run(run: Run) -> dict[str, Any]:
     """Return what a run did, as JSON-ready values: enough to repeat and to judge it."""
     position, device = run.position, run.world.device
+    found = environment(device)
     return {
         "format": "robnet_zoo.train.record/1",
         "settings": run.settings.as_dict(),
@@ -123,10 +124,10 @@ def describe_run(run: Run) -> dict[str, Any]:
         "steps": position.step,
         "images": position.images,
         "seconds": round(position.seconds, 1),
-        "cost": f"{position.seconds * run.world.size / 3600:.2f} hours of {device} x "
-        f"{run.world.size}",
+        "cost": f"{position.seconds * run.world.size / 3600:.2f} hours of "
+        f"{found.get('gpu', device)} x {run.world.size}",
         "resumed": position.resumed,
         "events": position.events,
         "cuda_graph": run.recorder is not None and run.recorder.replays,
-        "environment": environment(device),
+        "environment": found,
     }
