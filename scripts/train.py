@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STARTED = time.monotonic()  # imports count as well
+STARTED = time.monotonic()  # of the command, whose imports count as well
 
 from robnet_zoo import console  # noqa: E402
 from robnet_zoo.environment import pick_device, tune  # noqa: E402
@@ -65,9 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(argv)
+    started = STARTED if argv is None else time.monotonic()
     device = pick_device(options.device)
     tune()
-    settings, resumed = _settings(options, device)
+    settings, resumed = _settings(options, device, started)
 
     def after_epoch(run: Run) -> None:
         pack_average(run.state(), run.settings, options.out / PACK)
@@ -86,6 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + stopped.number
     finally:  # whatever happened, what there is comes back
         _bring_back(options.work, options.out)
+        print(f"{time.monotonic() - started:.0f} s in all", file=sys.stderr)
     return 0
 
 
@@ -96,11 +98,10 @@ def _bring_back(work: Path, out: Path) -> None:
     for name in (HISTORY, CURVES, RECORD):
         if (work / name).exists():
             shutil.copy(work / name, out / name)
-    told = f"{size:,} bytes in {out / PACK}, {time.monotonic() - STARTED:.0f} s in all"
-    print(told, file=sys.stderr)
+    print(f"{size:,} bytes in {out / PACK}", file=sys.stderr)
 
 
-def _settings(options: argparse.Namespace, device: str) -> tuple[Settings, bool]:
+def _settings(options: argparse.Namespace, device: str, started: float) -> tuple[Settings, bool]:
     """Return the settings, and whether the run in the working folder goes on."""
     choice: dict[str, Any] = json.loads(options.choice.read_text()) if options.choice else {}
     how = {name: choice[name] for name in HOW if name in choice}
@@ -130,7 +131,12 @@ def _settings(options: argparse.Namespace, device: str) -> tuple[Settings, bool]
             precision="bfloat16" if device.startswith("cuda") else "float32",
             layout=choice.get("layout", "channels_last"),
         )
-    left = options.seconds - PACKING - (time.monotonic() - STARTED)
+    left = options.seconds - PACKING - (time.monotonic() - started)
+    if left <= 0:
+        raise ZooError(
+            f"--seconds {options.seconds:g} leaves no time to train: {PACKING:g} of them are kept "
+            "for the files at the end; give more."
+        )
     settings = dataclasses.replace(settings, time_budget=spent + left, **how)
     if resumed:
         write_settings(options.work, settings)

@@ -51,7 +51,7 @@ def test_a_training_brings_back_at_most_eight_small_files(slot):
         path.name for path in files
     }
     record = json.loads((slot / "out" / "record.json").read_text())
-    assert record["seconds"] < 24
+    assert record["settings"]["time_budget"] < 24
     assert record["settings"]["separable"] in ("merged", "apart")
     assert record["settings"]["recipe"]["name"] == "slot"
 
@@ -74,6 +74,14 @@ def test_a_run_of_another_network_is_not_gone_on_with(slot):
     asked = ["arnas", data, "--work", str(slot / "run"), "--out", str(slot / "other"), *SMALL]
     with pytest.raises(ZooError, match="is of racl, not of arnas"):
         train.main([*asked, "--seconds", "20"])
+
+
+def test_too_little_time_is_told_before_anything_is_done(slot):
+    data = str(slot / "digits.npz")
+    asked = ["racl", data, "--work", str(slot / "none"), "--out", str(slot / "other"), *SMALL]
+    with pytest.raises(ZooError, match="--seconds 5 leaves no time to train"):
+        train.main([*asked, "--seconds", "5"])
+    assert not (slot / "none").exists()
 
 
 def test_a_smoke_of_which_nothing_comes_says_so(tmp_path):
