@@ -127,7 +127,7 @@ def test_the_console_command_knows_the_embedded_weights(home, tmp_path):
 
 
 def test_the_quick_start_runs_from_the_wheel(home, tmp_path):
-    command = ["-m", "robnet_zoo.eval", "--model", "racl", "--attack", "pgd100"]
+    command = ["-m", "robnet_zoo.eval", "--model", "racl.digits", "--attack", "pgd100"]
     assert " ".join(["python", *command]) in (ROOT / "README.md").read_text()
     shown = python(home, tmp_path, *command, "--n", "16", "--device", "cpu")
     assert "racl.digits" in shown
