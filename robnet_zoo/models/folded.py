@@ -2,20 +2,22 @@
 
 Batch norm in eval mode is a constant scale and shift, which goes into the convolution before it.
 All edges that leave a state read one ReLU of it, and a cell hands its output on rectified, since
-every reader begins with a ReLU. What is left of a separable convolution takes one of two forms:
+every reader begins with a ReLU. What is left of a separable convolution takes one of three forms:
 
 - "separable": the depthwise and the pointwise convolution, one after the other: little
   arithmetic, which is what counts in full precision;
 - "dense": both merged into one dense convolution; those that leave a state are joined over their
   outputs, those that enter a node over their inputs, so that the node's sum is part of the
   product. Some nine kernels a cell in place of sixty, with up to nine times the arithmetic: for
-  tensor cores, and for small maps of few channels.
+  tensor cores, and for small maps of few channels;
+- "fused": both in one kernel of our own (`fused.py`), for GPUs in half precision; what it does not
+  take, strided convolutions and those of many channels, is computed densely.
 
 Tensor cores want channels in multiples of eight, else inputs are copied into wider ones at every
-convolution. Where all of a network is dense and held in bfloat16, its states and hidden layers
-have channels of zeros added up to that; they stay zero on their way.
+convolution. Where all of a network is dense or fused and held in bfloat16, its states and hidden
+layers have channels of zeros added up to that; they stay zero on their way.
 
-Both are exact: logits and input gradients differ from the plain form's by rounding alone.
+All are exact: logits and input gradients differ from the plain form's by rounding alone.
 """
 
 from __future__ import annotations
@@ -168,7 +170,8 @@ def _hooked(module: nn.Module) -> bool:
 class FoldedNetwork(nn.Module):
     """A `Network` in its folded form; an auxiliary head is left out.
 
-    With `padded`, channels of zeros are added if all of it is dense; None for where that pays.
+    With `padded`, channels of zeros are added if all of it is dense or fused; None for where that
+    pays.
     """
 
     def __init__(
