@@ -15,8 +15,9 @@ import sys
 from torch import Tensor
 
 from benchmarks import measure, subject
-from robnet_zoo import console, evaluate
-from robnet_zoo.eval.libraries import require
+from robnet_zoo import evaluate
+from robnet_zoo.attacks.autoattack import require
+from robnet_zoo.runtime import console
 
 BATCH_SIZE = 250  # AutoAttack's own
 

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.limits import REST
-from robnet_zoo.eval.figures import COLOURS, STYLE, save
+from robnet_zoo.plotting.accuracy import COLOURS, STYLE, save
 
 GREYS = ("#a3a8ae", "#d5d8dc")
 

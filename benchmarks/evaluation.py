@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import measure, subject
-from robnet_zoo import console, evaluate
-from robnet_zoo.architectures import ARCHITECTURES
+from robnet_zoo import evaluate
+from robnet_zoo.attacks.autoattack import require
 from robnet_zoo.eval import Report, get_attack
-from robnet_zoo.eval.libraries import require
+from robnet_zoo.runtime import console
+from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 
 @dataclass(frozen=True, kw_only=True)

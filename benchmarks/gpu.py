@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from robnet_zoo import console
-from robnet_zoo.environment import pick_device
+from robnet_zoo.runtime import console
+from robnet_zoo.runtime.environment import pick_device
 
 LEAST = 10.0  # seconds, below which a part would not get past its imports
 

@@ -33,10 +33,10 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks import measure
 from benchmarks.subject import plain, untrained
-from robnet_zoo import console
-from robnet_zoo.adversary import Adversary
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.models.count import count_macs
-from robnet_zoo.models.folded import fold
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.runtime import console
 
 Step = Callable[[], object]
 WEIGHT = {"aten::conv2d": 1, "aten::convolution": 1, "aten::convolution_backward": 2}  # its place

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from robnet_zoo.environment import environment, pick_device
-from robnet_zoo.files import write_json
+from robnet_zoo.runtime.environment import environment, pick_device
+from robnet_zoo.runtime.files import write_json
 
 FORMAT = "robnet_zoo.benchmark/1"
 RESULTS = Path(__file__).parent / "results"

@@ -20,7 +20,7 @@ from benchmarks import measure
 from benchmarks.evaluation import Task
 from benchmarks.subject import random_images, untrained
 from benchmarks.training import plain_steps, zoo_steps
-from robnet_zoo import console
+from robnet_zoo.runtime import console
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of the largest resident size
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.chart import draw, kinds
 from benchmarks.measure import FORMAT, RESULTS
-from robnet_zoo import console, files
-from robnet_zoo.eval.tables import fill, markdown
+from robnet_zoo.eval.reports.leaderboard import fill, markdown
+from robnet_zoo.runtime import console, files
 
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 Record = dict[str, Any]

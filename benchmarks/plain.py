@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.models.siblings import total
-from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS
-from robnet_zoo.search.supernet import CellWeights, Supernet
+from robnet_zoo.models.fast.grouped import total
+from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
+from robnet_zoo.search.core.supernet import CellWeights, Supernet
 
 
 def plain_network(network: Any, images: Tensor) -> Tensor:

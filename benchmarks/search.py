@@ -26,17 +26,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robnet_zoo.adversary import Adversary
-from robnet_zoo.environment import environment, pick_device
-from robnet_zoo.files import write_json
-from robnet_zoo.search.learner import WeightLearner
+from robnet_zoo.attacks.pgd import Adversary
+from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.environment import environment, pick_device
+from robnet_zoo.runtime.files import write_json
+from robnet_zoo.search.core.optimizers import WeightLearner
+from robnet_zoo.search.core.spaces import EDGES, robnet_space
+from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.robnet.codes import Codes, density, random_codes, switches
 from robnet_zoo.search.robnet.inherit import masks, subnetwork
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.search.robnet.supernet import LAYOUT
-from robnet_zoo.search.spaces import EDGES, robnet_space
-from robnet_zoo.search.supernet import CellWeights, Supernet
-from robnet_zoo.train.distributed import World
 
 EPSILON = 8 / 255
 FULL_CHANNELS, FULL_LAYERS, FULL_BATCH, COUNTED_BATCH = 36, 20, 64, 2

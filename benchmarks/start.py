@@ -16,7 +16,7 @@ import sys
 from functools import partial
 
 from benchmarks import measure
-from robnet_zoo import console
+from robnet_zoo.runtime import console
 
 DEVICE = "BENCHMARK_DEVICE"
 FIRST_RESULT = """

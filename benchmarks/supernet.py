@@ -28,22 +28,22 @@ from torch import Tensor
 
 from benchmarks.measure import Work, add_options, alternate, comparison, prepare, save, synchronise
 from benchmarks.plain import plain_supernet
-from robnet_zoo.adversary import Adversary
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
+from robnet_zoo.runtime.distributed import World
 from robnet_zoo.search.arnas import recipe as arnas_recipe
 from robnet_zoo.search.arnas import search as arnas
-from robnet_zoo.search.data import Batch, Batches, SearchData
+from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.dsrna import recipe as dsrna_recipe
 from robnet_zoo.search.dsrna import search as dsrna
-from robnet_zoo.search.loop import Moment
 from robnet_zoo.search.racl import recipe as racl_recipe
 from robnet_zoo.search.racl import search as racl
-from robnet_zoo.search.recipe import SearchRecipe
 from robnet_zoo.search.robnet import recipe as robnet_recipe
 from robnet_zoo.search.robnet import supernet as robnet
-from robnet_zoo.search.supernet import CellWeights, Supernet
-from robnet_zoo.train.distributed import World
+from robnet_zoo.search.run.data import Batch, Batches, SearchData
+from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.recipe import SearchRecipe
 
 # DSRNA's certified bound costs many times what its supernet does, which is measured here
 JACOBIAN = {"warmup": 0, "metric": "jacobian"}

@@ -24,13 +24,14 @@ from torchvision import transforms
 
 from benchmarks import measure
 from benchmarks.subject import plain, random_images
-from robnet_zoo import console, create_model
+from robnet_zoo import create_model
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.train.distributed import World
+from robnet_zoo.runtime import console
+from robnet_zoo.runtime.distributed import World
 from robnet_zoo.train.recipes import get_recipe
-from robnet_zoo.train.run import build_run
 from robnet_zoo.train.settings import Compile, Layout, Settings
+from robnet_zoo.train.state import build_run
 from robnet_zoo.train.step import train_step
 
 EPSILON, STEP = 8 / 255, 2 / 255

@@ -2,6 +2,6 @@
 
 import sys
 
-from robnet_zoo.cli import main
+from robnet_zoo.cli.main import main
 
 sys.exit(main())

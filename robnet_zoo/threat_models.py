@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, get_args
 
-from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 Norm = Literal["Linf", "L2"]
 NORMS: tuple[str, ...] = get_args(Norm)

@@ -23,16 +23,16 @@ from typing import Any
 
 import torch
 
-from robnet_zoo import console
 from robnet_zoo.data import load_split
-from robnet_zoo.environment import environment, pick_device, tune
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import write_json
-from robnet_zoo.train.distributed import World
-from robnet_zoo.train.graph import WARM_UP, PlainBodies, Recorder
+from robnet_zoo.runtime import console
+from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.environment import environment, pick_device, tune
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_json
+from robnet_zoo.train.cuda_graphs import WARM_UP, PlainBodies, Recorder
 from robnet_zoo.train.recipes import get_recipe
-from robnet_zoo.train.run import Run, build_run
 from robnet_zoo.train.settings import Settings
+from robnet_zoo.train.state import Run, build_run
 from robnet_zoo.train.step import start_statistics, train_step
 
 PLAIN: dict[str, Any] = {

@@ -26,15 +26,13 @@ from typing import Any
 
 STARTED = time.monotonic()  # of the command, whose imports count as well
 
-from robnet_zoo import console  # noqa: E402
-from robnet_zoo.environment import pick_device, tune  # noqa: E402
-from robnet_zoo.errors import ZooError  # noqa: E402
-from robnet_zoo.train.checkpoint import load_checkpoint  # noqa: E402
-from robnet_zoo.train.history import CURVES, HISTORY  # noqa: E402
-from robnet_zoo.train.loop import BEST, LAST, Stopped  # noqa: E402
+from robnet_zoo.runtime import console  # noqa: E402
+from robnet_zoo.runtime.checkpoint import load_checkpoint  # noqa: E402
+from robnet_zoo.runtime.environment import pick_device, tune  # noqa: E402
+from robnet_zoo.runtime.errors import ZooError  # noqa: E402
+from robnet_zoo.runtime.tables import CURVES, HISTORY  # noqa: E402
 from robnet_zoo.train.pack import pack, pack_average, unpack  # noqa: E402
 from robnet_zoo.train.recipes import get_recipe, override  # noqa: E402
-from robnet_zoo.train.run import Run  # noqa: E402
 from robnet_zoo.train.session import RECORD, train  # noqa: E402
 from robnet_zoo.train.settings import (  # noqa: E402
     HOW,
@@ -43,6 +41,8 @@ from robnet_zoo.train.settings import (  # noqa: E402
     read_settings,
     write_settings,
 )
+from robnet_zoo.train.state import Run  # noqa: E402
+from robnet_zoo.train.trainer import BEST, LAST, Stopped  # noqa: E402
 
 PACK = "pack"
 PACKING = 8.0  # seconds kept for the files at the end

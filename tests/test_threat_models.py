@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import THREAT_MODELS, Epsilon, get_threat_model
 
 

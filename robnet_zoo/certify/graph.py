@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input
 
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError
 
 Map = Callable[..., Tensor]
 Model = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 from robnet_zoo.certify.graph import Graph, Model, trace
 from robnet_zoo.certify.jacobian import margin_gradients
 from robnet_zoo.certify.linear import Ball, Bounds, Box, lower_bound, propagate, refine_by_lines
-from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.threat_models import NORMS, Norm
 
 Method = Literal["interval", "mixed", "linear"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from robnet_zoo.errors import unknown_name
+from robnet_zoo.runtime.errors import unknown_name
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:

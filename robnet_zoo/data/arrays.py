@@ -10,7 +10,7 @@ import numpy as np
 
 from robnet_zoo.data import ARRAYS, Dataset
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import THREAT_MODELS, get_threat_model
 
 # What numpy raises for files that are cut, altered, pickled, or something else altogether.

@@ -19,13 +19,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from robnet_zoo.console import progress
 from robnet_zoo.data import ARRAYS, Dataset, describe
 from robnet_zoo.data.arrays import read_arrays
 from robnet_zoo.data.folders import SUFFIXES
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import atomic_path, check_writable
+from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import atomic_path, check_writable
 
 BATCHES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "test": ("test_batch",)}
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")

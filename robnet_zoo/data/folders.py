@@ -10,7 +10,7 @@ import torch
 
 from robnet_zoo.data import Part
 from robnet_zoo.data.splits import FolderSplit
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 Classes = tuple[str, ...]

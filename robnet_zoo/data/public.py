@@ -15,7 +15,7 @@ import torch
 
 from robnet_zoo.data import Part
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError
 
 TIMEOUT = 10.0  # seconds of silence after which a download is given up
 ADDRESSES = {

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robnet_zoo.console import progress
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.errors import ZooError
 
 DECODERS = min(32, os.cpu_count() or 1)  # threads; Pillow decodes outside the interpreter's lock
 CHUNK = 1000  # images decoded between two updates of the progress bar

@@ -9,10 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robnet_zoo.eval.attacks import get_attack
+    from robnet_zoo.attacks.registry import get_attack
+    from robnet_zoo.eval.evaluation import evaluate
+    from robnet_zoo.eval.inputs import About
     from robnet_zoo.eval.record import Report
-    from robnet_zoo.eval.runner import evaluate
-    from robnet_zoo.eval.subject import About
 
 __all__ = ["About", "Report", "evaluate", "get_attack"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.environment import pick_device
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.environment import pick_device
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from robnet_zoo.data import Dataset
     from robnet_zoo.data.splits import Split
-    from robnet_zoo.eval.subject import About
-    from robnet_zoo.weights import Weights
+    from robnet_zoo.eval.inputs import About
+    from robnet_zoo.zoo.weights import Weights
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -55,8 +55,8 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
             do not fit, or options that do not go together.
     """
     from robnet_zoo.data import describe, load_split
-    from robnet_zoo.eval.subject import About
-    from robnet_zoo.zoo import create_model, get_weights
+    from robnet_zoo.eval.inputs import About
+    from robnet_zoo.zoo.registry import create_model, get_weights
 
     known = get_weights(name, weights)
     device = _device(arguments.device)

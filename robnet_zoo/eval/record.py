@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo import files
-from robnet_zoo.errors import ZooError
-from robnet_zoo.eval.statistics import Proportion, proportion
+from robnet_zoo.runtime import files
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.statistics import Proportion, proportion
 
 SCHEMA = "robnet_zoo.evaluation/1"
 SCHEMA_FILE = Path(__file__).with_name("record.schema.json")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.eval.blocks import Attack, Block, Found
-from robnet_zoo.eval.oracle import Oracle
+from robnet_zoo.attacks.base import Attack, Block, Found
+from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.verdicts import distances, into_ball, within
 from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, share
-from robnet_zoo.eval.statistics import Proportion
-from robnet_zoo.eval.verdicts import distances, into_ball, within
+from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import ThreatModel
 
 

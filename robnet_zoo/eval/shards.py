@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo import files
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime import files
+from robnet_zoo.runtime.errors import ZooError
 
 IDENTITY = "evaluation.json"
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 Edge = tuple[str, int]  # operation (or RobNet code) and the state that it reads
 Nodes = tuple[tuple[Edge, ...], ...]  # the incoming edges of each intermediate node

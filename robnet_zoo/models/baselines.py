@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from torchvision.models import DenseNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.models.denoise import Denoise
-from robnet_zoo.models.hub_model import HubModel
 from robnet_zoo.models.networks import check_sizes
 from robnet_zoo.models.operations import conv
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.zoo.mixin import HubModel
 
 
 class Layers(HubModel, nn.Sequential):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import (
     CellGenotype,
     Genotype,
@@ -15,8 +14,9 @@ from robnet_zoo.genotypes import (
     RobNetGenotype,
     robnet_nodes,
 )
+from robnet_zoo.models.fast.grouped import leaving, terms, total
 from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn, concat
-from robnet_zoo.models.siblings import leaving, terms, total
+from robnet_zoo.runtime.errors import ZooError
 
 ABSENT = ("none", "00")
 

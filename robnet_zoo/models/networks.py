@@ -7,12 +7,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.genotypes import Genotype
 from robnet_zoo.models.cells import CellBlock, CellPlan, plan_cells
 from robnet_zoo.models.denoise import Denoise
-from robnet_zoo.models.hub_model import HubModel
 from robnet_zoo.models.operations import conv
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.zoo.mixin import HubModel
 
 Stem = Literal["cifar", "imagenet"]
 STEM_MULTIPLE = 3  # the CIFAR stem gives this many times `channels`

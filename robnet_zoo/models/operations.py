@@ -214,7 +214,7 @@ def _dense(x: Tensor, depthwise: nn.Conv2d, pointwise: nn.Conv2d) -> Tensor:
 def _fused(x: Tensor, depthwise: nn.Conv2d, pointwise: nn.Conv2d) -> Tensor:
     if not (x.is_cuda and torch.is_autocast_enabled("cuda")):
         return _dense(x, depthwise, pointwise)
-    from robnet_zoo.models.fused import trained
+    from robnet_zoo.models.fast.fused import trained
 
     dtype = torch.get_autocast_dtype("cuda")
     operands = (tensor.to(dtype) for tensor in (x, depthwise.weight, pointwise.weight))

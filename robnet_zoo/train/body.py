@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.models.folded import refresh
+from robnet_zoo.models.fast.folded import refresh
 from robnet_zoo.models.networks import Network
 from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.losses import Batch, training_loss
-from robnet_zoo.train.run import Run
 from robnet_zoo.train.schedule import Stage, crafting
+from robnet_zoo.train.state import Run
 
 
 def autocast(run: Run) -> torch.autocast:

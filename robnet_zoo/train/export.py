@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.cards import write_card
 from robnet_zoo.data import ARRAYS
-from robnet_zoo.errors import ZooError
-from robnet_zoo.train.checkpoint import load_checkpoint
-from robnet_zoo.train.loop import BEST
+from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.session import RECORD
 from robnet_zoo.train.settings import Settings, read_settings
-from robnet_zoo.weights import Weights, save_weights
-from robnet_zoo.zoo import plan
+from robnet_zoo.train.trainer import BEST
+from robnet_zoo.zoo.card import write_card
+from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.weights import Weights, save_weights
 
 
 def export(

@@ -31,12 +31,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import atomic_path, check_writable, write_json
-from robnet_zoo.train.checkpoint import load_checkpoint, save_checkpoint
-from robnet_zoo.train.lock import hold
-from robnet_zoo.train.loop import BEST, LAST
-from robnet_zoo.train.run import LAYOUTS
+from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import atomic_path, check_writable, write_json
+from robnet_zoo.runtime.lock import hold
 from robnet_zoo.train.settings import (
     SETTINGS,
     Settings,
@@ -44,6 +42,8 @@ from robnet_zoo.train.settings import (
     settings_from_dict,
     write_settings,
 )
+from robnet_zoo.train.state import LAYOUTS
+from robnet_zoo.train.trainer import BEST, LAST
 
 FORMAT, INDEX = "robnet_zoo.pack/2", "pack.json"
 LIMIT = 60 << 20  # bytes of all files

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from robnet_zoo import options
-from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.runtime import options
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 LR_BATCH = 128  # the batch size that learning rates are written for
 _TINY = 1e-9  # stands for "above 0"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from robnet_zoo.adversary import Adversary
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.recipes import Recipe
 

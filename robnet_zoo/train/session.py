@@ -12,17 +12,17 @@ from typing import Any
 import torch
 
 from robnet_zoo.data import load_split
-from robnet_zoo.environment import environment
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import check_writable, write_json
-from robnet_zoo.train.checkpoint import load_checkpoint
-from robnet_zoo.train.distributed import join, leave
-from robnet_zoo.train.history import draw_curves
-from robnet_zoo.train.lock import hold
-from robnet_zoo.train.loop import LAST, run_to_the_end
-from robnet_zoo.train.run import Run, build_run
+from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.distributed import join, leave
+from robnet_zoo.runtime.environment import environment
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable, write_json
+from robnet_zoo.runtime.lock import hold
+from robnet_zoo.runtime.tables import draw_curves
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
-from robnet_zoo.zoo import plan
+from robnet_zoo.train.state import Run, build_run
+from robnet_zoo.train.trainer import LAST, run_to_the_end
+from robnet_zoo.zoo.registry import plan
 
 RECORD = "record.json"
 SAVE_EVERY = 300.0

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from robnet_zoo.environment import Compile
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import write_json
+from robnet_zoo.runtime.environment import Compile
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_json
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.recipes import Recipe, recipe_from_dict
 

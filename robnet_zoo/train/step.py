@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.data import to_float
-from robnet_zoo.train.augment import NO_FLIP, augment
+from robnet_zoo.data.augment import NO_FLIP, augment
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.body import autocast, step_body
 from robnet_zoo.train.ema import average_decay, update_average
-from robnet_zoo.train.run import Run
 from robnet_zoo.train.schedule import crafting, epsilon_scale, learning_rate, stage_at
+from robnet_zoo.train.state import Run
 
 
 def start_statistics(run: Run) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robnet_zoo.adversary import Adversary, noise_for
+from robnet_zoo.attacks.pgd import Adversary, noise_for
 from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
-from robnet_zoo.train.distributed import World
+from robnet_zoo.runtime.distributed import World
 
 
 @dataclass(frozen=True)

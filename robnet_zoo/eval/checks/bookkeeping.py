@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from robnet_zoo.attacks.verdicts import TOLERANCE
 from robnet_zoo.eval.checks.finding import finding
 from robnet_zoo.eval.record import Check, Report
-from robnet_zoo.eval.verdicts import TOLERANCE
 
 CARD = 0.0005  # of accuracy: 0.05 percentage points
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.adversary import Adversary, margin
+from robnet_zoo.attacks.pgd import Adversary, margin
 from robnet_zoo.eval.checks.finding import finding
 from robnet_zoo.eval.checks.gradients import check_noise
 from robnet_zoo.eval.record import Check

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robnet_zoo.adversary import cross_entropy
+from robnet_zoo.attacks.pgd import cross_entropy
 from robnet_zoo.eval.checks.finding import finding
 from robnet_zoo.eval.record import Check
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.adversary import TINY, Adversary, margin, noise_for
+from robnet_zoo.attacks.pgd import TINY, Adversary, margin, noise_for
 from robnet_zoo.eval.checks.finding import finding
 from robnet_zoo.eval.record import Check
 from robnet_zoo.threat_models import ThreatModel

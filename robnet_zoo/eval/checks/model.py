@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.adversary import cross_entropy, margin
+from robnet_zoo.attacks.model import Oracle, undisturbed
+from robnet_zoo.attacks.pgd import cross_entropy, margin
+from robnet_zoo.attacks.verdicts import refuse_other_classes
 from robnet_zoo.eval.checks.climbs import check_climbs
 from robnet_zoo.eval.checks.form import check_form
 from robnet_zoo.eval.checks.forward import (
@@ -26,9 +28,7 @@ from robnet_zoo.eval.checks.gradients import (
     check_input_gradients,
     check_true_gradient,
 )
-from robnet_zoo.eval.oracle import Oracle, undisturbed
 from robnet_zoo.eval.record import Check
-from robnet_zoo.eval.verdicts import refuse_other_classes
 from robnet_zoo.threat_models import ThreatModel
 
 IMAGES = 64  # that single passes look at

@@ -6,14 +6,14 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import Genotype, published, read_genotype
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.arnas.recipe import RECIPES, ArnasRecipe
-from robnet_zoo.search.command import add_common, in_processes, recipe_from
+from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
-    from robnet_zoo.train.distributed import World
+    from robnet_zoo.runtime.distributed import World
 
 TASKS = ("search", "orders", "designs")
 

@@ -19,19 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robnet_zoo.data import load_split
-from robnet_zoo.errors import ZooError
 from robnet_zoo.eval import evaluate
-from robnet_zoo.files import check_writable, write_text
 from robnet_zoo.genotypes import CellGenotype, Genotype
 from robnet_zoo.models.cells import CellPlan
 from robnet_zoo.models.count import count_macs, count_parameters
 from robnet_zoo.models.networks import Network
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable, write_text
 from robnet_zoo.search.arnas.recipe import ArnasRecipe, arrangement
 from robnet_zoo.search.arnas.session import Place
-from robnet_zoo.search.data import Batch, SearchData, load_search_data
-from robnet_zoo.search.learner import WeightLearner, search_adversary
-from robnet_zoo.search.loop import Moment, run_search
-from robnet_zoo.search.spaces import Space, arnas_space
+from robnet_zoo.search.core.optimizers import WeightLearner, search_adversary
+from robnet_zoo.search.core.spaces import Space, arnas_space
+from robnet_zoo.search.run.data import Batch, SearchData, load_search_data
+from robnet_zoo.search.run.loop import Moment, run_search
 
 DESIGNS = "A1A2R2 R1R2A2 A1A2A2 R1R2R2 A1R2R2 A1A2R1 A1A2R4 A1A1R1"
 TABLE, ATTACK = "designs.csv", "pgd20"

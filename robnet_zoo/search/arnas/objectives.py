@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from robnet_zoo.search.data import Batch
-from robnet_zoo.search.spaces import EDGES, Space
-from robnet_zoo.search.supernet import CellWeights, Supernet
-from robnet_zoo.search.unrolled import Objective, Weights
+from robnet_zoo.search.core.spaces import EDGES, Space
+from robnet_zoo.search.core.supernet import CellWeights, Supernet
+from robnet_zoo.search.core.unrolled import Objective, Weights
+from robnet_zoo.search.run.data import Batch
 
 
 def shares(space: Space, architecture: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -16,23 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.environment import environment
-from robnet_zoo.files import check_writable, write_json
+from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.environment import environment
+from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.search.arnas.objectives import classification
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.search import ArnasSearch
 from robnet_zoo.search.arnas.session import Place
-from robnet_zoo.search.data import load_search_data
-from robnet_zoo.search.loop import Moment
-from robnet_zoo.search.unrolled import (
+from robnet_zoo.search.core.unrolled import (
     Objective,
     VirtualStep,
     exact_gradient,
     first_order_gradient,
     unrolled_gradients,
 )
-from robnet_zoo.train.checkpoint import load_checkpoint
-from robnet_zoo.train.loop import LAST
+from robnet_zoo.search.run.data import load_search_data
+from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.train.trainer import LAST
 
 RECORD, FORMAT = "orders.json", "robnet_zoo.search.orders/1"
 BATCHES = 4

@@ -11,24 +11,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.randomness import keyed_generator
-from robnet_zoo.search.architecture import ArchitectureLearner
+from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.arnas.objectives import classification, mixture, scaled, shares, size
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
-from robnet_zoo.search.data import Batch, SearchData
-from robnet_zoo.search.discretise import best_two_edges
-from robnet_zoo.search.folder import searched_source
-from robnet_zoo.search.learner import WeightLearner, craft, search_adversary, seeded_supernet
-from robnet_zoo.search.loop import Moment
-from robnet_zoo.search.mgda import least_norm_weights
-from robnet_zoo.search.spaces import EDGES
-from robnet_zoo.search.unrolled import (
+from robnet_zoo.search.core.architecture import ArchitectureLearner
+from robnet_zoo.search.core.discretise import best_two_edges
+from robnet_zoo.search.core.mgda import least_norm_weights
+from robnet_zoo.search.core.optimizers import (
+    WeightLearner,
+    craft,
+    search_adversary,
+    seeded_supernet,
+)
+from robnet_zoo.search.core.spaces import EDGES
+from robnet_zoo.search.core.unrolled import (
     Objective,
     Outcome,
     VirtualStep,
     first_order_gradient,
     unrolled_gradients,
 )
+from robnet_zoo.search.run.artifacts import searched_source
+from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.loop import Moment
 
 INITIAL_SCALE = 1e-3  # standard deviation of the architecture's scores at the start
 

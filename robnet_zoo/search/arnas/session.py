@@ -6,16 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from robnet_zoo.files import check_writable
 from robnet_zoo.genotypes import CellGenotype
+from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.files import check_writable
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.search import ArnasSearch
 from robnet_zoo.search.arnas.trace import draw_trace, efficient
-from robnet_zoo.search.data import load_search_data
-from robnet_zoo.search.folder import finish
-from robnet_zoo.search.loop import run_search
-from robnet_zoo.train.distributed import World
-from robnet_zoo.train.loop import LAST
+from robnet_zoo.search.run.artifacts import finish
+from robnet_zoo.search.run.data import load_search_data
+from robnet_zoo.search.run.loop import run_search
+from robnet_zoo.train.trainer import LAST
 
 TRACE = "trace.png"
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from robnet_zoo.files import atomic_path, write_text
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.search.spaces import ARNAS_OPERATIONS
+from robnet_zoo.runtime.files import atomic_path, write_text
+from robnet_zoo.search.core.spaces import ARNAS_OPERATIONS
 
 CHOICES, FIGURE = "choices.csv", "choices.png"
 ROLES = ("accurate", "robust", "reduce")

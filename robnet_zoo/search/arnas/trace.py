@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.files import atomic_path
+from robnet_zoo.runtime.files import atomic_path
 
 Rows = Sequence[Mapping[str, Any]]
 

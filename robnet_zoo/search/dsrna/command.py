@@ -6,12 +6,12 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, get_args
 
-from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.search.dsrna.recipe import RECIPES, Metric
+from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
-    from robnet_zoo.train.distributed import World
+    from robnet_zoo.runtime.distributed import World
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +30,10 @@ def run(options: argparse.Namespace) -> int:
     if options.metric is not None:
         recipe = dataclasses.replace(recipe, metric=options.metric)
     save_every = parse_duration(options.save_every)
-    from robnet_zoo.search.data import load_search_data
     from robnet_zoo.search.dsrna.search import DsrnaSearch
-    from robnet_zoo.search.folder import finish
-    from robnet_zoo.search.loop import run_search
+    from robnet_zoo.search.run.artifacts import finish
+    from robnet_zoo.search.run.data import load_search_data
+    from robnet_zoo.search.run.loop import run_search
 
     def body(world: World) -> None:
         data = load_search_data(recipe, world=world, root=options.data)

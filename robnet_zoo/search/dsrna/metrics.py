@@ -14,9 +14,9 @@ from torch import Tensor
 from robnet_zoo.certify import certified_margin
 from robnet_zoo.certify.graph import Model
 from robnet_zoo.certify.jacobian import projected_norms, row_norms, top_norms
-from robnet_zoo.errors import ZooError
-from robnet_zoo.search.data import Batch
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.dsrna.recipe import Bound, Estimator
+from robnet_zoo.search.run.data import Batch
 from robnet_zoo.threat_models import Norm
 
 FIRST = 1e-3  # radius that is tried first, as a share of the threat model's

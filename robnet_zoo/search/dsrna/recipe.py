@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from robnet_zoo.errors import ZooError, unknown_name
-from robnet_zoo.search.recipe import SearchRecipe
-from robnet_zoo.search.spaces import Space, darts_space
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.search.core.spaces import Space, darts_space
+from robnet_zoo.search.run.recipe import SearchRecipe
 
 Metric = Literal["cb", "jacobian", "combined"]
 Estimator = Literal["exact", "projection", "top"]

@@ -15,28 +15,28 @@ from torch import Tensor
 from torch.func import functional_call
 
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.randomness import keyed_generator
-from robnet_zoo.search.architecture import ArchitectureLearner
-from robnet_zoo.search.data import Batch, SearchData
-from robnet_zoo.search.discretise import best_two_edges
-from robnet_zoo.search.dsrna.metrics import (
-    certified_lower_bound,
-    jacobian_norm_bound,
-    size_of_slack,
-)
-from robnet_zoo.search.dsrna.recipe import DsrnaRecipe
-from robnet_zoo.search.folder import searched_source
-from robnet_zoo.search.learner import WeightLearner, seeded_supernet
-from robnet_zoo.search.loop import Moment
-from robnet_zoo.search.spaces import EDGES, NODES, TARGETS, Space
-from robnet_zoo.search.supernet import CellWeights
-from robnet_zoo.search.unrolled import (
+from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.search.core.architecture import ArchitectureLearner
+from robnet_zoo.search.core.discretise import best_two_edges
+from robnet_zoo.search.core.optimizers import WeightLearner, seeded_supernet
+from robnet_zoo.search.core.spaces import EDGES, NODES, TARGETS, Space
+from robnet_zoo.search.core.supernet import CellWeights
+from robnet_zoo.search.core.unrolled import (
     Outcome,
     VirtualStep,
     Weights,
     first_order_gradient,
     unrolled_gradients,
 )
+from robnet_zoo.search.dsrna.metrics import (
+    certified_lower_bound,
+    jacobian_norm_bound,
+    size_of_slack,
+)
+from robnet_zoo.search.dsrna.recipe import DsrnaRecipe
+from robnet_zoo.search.run.artifacts import searched_source
+from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.loop import Moment
 
 INITIAL_SCALE = 1e-3  # standard deviation of the architecture's scores at the start
 

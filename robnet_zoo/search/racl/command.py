@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.search.racl.recipe import RECIPES
+from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
+    from robnet_zoo.runtime.distributed import World
     from robnet_zoo.search.racl.search import RaclSearch
-    from robnet_zoo.train.distributed import World
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +24,9 @@ def run(options: argparse.Namespace) -> int:
     """Search, and write genotype, log, record and plots into --out."""
     recipe = recipe_from(options, RECIPES)
     save_every = parse_duration(options.save_every)
-    from robnet_zoo.search.data import load_search_data
-    from robnet_zoo.search.loop import run_search
     from robnet_zoo.search.racl.search import RaclSearch
+    from robnet_zoo.search.run.data import load_search_data
+    from robnet_zoo.search.run.loop import run_search
 
     def body(world: World) -> None:
         data = load_search_data(recipe, world=world, root=options.data)
@@ -44,8 +44,8 @@ def write_results(folder: Path, search: RaclSearch, rows: list[dict]) -> None:
     """Write a finished search's files and say whether its constraint is met."""
     import torch
 
-    from robnet_zoo.search.folder import finish
     from robnet_zoo.search.racl import plots
+    from robnet_zoo.search.run.artifacts import finish
 
     recipe, last, space = search.recipe, rows[-1], search.supernet.space
     genotype = search.genotype(f"racl-{recipe.dataset}")

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from robnet_zoo.search.core.spaces import EDGES, TARGETS
+from robnet_zoo.search.core.supernet import CellWeights
 from robnet_zoo.search.racl.moments import LogNormal
-from robnet_zoo.search.spaces import EDGES, TARGETS
-from robnet_zoo.search.supernet import CellWeights
 
 INITIAL_SCALE = 1e-3  # of the random part of mu at the start, as in PC-DARTS
 

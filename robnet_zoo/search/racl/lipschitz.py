@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from robnet_zoo.models.operations import FactorizedReduce
-from robnet_zoo.search.mixed import MixedOperation
+from robnet_zoo.search.core.mixed import MixedOperation
+from robnet_zoo.search.core.spaces import EDGES, SOURCES
+from robnet_zoo.search.core.supernet import SuperCell, Supernet
 from robnet_zoo.search.racl.spectral import SpectralNorms
-from robnet_zoo.search.spaces import EDGES, SOURCES
-from robnet_zoo.search.supernet import SuperCell, Supernet
 
 
 class OperationConstants:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.search.spaces import NODES
+from robnet_zoo.search.core.spaces import NODES
 
 TINY = 1e-300  # a variance of 0, that of a constant, as a number with a logarithm
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robnet_zoo.draw import INK, MUTED, STYLES
-from robnet_zoo.files import atomic_path, write_text
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS
+from robnet_zoo.plotting.cells import INK, MUTED, STYLES
+from robnet_zoo.runtime.files import atomic_path, write_text
+from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.search.recipe import SearchRecipe
-from robnet_zoo.search.spaces import Space, darts_space
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.core.spaces import Space, darts_space
+from robnet_zoo.search.run.recipe import SearchRecipe
 
 Spread = Literal["variance", "deviation"]
 Penalty = Literal["literal", "hinge"]

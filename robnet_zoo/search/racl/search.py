@@ -11,19 +11,24 @@ from torch import Tensor
 
 from robnet_zoo.data import to_float
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.randomness import keyed_generator
-from robnet_zoo.search.architecture import ArchitectureLearner
-from robnet_zoo.search.data import Batch, SearchData
-from robnet_zoo.search.discretise import best_two_edges
-from robnet_zoo.search.folder import searched_source
-from robnet_zoo.search.learner import WeightLearner, craft, search_adversary, seeded_supernet
-from robnet_zoo.search.loop import Moment
+from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.search.core.architecture import ArchitectureLearner
+from robnet_zoo.search.core.discretise import best_two_edges
+from robnet_zoo.search.core.optimizers import (
+    WeightLearner,
+    craft,
+    search_adversary,
+    seeded_supernet,
+)
+from robnet_zoo.search.core.supernet import CellWeights
 from robnet_zoo.search.racl.constraint import Constraint
 from robnet_zoo.search.racl.distribution import Distribution, Noise
 from robnet_zoo.search.racl.lipschitz import OperationConstants
 from robnet_zoo.search.racl.moments import LogNormal, network_moments
 from robnet_zoo.search.racl.recipe import RaclRecipe
-from robnet_zoo.search.supernet import CellWeights
+from robnet_zoo.search.run.artifacts import searched_source
+from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.loop import Moment
 
 
 class RaclSearch:

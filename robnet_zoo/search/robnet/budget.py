@@ -6,7 +6,8 @@ import math
 import random
 from collections.abc import Callable, Iterator
 
-from robnet_zoo.errors import ZooError, unknown_name
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.search.core.spaces import EDGES
 from robnet_zoo.search.robnet.codes import (
     DIRECT_EDGES,
     INPUT_EDGES,
@@ -18,7 +19,6 @@ from robnet_zoo.search.robnet.codes import (
     prices,
     random_codes,
 )
-from robnet_zoo.search.spaces import EDGES
 
 # Fewest and most convolutions of a cell. The paper says "smaller than 7", "between 8 and 10" and
 # "larger than 11"; 7, the number that RobNet-small's size needs, and 11 go to the nearer end.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import atomic_path
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import atomic_path
 from robnet_zoo.search.robnet.analysis import Rows
 from robnet_zoo.search.robnet.relation import Findings
 

@@ -18,9 +18,9 @@ import itertools
 import random
 from collections.abc import Iterable
 
-from robnet_zoo.errors import ZooError, unknown_name
 from robnet_zoo.genotypes import ROBNET_CODES
-from robnet_zoo.search.spaces import EDGES, NODES, SOURCES, TARGETS, robnet_space
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS, robnet_space
 
 Code = tuple[str, ...]
 Codes = tuple[Code, ...]

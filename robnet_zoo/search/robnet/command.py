@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from robnet_zoo.search.command import add_common, in_processes, recipe_from
 from robnet_zoo.search.robnet.recipe import RECIPES
+from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
-    from robnet_zoo.search.data import SearchData
+    from robnet_zoo.search.run.data import SearchData
 
 CANDIDATES = ("architectures", "budget", "parameters")
 
@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
     options.set = [*options.set, *given(options, "space", *CANDIDATES)]
     recipe = recipe_from(options, RECIPES)
     save_every, patience = parse_duration(options.save_every), parse_duration(options.patience)
-    from robnet_zoo.search.data import load_search_data
+    from robnet_zoo.runtime.distributed import World
     from robnet_zoo.search.robnet.stages import study, train_supernet
-    from robnet_zoo.train.distributed import World
+    from robnet_zoo.search.run.data import load_search_data
 
     def load(world: World) -> SearchData:
         return load_search_data(recipe, streams=("weights",), world=world, root=options.data)

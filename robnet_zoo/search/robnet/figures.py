@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import write_json
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.robnet import analysis, canvas, groups, plots
 from robnet_zoo.search.robnet.relation import Findings
 from robnet_zoo.search.robnet.table import (

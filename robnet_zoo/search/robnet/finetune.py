@@ -10,19 +10,19 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from robnet_zoo.adversary import Adversary
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.models.networks import Network
-from robnet_zoo.randomness import keyed_generator
-from robnet_zoo.search.data import Batches, SearchData
-from robnet_zoo.search.learner import WeightLearner
+from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.search.core.optimizers import WeightLearner
+from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.codes import Codes
 from robnet_zoo.search.robnet.inherit import subnetwork
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
 from robnet_zoo.search.robnet.supernet import LAYOUT, attacker
-from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.search.run.data import Batches, SearchData
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import statistics_momentum
-from robnet_zoo.train.distributed import World
 from robnet_zoo.train.schedule import validation_adversary
 from robnet_zoo.train.validate import validate
 

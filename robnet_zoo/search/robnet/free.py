@@ -15,12 +15,12 @@ import optuna
 import torch
 from torch import Tensor
 
-from robnet_zoo.adversary import Adversary, noise_for
+from robnet_zoo.attacks.pgd import Adversary, noise_for
 from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
-from robnet_zoo.errors import ZooError
 from robnet_zoo.models.networks import Network
-from robnet_zoo.search.data import SearchData
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.codes import (
     Codes,
     convolutions,
@@ -35,7 +35,7 @@ from robnet_zoo.search.robnet.inherit import sizes
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
 from robnet_zoo.search.robnet.study import Row, work
 from robnet_zoo.search.robnet.table import CANDIDATES, Measured, measured_from, write_table
-from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.search.run.data import SearchData
 
 BATCH = 64  # images at once; a cell's FSP matrices take 170 MB at 144 channels of width
 

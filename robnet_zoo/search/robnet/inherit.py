@@ -8,12 +8,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.errors import ZooError
 from robnet_zoo.genotypes import RobNetGenotype
 from robnet_zoo.models.networks import STEM_MULTIPLE, Network, build_network
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.core.spaces import EDGES, ROBNET_OPERATIONS
+from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.robnet.codes import Codes, switches
-from robnet_zoo.search.spaces import EDGES, ROBNET_OPERATIONS
-from robnet_zoo.search.supernet import CellWeights, Supernet
 
 # Where a network keeps the parts of an edge's operation, by its code: RobNet's own names.
 PLACES = {"01": ("op.", ""), "10": ("", "op."), "11": ("op.conv.", "op.res.")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.search.recipe import SearchRecipe
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.run.recipe import SearchRecipe
 
 STUDY_SETTINGS = (  # what a study may set anew on a supernet that is trained
     "architectures",

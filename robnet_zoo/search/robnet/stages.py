@@ -11,11 +11,10 @@ from typing import Any
 
 import optuna
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import sha256_of
-from robnet_zoo.search.data import SearchData
-from robnet_zoo.search.folder import finish, searched_source
-from robnet_zoo.search.loop import run_search
+from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import sha256_of
+from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.budget import sampler
 from robnet_zoo.search.robnet.codes import (
     COLUMNS,
@@ -35,9 +34,10 @@ from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS, RobNetRecipe
 from robnet_zoo.search.robnet.study import Row, open_study, work
 from robnet_zoo.search.robnet.supernet import SupernetTraining, build_supernet
 from robnet_zoo.search.robnet.table import COMPLETE, STUDY, write_table
-from robnet_zoo.search.supernet import Supernet
-from robnet_zoo.train.checkpoint import load_checkpoint
-from robnet_zoo.train.loop import LAST
+from robnet_zoo.search.run.artifacts import finish, searched_source
+from robnet_zoo.search.run.data import SearchData
+from robnet_zoo.search.run.loop import run_search
+from robnet_zoo.train.trainer import LAST
 
 ALGORITHM = "robnet"
 FLOWS = "flows"  # folder and name of the study that measures FSP distances

@@ -28,8 +28,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from robnet_zoo.console import progress
-from robnet_zoo.errors import ZooError
+from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.errors import ZooError
 
 CANDIDATE, ROW = "candidate", "row"  # a trial's attributes: what it judges, what it found
 DATABASE = "study.db"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from robnet_zoo.environment import pick_device
-from robnet_zoo.options import override
-from robnet_zoo.search.command import read_pairs
+from robnet_zoo.runtime.environment import pick_device
+from robnet_zoo.runtime.options import override
 from robnet_zoo.search.robnet.command import CANDIDATES, add_candidates, given
 from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS
+from robnet_zoo.search.run.command import read_pairs
 from robnet_zoo.train.settings import parse_duration
 
 
@@ -27,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Judge candidates with any other workers until all are judged, and write what was found."""
     patience = parse_duration(options.patience)
-    from robnet_zoo.search.data import load_search_data
+    from robnet_zoo.runtime.distributed import World
     from robnet_zoo.search.robnet.stages import study, supernet_recipe
-    from robnet_zoo.train.distributed import World
+    from robnet_zoo.search.run.data import load_search_data
 
     changes = read_pairs([*options.set, *given(options, *CANDIDATES)])
     trained = supernet_recipe(options.supernet)

@@ -11,15 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.adversary import Adversary
-from robnet_zoo.search.data import Batch, SearchData
-from robnet_zoo.search.learner import WeightLearner, craft, search_adversary, seeded_supernet
-from robnet_zoo.search.loop import Moment
+from robnet_zoo.attacks.pgd import Adversary
+from robnet_zoo.search.core.optimizers import (
+    WeightLearner,
+    craft,
+    search_adversary,
+    seeded_supernet,
+)
+from robnet_zoo.search.core.spaces import robnet_space
+from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.codes import density, random_codes
 from robnet_zoo.search.robnet.inherit import masks
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
-from robnet_zoo.search.spaces import robnet_space
-from robnet_zoo.search.supernet import Supernet
+from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.loop import Moment
 from robnet_zoo.threat_models import ThreatModel
 
 LAYOUT = torch.channels_last  # twice as fast as contiguous for separable convolutions on a CPU

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.errors import ZooError
-from robnet_zoo.files import write_text
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_text
 from robnet_zoo.search.robnet.codes import Codes, from_text
 
 STUDY, CANDIDATES = "study.csv", "candidates.csv"

@@ -1,0 +1,1 @@
+"""The attacks: one file an attack, and the registry that names them."""

@@ -1,0 +1,81 @@
+"""DeepFool for all images of a block at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.attacks.base import Block, Found
+from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.threat_models import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool:
+    """DeepFool (Moosavi-Dezfooli 2016): steps to the nearest linearised boundary, in L2.
+
+    The steps are those of torchattacks, and tested against it; but that library goes image by
+    image, which takes minutes for what takes seconds here.
+
+    Attributes:
+        steps: at most this many; an image is left alone once it is misclassified.
+        overshoot: by which share each step goes beyond the boundary.
+    """
+
+    name: str
+    steps: int = 50
+    overshoot: float = 0.02
+    minimal: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Do nothing: it needs no library."""
+
+    def cost(self) -> int:
+        """Return the forward passes that an image takes, roughly; few need all the steps."""
+        return 8
+
+    def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
+        """Return the fields."""
+        return asdict(self)
+
+    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+        """Attack a block; images that no step fooled come back where their steps ended."""
+        adversarial = block.images.clone()
+        left = torch.arange(len(block.labels), device=block.labels.device)
+        for _ in range(self.steps):
+            moved = [
+                self._step(oracle, adversarial, part, block.labels[part])
+                for part in left.split(oracle.chunk)
+            ]
+            left = torch.cat(moved) if moved else left
+            if not len(left):
+                break
+        return Found(adversarial=adversarial)
+
+    def _step(self, oracle: Oracle, adversarial: Tensor, part: Tensor, labels: Tensor) -> Tensor:
+        """Move those of `part` that are classified correctly; return their positions."""
+        with torch.enable_grad():
+            images = adversarial[part].requires_grad_()
+            logits = oracle(images)
+            gradients = torch.stack(
+                [
+                    torch.autograd.grad(logits[:, k].sum(), images, retain_graph=True)[0]
+                    for k in range(logits.shape[1])
+                ],
+                1,
+            )
+        standing = logits.argmax(1) == labels
+        rows = torch.arange(len(part), device=part.device)
+        gaps = (logits - logits[rows, labels][:, None]).detach().abs()
+        normals = (gradients - gradients[rows, labels][:, None]).flatten(2)
+        sizes = normals.norm(dim=2)
+        ways = (gaps / sizes).scatter(1, labels[:, None], torch.inf)
+        nearest = ways.argmin(1)
+        lengths = gaps[rows, nearest] / sizes[rows, nearest] ** 2
+        change = (lengths[:, None] * normals[rows, nearest]).view_as(images)
+        moved = (images.detach() + (1 + self.overshoot) * change).clamp(0, 1)
+        adversarial[part[standing]] = moved[standing]
+        return part[standing]

@@ -1,0 +1,170 @@
+"""The gradient family (FGSM, BIM, PGD, MI-FGSM), judged at every iterate."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.attacks.base import Block, Found
+from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.pgd import Adversary, noise_for
+from robnet_zoo.attacks.verdicts import classes, within
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import Epsilon, ThreatModel
+
+WATCH_EVERY = 5  # steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAttack:
+    """Projected gradient ascent with the shared kernel, noise drawn for each image by itself.
+
+    Attributes:
+        name: as on the command line and in the record.
+        steps: gradients taken.
+        step: length of a step, such as "2/255"; None for the threat model's, "epsilon" for its
+            epsilon.
+        restarts: independent runs; an image must survive all of them.
+        start: at the image or at uniform noise in the ball.
+        momentum: decay of MI-FGSM's accumulated gradient.
+        loss: cross-entropy, or the margin between the best other logit and the label's.
+        targeted: towards a random other class, drawn for each image; an image counts as broken
+            wherever it is misclassified.
+        early_exit: leave an image alone once an iterate broke it: about twice as fast, but the
+            last iterate is then not known.
+    """
+
+    name: str
+    steps: int = 1
+    step: str | None = None
+    restarts: int = 1
+    start: Literal["clean", "uniform"] = "clean"
+    momentum: float | None = None
+    loss: Literal["ce", "margin"] = "ce"
+    targeted: bool = False
+    early_exit: bool = False
+    minimal: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.restarts < 1:
+            raise ZooError(f"restarts {self.restarts} is out of range; it must be at least 1.")
+        if self.restarts > 1 and self.start == "clean":
+            raise ZooError(
+                f"'{self.name}' starts at the clean image, so restarts would repeat it; "
+                "use restarts with attacks that start at random, such as pgd20."
+            )
+
+    def check(self) -> None:
+        """Do nothing: the kernel is always at hand."""
+
+    def adversary(self, threat_model: ThreatModel) -> Adversary:
+        """Return the kernel with this attack's settings."""
+        return Adversary(
+            epsilon=threat_model.epsilon.value,
+            step_size=self._step(threat_model).value,
+            steps=self.steps,
+            norm=threat_model.norm,
+            start=self.start,
+            momentum=self.momentum,
+            loss=self.loss,
+            targeted=self.targeted,
+        )
+
+    def _step(self, threat_model: ThreatModel) -> Epsilon:
+        if self.step == "epsilon":
+            return threat_model.epsilon
+        return threat_model.step if self.step is None else Epsilon.parse(self.step, "step")
+
+    def cost(self) -> int:
+        """Return the forward passes that an image which stays robust takes."""
+        return self.restarts * (self.steps + 1)
+
+    def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
+        """Return the settings, with the step as a number too."""
+        step = self._step(threat_model)
+        return {**asdict(self), "step": step.text, "step_value": step.value}
+
+    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+        """Attack a block; an image that several restarts met is returned as the first broke it."""
+        aims = self._targets(oracle, block) if self.targeted else block.labels
+        n, device = len(block.labels), block.labels.device
+        path = torch.ones(self.steps + 1, n, dtype=torch.bool, device=device)
+        adversarial = block.images.clone()
+        for restart in range(self.restarts):
+            standing = path[-1].clone()
+            pursued = torch.arange(n, device=device)[standing | (not self.early_exit)]
+            final = self._ascend(oracle, block, threat_model, aims, restart, path, pursued)
+            adversarial[standing] = final[standing]
+        return Found(adversarial=adversarial, path=path, complete=not self.early_exit)
+
+    def _ascend(
+        self,
+        oracle: Oracle,
+        block: Block,
+        threat_model: ThreatModel,
+        aims: Tensor,
+        restart: int,
+        path: Tensor,
+        pursued: Tensor,
+    ) -> Tensor:
+        """Run one restart on the pursued images; note verdicts in `path`, return final iterates.
+
+        Where the oracle searches with another form of the model, the model itself is asked
+        about the iterate that first breaks an image, and about the last one.
+        """
+        adversary, images = self.adversary(threat_model), block.images
+        current = adversary.begin(images, self._noise(block, threat_model, restart)).clone()
+        velocity = None if self.momentum is None else torch.zeros_like(images)
+        for step in range(self.steps + 1):
+            for part in pursued.split(oracle.chunk):
+                here, moved = current[part], None
+                if step < self.steps:
+                    moved, pushed, logits = adversary.ascend(
+                        oracle,
+                        here,
+                        images[part],
+                        aims[part],
+                        None if velocity is None else velocity[part],
+                    )
+                    if velocity is not None and pushed is not None:
+                        velocity[part] = pushed
+                    broken = classes(logits) != block.labels[part]
+                    first = broken & path[:, part].all(0)
+                    broken &= ~first | oracle.confirm(first, here, block.labels[part])
+                else:
+                    broken = oracle.predict(here) != block.labels[part]
+                broken &= within(here, images[part], threat_model)
+                path[step, part] &= ~broken
+                if moved is not None:
+                    going = part[~broken] if self.early_exit else part
+                    current[going] = moved[~broken] if self.early_exit else moved
+            if self.early_exit:
+                path[step:] &= path[step].clone()
+                pursued = pursued[path[step, pursued]]
+            if step % WATCH_EVERY == 0:
+                block.watch(path.all(0))
+        return current
+
+    def _noise(self, block: Block, threat_model: ThreatModel, restart: int) -> Tensor | None:
+        if self.start == "clean":
+            return None
+        noise = noise_for(  # one name for all lengths, so that PGD-100 begins as PGD-10 does
+            block.indices,
+            block.images.shape[1:],
+            seed=block.seed,
+            attack="pgd",
+            restart=restart,
+            norm=threat_model.norm,
+        )
+        return noise.to(block.images.device)
+
+    def _targets(self, oracle: Oracle, block: Block) -> Tensor:
+        """Return a class other than the label for each image (B,), drawn for it by itself."""
+        with torch.no_grad():
+            others = oracle(block.images[:1]).shape[1] - 1
+        drawn = noise_for(block.indices, (1, 1, 1), seed=block.seed, attack="target").flatten()
+        offset = 1 + ((drawn + 1) / 2 * others).long().clamp(max=others - 1)
+        return (block.labels + offset.to(block.labels.device)) % (others + 1)

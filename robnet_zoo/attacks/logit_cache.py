@@ -1,0 +1,43 @@
+"""A model that remembers what it said of an image.
+
+Square Attack asks about the same image again and again: on small ones, many of its proposals change
+nothing or have been made before.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.attacks.model import Oracle
+
+CAPACITY = 2**16  # images; the oldest are forgotten first
+
+
+class Remembering:
+    """An oracle whose images (N, C, H, W) are passed through the model once each.
+
+    An image has the same logits in any batch, so that the answers are the oracle's own. Only for
+    callers that need no gradient, and images on the CPU, where telling them apart costs little.
+    """
+
+    def __init__(self, oracle: Oracle, capacity: int = CAPACITY) -> None:
+        self.oracle, self.capacity = oracle, capacity
+        self._known: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits (N, classes)."""
+        keys = [blake2b(image.tobytes(), digest_size=16).digest() for image in images.numpy()]
+        places = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if places:
+            logits = self.oracle(images[list(places.values())])
+            self._known.update(zip(places, logits, strict=True))
+        if self.oracle.on_forward is not None:
+            self.oracle.on_forward(len(keys) - len(places))  # as much progress as passes are
+        found = torch.stack([self._known[key] for key in keys])
+        while len(self._known) > self.capacity:
+            del self._known[next(iter(self._known))]
+        return found

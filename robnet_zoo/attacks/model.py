@@ -1,0 +1,158 @@
+"""The model as attacks meet it: in pieces that fit into memory, counted, and left as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from robnet_zoo.attacks.verdicts import classes
+from robnet_zoo.runtime.errors import ZooError
+
+LANE = 16  # images
+
+
+def whole_lanes(batch_size: int) -> int:
+    """Return the batch size rounded up to whole lanes."""
+    return -(-batch_size // LANE) * LANE
+
+
+class Oracle(nn.Module):
+    """Passes images through a model in chunks, and counts them.
+
+    An attack hands over as many images as it likes; they go through the model in chunks of
+    `batch_size`. Every chunk is a multiple of LANE images, the last one filled up with copies:
+    CPU kernels give an image the same bits in any such batch (they do not in a batch of 7), so
+    that verdicts do not depend on the batch size. Gradients through more than one chunk recompute
+    the forward pass, so that memory is bounded by a chunk, not by what the attack hands over.
+
+    Attributes:
+        model: gives the verdicts.
+        search: computes what attacks see: the model, or a faster form of it.
+        compiled: whether that form is compiled, for one batch size: chunks are then filled up.
+        chunk: images in one forward pass at most.
+        forwards, backwards: images passed so far, without the copies.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch_size: int,
+        on_forward: Callable[[int], None] | None = None,
+        *,
+        search: nn.Module | None = None,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.compiled = model, compiled
+        self.search = model if search is None else search
+        self.chunk = whole_lanes(batch_size)
+        self.on_forward = on_forward
+        self.forwards = self.backwards = 0
+        self.training = False  # torchattacks puts everything back into the mode it finds here
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes) for images (N, C, H, W) in [0,1], as attacks see them."""
+        return self._pass(self.search, images)
+
+    def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
+        chunks = images.split(self.chunk)
+        recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
+        fill = self.chunk if self.compiled and model is self.search else LANE
+        logits = [
+            checkpoint(_filled, model, chunk, fill, use_reentrant=False)
+            if recompute
+            else _filled(model, chunk, fill)
+            for chunk in chunks
+        ]
+        self.forwards += len(images)
+        if self.on_forward is not None:
+            self.on_forward(len(images))
+        found = logits[0] if len(logits) == 1 else torch.cat(logits)
+        if found.requires_grad:
+            found.register_hook(self._count_backward)
+        return found
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the model's class for each image (N,), -1 where a logit is not a number."""
+        return classes(self._pass(self.model, images))
+
+    def confirm(self, suspected: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """Return which of the suspected images (N,) the model itself misclassifies."""
+        if self.search is self.model or not suspected.any():
+            return suspected
+        confirmed = suspected.clone()
+        confirmed[suspected] = self.predict(images[suspected]) != labels[suspected]
+        return confirmed
+
+    @torch.no_grad()
+    def disputes(self, images: Tensor, labels: Tensor) -> bool:
+        """Return whether an image is misclassified by `search` alone, so that an attack gave up."""
+        if self.search is self.model:
+            return False
+        searched = classes(self(images)) != labels
+        return bool((searched & ~self.confirm(searched, images, labels)).any())
+
+
+def _filled(model: nn.Module, images: Tensor, fill: int) -> Tensor:
+    """Pass images through a model, filled up with copies to a multiple of `fill`."""
+    n = len(images)
+    short = -n % fill
+    if short:
+        images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
+    logits = model(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        raise ZooError(
+            "The model must return logits of shape (N, classes) for images (N, C, H, W); "
+            f"it returned {_describe(logits)}."
+        )
+    return logits[:n].clone()  # a CUDA graph reuses its outputs
+
+
+def _describe(value: object) -> str:
+    shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"a {type(value).__name__}{shape}"
+
+
+@contextmanager
+def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Hold the model in eval mode and strict float32, and put everything back afterwards.
+
+    The global generators are seeded meanwhile, for models that draw from them.
+
+    Attack libraries reseed the global generators, fill `param.grad`, flatten train and eval
+    modes and remove the trace function. Parameters ask for no gradient meanwhile: only those by
+    the input are needed.
+    """
+    modes = {module: module.training for module in model.modules()}
+    asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    generators = torch.get_rng_state()
+    gpu_generators = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    trace = sys.gettrace()
+    try:
+        for module in modes:
+            module.training = False
+        for parameter in asked:
+            parameter.requires_grad_(False)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.manual_seed(seed)
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, requires_grad in asked.items():
+            parameter.requires_grad_(requires_grad)
+        torch.set_rng_state(generators)
+        if gpu_generators:
+            torch.cuda.set_rng_state_all(gpu_generators)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        sys.settrace(trace)

@@ -1,0 +1,247 @@
+"""Transfer attacks: adversarial images made on one model and shown to another.
+
+`transfer:SOURCE` and `transfer:SOURCE:ATTACK` name one, where SOURCE is a model of the zoo
+("vgg19.digits"), a weights folder ("local-dir:runs/copy") or a repository ("hf-hub:org/name"), and
+ATTACK one of the gradient family (pgd20 if left out).
+
+Images that were made once are kept, in blocks, under a name that hashes everything they depend on;
+a kept block is used only if its bytes are those that were written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.base import Attack, Block, Found, Suite
+from robnet_zoo.attacks.gradient import GradientAttack
+from robnet_zoo.attacks.model import Oracle, undisturbed
+from robnet_zoo.eval.inputs import About, model_info
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import atomic_path
+from robnet_zoo.threat_models import ThreatModel
+
+PREFIX = "transfer:"
+DEFAULT_BASE = "pgd20"
+FORMAT = "robnet_zoo.adversarial/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A model that adversarial images are made on.
+
+    Attributes:
+        name: as in the attack's name and the record.
+        model: from images (N, C, H, W) in [0,1] to logits.
+        shape: channels, height and width of the images it takes, where known.
+    """
+
+    name: str
+    model: nn.Module
+    shape: tuple[int, int, int] | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of its parameters and buffers."""
+        return model_info(self.model, About()).state_sha256
+
+
+def load_source(name: str) -> Source:
+    """Return a model with weights by name.
+
+    Raises:
+        ZooError: no such model or weights.
+    """
+    from robnet_zoo.zoo.registry import create_model, get_weights
+
+    weights = get_weights(name)
+    side = weights.image_size
+    shape = (weights.arguments.get("in_channels", 3), side, side)
+    return Source(name, create_model(name, pretrained=True), shape)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transfer:
+    """Images that `base` makes on the source, judged on the model under evaluation.
+
+    The images are the last iterates, as in the papers, whether or not they fool the source.
+    """
+
+    name: str
+    source: Source
+    base: GradientAttack
+    minimal: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Raise ZooError unless there is one set of images: no restarts, no early exit."""
+        if self.base.restarts > 1 or self.base.early_exit:
+            raise ZooError(
+                f"Attack '{self.name}' transfers one image for each image; "
+                "leave out --restarts and --early-exit."
+            )
+
+    def cost(self) -> int:
+        """Return the forward passes that an image takes, nearly all of them on the source."""
+        return self.base.cost() + 1
+
+    def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
+        """Return the source and the settings of the attack on it."""
+        return {
+            "name": self.name,
+            "source": self.source.name,
+            "source_sha256": self.source.sha256,
+            "base": self.base.settings(threat_model),
+        }
+
+    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+        """Make, or fetch, the images and hand them over."""
+        made, survived = adversarial_block(self, block, threat_model, oracle)
+        return Found(adversarial=made, on_source=survived)
+
+
+def split(name: str) -> tuple[str, str]:
+    """Return source and attack of a name; a source may hold a colon of its own ("local-dir:DIR").
+
+    Raises:
+        ZooError: there is no source.
+    """
+    rest = name.removeprefix(PREFIX)
+    source, colon, base = rest.rpartition(":")
+    if not colon or source in ("local-dir", "hf-hub"):
+        source, base = rest, DEFAULT_BASE
+    if not source:
+        raise ZooError(
+            f"Attack '{name}' names no source; write transfer:SOURCE:ATTACK, such as "
+            "transfer:vgg19.digits:pgd10."
+        )
+    return source, base
+
+
+def gradient_only(attack: Attack | Suite) -> GradientAttack:
+    """Return the attack if it is one that can be transferred.
+
+    Raises:
+        ZooError: it is not of the gradient family.
+    """
+    if not isinstance(attack, GradientAttack):
+        raise ZooError(
+            f"Attack '{attack.name}' cannot be transferred; use fgsm, bimN, pgdN or mifgsmN."
+        )
+    return attack
+
+
+def adversarial_block(
+    attack: Transfer, block: Block, threat_model: ThreatModel, oracle: Oracle
+) -> tuple[Tensor, Tensor]:
+    """Return adversarial images (B, C, H, W) for a block, from the kept ones where they exist.
+
+    Beside them, whether the source itself still classifies each image correctly (B,).
+
+    Args:
+        attack: the source and the attack on it.
+        block: the images.
+        threat_model: the ball they may move in.
+        oracle: lends its batch size, and counts the passes for the progress bar.
+
+    Raises:
+        ZooError: the source takes images of another shape.
+    """
+    source, shape = attack.source, tuple(block.images.shape[1:])
+    if source.shape is not None and source.shape != shape:
+        raise ZooError(
+            f"Source '{source.name}' takes images of shape {_times(source.shape)} and these are "
+            f"{_times(shape)}; transfer from a model of the same data set."
+        )
+    key = _key(attack, block, threat_model)
+    path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+    kept = _fetch(path, key)
+    if kept is not None:
+        return kept[0].to(block.images.device), kept[1].to(block.images.device)
+    model = source.model.to(block.images.device)
+    with undisturbed(model):
+        search = fold(model, image_size=block.images.shape[-1])
+        own = Oracle(model, oracle.chunk, oracle.on_forward, search=search)
+        quiet = replace(block, watch=lambda robust: None)  # it would tell of the source's fate
+        made = attack.base.run(own, quiet, threat_model).adversarial
+        survived = own.predict(made) == block.labels
+    _keep(path, key, made, survived)
+    return made, survived
+
+
+def cache_folder() -> Path:
+    """Return where made images are kept: $ROBNET_ZOO_CACHE or ~/.cache/robnet_zoo."""
+    chosen = os.environ.get("ROBNET_ZOO_CACHE") or "~/.cache/robnet_zoo"
+    return Path(chosen).expanduser() / "adversarial"
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _key(attack: Transfer, block: Block, threat_model: ThreatModel) -> str:
+    """Return everything that the images depend on, as text."""
+    content = hashlib.sha256()
+    for tensor in (block.indices, block.labels, block.images):
+        content.update(tensor.cpu().contiguous().numpy().tobytes())
+    settings = attack.base.settings(threat_model)
+    kept = {key: value for key, value in settings.items() if key not in ("name", "step")}
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "source": attack.source.sha256,
+            "attack": kept,
+            "threat model": [threat_model.norm, threat_model.epsilon.value],
+            "seed": block.seed,
+            "images": content.hexdigest(),
+        },
+        sort_keys=True,
+    )
+
+
+def _digest(*tensors: Tensor) -> str:
+    content = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _fetch(path: Path, key: str) -> tuple[Tensor, Tensor] | None:
+    """Return a kept block, or None; one that was altered is removed and reported."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            stored = file.metadata() or {}
+            images, survived = file.get_tensor("images"), file.get_tensor("on_source")
+        if stored.get("key") == key and stored.get("sha256") == _digest(images, survived):
+            return images, survived
+    except (OSError, SafetensorError):
+        pass
+    path.unlink(missing_ok=True)
+    warnings.warn(f"Kept adversarial images were damaged and are made anew: {path}", stacklevel=2)
+    return None
+
+
+def _keep(path: Path, key: str, images: Tensor, survived: Tensor) -> None:
+    from safetensors.torch import save_file
+
+    images, survived = images.detach().cpu().contiguous(), survived.cpu()
+    notes = {"key": key, "sha256": _digest(images, survived)}
+    try:
+        with atomic_path(path) as temporary:
+            save_file({"images": images, "on_source": survived}, temporary, notes)
+    except OSError as error:
+        warnings.warn(
+            f"Adversarial images cannot be kept in '{path.parent}' ({error.strerror}); "
+            "set ROBNET_ZOO_CACHE to a folder that can be written.",
+            stacklevel=2,
+        )

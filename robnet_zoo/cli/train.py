@@ -1,0 +1,219 @@
+"""`python -m robnet_zoo.train`: train a model of the zoo, resume a run, export its weights."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from robnet_zoo.runtime import console
+from robnet_zoo.runtime.environment import pick_device, tune
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.train.recipes import RECIPES, get_recipe, override
+from robnet_zoo.train.settings import (
+    Compile,
+    Form,
+    Layout,
+    Settings,
+    Way,
+    parse_duration,
+    read_settings,
+    refuse_changes,
+)
+
+# options that are settings under their own name
+PLAIN = (
+    *("model", "dataset", "channels", "layers", "batch_size", "seed", "threat_model"),
+    *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
+    *("grouped", "separable", "folded_form", "cuda_graph"),
+)
+FOLDER_COMMANDS = {
+    "export": "Write a finished run's best weights as a weights folder.",
+    "pack": "Write a run as files under 16 MiB, in half precision, to move it to another machine.",
+    "unpack": "Make a run of a pack, to go on from with --resume.",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the training command; no option is set unless it is given."""
+    recipes = "\n".join(f"  {name:<13} {recipe.claim}" for name, recipe in RECIPES.items())
+    parser = argparse.ArgumentParser(
+        prog="robnet_zoo.train",
+        description="Train a model adversarially. Several processes: start with torchrun.\n\n"
+        f"recipes:\n{recipes}".replace("%", "%%"),
+        epilog="further commands, each with its own --help:\n"
+        "  export RUN --out DIR    the weights folder of a finished run\n"
+        "  pack RUN --out DIR      a run as small files, to move it\n"
+        "  unpack DIR --out RUN    a run from these files, to resume it",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--model", help="architecture (racl), or cells:FILE.json")
+    add("--dataset", help="digits (default), cifar10, ..., or arrays:FILE.npz")
+    add("--recipe", help="training method (default standard)")
+    add("--set", action="append", metavar="KEY=VALUE", help="change a setting of the recipe")
+    add("--epochs", type=int, help="passes over the training images")
+    add("--batch-size", type=int, help="images a step, over all processes")
+    add("--channels", type=int, help="width of the network")
+    add("--layers", type=int, help="number of cells")
+    add("--seed", type=int, help="of weights, order and noise (default 0)")
+    add("--threat-model", help="row of the table of threat models; arrays need one")
+    add("--eps", help="perturbation size, such as 8/255 (default the threat model's)")
+    add("--time-budget", metavar="TIME", help="train as long as 90s, 25m or 1h allows")
+    add("--accumulate", type=int, help="compute a batch in this many parts")
+    add("--precision", choices=("float32", "bfloat16"), help="default bfloat16 on CUDA only")
+    add(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=get_args(Compile),
+        help="use torch.compile, in the default or another mode: slow to start, then faster",
+    )
+    add("--layout", choices=get_args(Layout), help="of memory (default channels_last)")
+    add(
+        "--grouped",
+        action=argparse.BooleanOptionalAction,
+        help="run separable convolutions that read one state as one (default no)",
+    )
+    add(
+        "--separable",
+        choices=get_args(Way),
+        help="how depthwise and pointwise run (default merged on CUDA, else apart)",
+    )
+    add(
+        "--folded-form",
+        choices=get_args(Form),
+        help="form of the network that images are crafted on (default what suits the device)",
+    )
+    add(
+        "--cuda-graph",
+        action=argparse.BooleanOptionalAction,
+        help="record the step as a CUDA graph (default on one GPU)",
+    )
+    add("--joint-batch-norm", action="store_true", help="batch statistics over all processes")
+    add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
+    add("--data", type=Path, default=None, help="folder of the data sets")
+    add("--out", type=Path, default=None, help="the run's folder (default runs/MODEL.DATASET...)")
+    add("--save-every", default="5m", metavar="TIME", help="between checkpoints (default 5m)")
+    add("--resume", action="store_true", default=False, help="go on from the last checkpoint")
+    return parser
+
+
+def folder_parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of "export", "pack" or "unpack", which make one folder of another."""
+    parser = argparse.ArgumentParser(
+        prog=f"robnet_zoo.train {command}", description=FOLDER_COMMANDS[command]
+    )
+    source = "the pack's folder" if command == "unpack" else "the run's folder"
+    parser.add_argument("folder", type=Path, help=source)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    if command == "export":
+        parser.add_argument("--dataset", help="name of the data set that arrays:FILE.npz held")
+        parser.add_argument("--data-note", help="what is to be known about the data")
+    if command == "unpack":
+        parser.add_argument("--dataset", help="arrays:FILE.npz, where the same file is now")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 2 for a mistake, 128 + n when stopped."""
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] in FOLDER_COMMANDS:
+        asked = folder_parser(given[0]).parse_args(given[1:])
+        return console.run(lambda: _make_folder(given[0], asked))
+    options = build_parser().parse_args(given)
+    return console.run(lambda: _train(options))
+
+
+def _train(options: argparse.Namespace) -> int:
+    given = vars(options)
+    if options.resume and options.out is None:
+        raise ZooError("--resume needs the run's folder; name it with --out.")
+    if not options.resume and "model" not in given:
+        raise ZooError("No model was named; add --model, such as --model racl.")
+    if "epochs" in given and "time_budget" in given:
+        raise ZooError("--epochs and --time-budget both say how long to train; give one of them.")
+    if options.resume:
+        settings = read_settings(options.out)
+        refuse_changes(settings, _asked(settings, given))
+    else:
+        recipe = get_recipe("standard")
+        settings = _asked(Settings(model="", dataset="digits", recipe=recipe), given)
+    device = pick_device(options.device)
+    cuda = device.startswith("cuda")
+    if cuda and not options.resume and "precision" not in given:
+        settings = dataclasses.replace(settings, precision="bfloat16")
+    folder = options.out or Path("runs") / _run_name(settings)
+    from robnet_zoo.train.session import train
+    from robnet_zoo.train.trainer import Stopped
+
+    tune()
+    try:
+        record = train(
+            settings,
+            folder,
+            device=device,
+            root=options.data,
+            resume=options.resume,
+            save_every=parse_duration(options.save_every),
+        )
+    except Stopped as stopped:
+        print(f"stopped; go on with --resume --out {folder}", file=sys.stderr)
+        return 128 + stopped.number
+    best = record["best"]
+    robust = "" if best["robust"] is None else f", PGD-10 {best['robust']:.1%}"
+    print(
+        f"{folder}: best epoch {best['epoch']} ({best['weights']} weights), held-out clean "
+        f"{best['clean']:.1%}{robust}; {record['seconds']:.0f} s"
+    )
+    return 0
+
+
+def _asked(base: Settings, given: Mapping[str, Any]) -> Settings:
+    """Return the settings with every option that was given put in."""
+    recipe = base.recipe
+    if given.get("recipe", recipe.name) != recipe.name:
+        recipe = get_recipe(given["recipe"])
+    changes = {}
+    for pair in given.get("set", ()):
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as steps=10.")
+        changes[key] = text
+    if "epochs" in given:
+        changes["epochs"] = str(given["epochs"])
+    values = {name: given[name] for name in PLAIN if name in given}
+    if "eps" in given:
+        values["epsilon"] = given["eps"]
+    if "time_budget" in given:
+        values["time_budget"] = parse_duration(given["time_budget"])
+    return dataclasses.replace(base, recipe=override(recipe, changes), **values)
+
+
+def _run_name(settings: Settings) -> str:
+    model, data = (
+        Path(name.partition(":")[2] or name).stem for name in (settings.model, settings.dataset)
+    )
+    return f"{model}.{data}.{settings.recipe.name}"
+
+
+def _make_folder(command: str, options: argparse.Namespace) -> int:
+    if command == "export":
+        from robnet_zoo.train.export import export
+
+        weights = export(options.folder, options.out, options.dataset, options.data_note)
+        print(f"{weights.name}: {weights.size_bytes:,} bytes in {weights.folder}")
+    elif command == "pack":
+        from robnet_zoo.train.pack import pack
+
+        print(f"{pack(options.folder, options.out):,} bytes in {options.out}")
+    else:
+        from robnet_zoo.train.pack import unpack
+
+        unpack(options.folder, options.out, options.dataset)
+        print(f"go on with: python -m robnet_zoo.train --resume --out {options.out}")
+    return 0

@@ -1,0 +1,192 @@
+"""Blocks through a model: shared out, stored, resumed, and halved when memory runs out."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, Block, Suite, parts_of
+from robnet_zoo.attacks.model import LANE, Oracle, undisturbed
+from robnet_zoo.attacks.verdicts import classes, refuse_other_classes
+from robnet_zoo.eval import results
+from robnet_zoo.eval.checks import check_model
+from robnet_zoo.eval.checks.form import FORM
+from robnet_zoo.eval.checks.model import IMAGES as CHECKED
+from robnet_zoo.eval.inputs import Images
+from robnet_zoo.eval.record import AttackResult, Check
+from robnet_zoo.eval.results import Outcome
+from robnet_zoo.eval.shards import Shards
+from robnet_zoo.runtime.console import Progress
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.process_group import Team
+from robnet_zoo.threat_models import ThreatModel
+
+Stored = dict[str, Any]  # a block as its shard holds it
+Done = TypeVar("Done")
+
+
+@dataclass(kw_only=True)
+class Execution:
+    """One evaluation under way; `batch_size` shrinks and `warnings` grow as it goes.
+
+    Attacks see `search`: the model itself, or a faster form of it that passed its check and may be
+    compiled.
+    """
+
+    model: nn.Module
+    search: nn.Module
+    compiled: bool
+    images: Images
+    threat_model: ThreatModel
+    seed: int
+    batch_size: int
+    shards: Shards
+    team: Team
+    bar: Progress | None = None
+    warnings: list[str] = field(default_factory=list)
+    _expected: float = 0.0  # passes that the bar may show as done
+    _standing: int = 0  # images that nothing has broken yet, for the bar
+
+    def clean(self) -> list[int]:
+        """Return the class that the model gives to each image without an attack."""
+        blocks = self._blocks("clean", torch.arange(len(self.images)), self._predict, cost=0)
+        return [label for block in blocks for label in block["predictions"]]
+
+    def check(self) -> tuple[Check, ...]:
+        """Return the checks of the model, on the first images."""
+        few = torch.arange(min(CHECKED, len(self.images)))
+        images, labels = self.images.take(few), self.images.labels[few]
+
+        def work() -> tuple[Check, ...]:
+            return check_model(
+                self.model,
+                images,
+                labels,
+                self.threat_model,
+                seed=self.seed,
+                batch_size=self.batch_size,
+                search=None if self.search is self.model else self._oracle(),
+            )
+
+        checks = self._within_memory(work)
+        if any(check.name == FORM and not check.passed for check in checks):
+            self.search, self.compiled = self.model, False
+            self.warnings.append("Attacks saw the model itself: its folded form failed its check.")
+        return checks
+
+    def attack(
+        self, attack: Attack | Suite, settings: dict[str, Any], correct: list[bool]
+    ) -> AttackResult:
+        """Return what an attack, or suite, does to the images that are correct without it."""
+        robust, done = list(correct), []
+        for part in parts_of(attack):
+            stage = attack.name if part.name == attack.name else f"{attack.name}.{part.name}"
+            left = torch.tensor([i for i, stands in enumerate(robust) if stands]).long()
+            self._standing = len(left)
+            self._catch_up(part.cost() * (len(robust) - len(left)) / self.team.size)
+            work = partial(self._attack, part, stage)
+            blocks = self._blocks(stage, left, work, part.cost())
+            outcomes = [results.from_dict(block) for block in blocks]
+            self.warnings += [f"{stage}: {text}" for o in outcomes for text in o.warnings]
+            done.append((part.name, outcomes))
+            robust = results.scatter(len(robust), outcomes, "robust")
+        budget = getattr(attack, "queries", None)
+        return results.merge(attack.name, settings, len(robust), done, budget)
+
+    def _blocks(
+        self, stage: str, indices: Tensor, work: Callable[[int, Tensor], Stored], cost: int
+    ) -> list[Stored]:
+        """Return every block in order, after doing those that are ours and not stored yet."""
+        blocks = indices.split(BLOCK_SIZE) if len(indices) else ()
+        own = {}
+        for number in self.team.share(range(len(blocks))):
+            stored = self.shards.load(stage, number)
+            self._expected += cost * len(blocks[number])
+            if stored is None:
+                alone = partial(self._undisturbed, number, partial(work, number, blocks[number]))
+                stored = self._within_memory(alone)
+                self.shards.save(stage, number, stored)
+            self._catch_up(0)
+            own[number] = stored
+        every = self.team.gather(own)
+        return [every[number] for number in sorted(every)]
+
+    def _undisturbed(self, number: int, work: Callable[[], Stored]) -> Stored:
+        with undisturbed(self.model, self.seed + number):
+            return work()
+
+    def _within_memory(self, work: Callable[[], Done]) -> Done:
+        """Do the work, with half the batch size each time the GPU runs out of memory."""
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError as error:
+                if self.batch_size <= LANE:
+                    raise ZooError(
+                        f"The GPU has too little memory for {LANE} images; use device cpu."
+                    ) from error
+            torch.cuda.empty_cache()
+            self.batch_size //= 2
+            self.warnings.append(f"Out of GPU memory: batch size halved to {self.batch_size}.")
+
+    def _predict(self, number: int, indices: Tensor) -> Stored:
+        with torch.no_grad():
+            logits = Oracle(self.model, self.batch_size)(self.images.take(indices))
+        labels = self.images.labels[indices.to(self.images.labels.device)]
+        refuse_other_classes(labels, logits)
+        return {"predictions": classes(logits).tolist()}
+
+    def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> Stored:
+        started, standing = time.perf_counter(), self._standing
+
+        def watch(robust: Tensor) -> None:
+            self._standing = standing - int((~robust).sum())
+
+        def tick(passes: int) -> None:
+            if self.bar is not None:
+                note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
+                self.bar.advance(min(passes, self._expected - self.bar.done), note)
+
+        oracle = self._oracle(tick)
+        block = Block(
+            number=number,
+            indices=indices,
+            images=self.images.take(indices),
+            labels=self.images.labels[indices.to(self.images.labels.device)],
+            seed=self.seed,
+            watch=watch,
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = attack.run(oracle, block, self.threat_model)
+            if found.path is None and oracle.disputes(found.adversarial, block.labels):
+                oracle = Oracle(self.model, self.batch_size, tick)
+                found = attack.run(oracle, block, self.threat_model)
+        verdicts = results.judge(attack, found, oracle, block, self.threat_model)
+        self._standing = standing - verdicts["robust"].count(False)
+        outcome = Outcome(
+            **verdicts,
+            seconds=round(time.perf_counter() - started, 3),
+            forwards=oracle.forwards,
+            backwards=oracle.backwards,
+            warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
+        )
+        return outcome.to_dict()
+
+    def _oracle(self, on_forward: Callable[[int], None] | None = None) -> Oracle:
+        return Oracle(
+            self.model, self.batch_size, on_forward, search=self.search, compiled=self.compiled
+        )
+
+    def _catch_up(self, passes: float) -> None:
+        """Let the bar show `passes` more as done, and all that was expected up to here."""
+        self._expected += passes
+        if self.bar is not None:
+            self.bar.advance(self._expected - self.bar.done)

@@ -1,0 +1,284 @@
+"""The evaluation: any model, under any attacks, to one report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, Suite, parts_of
+from robnet_zoo.attacks.model import undisturbed
+from robnet_zoo.attacks.registry import get_attack
+from robnet_zoo.attacks.square import Square
+from robnet_zoo.attacks.transfer import Transfer
+from robnet_zoo.eval import record
+from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
+from robnet_zoo.eval.engine import Execution
+from robnet_zoo.eval.inputs import About, model_info, take_first
+from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
+from robnet_zoo.eval.shards import Shards, refuse_other
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.runtime import files
+from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.environment import Compile, environment
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.process_group import team
+from robnet_zoo.threat_models import ThreatModel, get_threat_model
+
+if TYPE_CHECKING:
+    from robnet_zoo.data.splits import Split
+
+BATCH_SIZE = 256  # images in a forward pass
+LIMIT = 2**32
+
+
+def evaluate(
+    model: nn.Module,
+    data: Split | tuple[Tensor, Tensor],
+    attacks: Sequence[Attack | Suite | str],
+    threat_model: ThreatModel | str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    out: str | Path | None = None,
+    resume: bool = False,
+    folded: bool = True,
+    compile: Compile | None = None,
+    about: About | None = None,
+    quiet: bool = True,
+) -> Report:
+    """Judge a model under attacks; every verdict is given by the model as it is, in float32.
+
+    Attacks on the zoo's networks see a faster form of the same function (`models.folded`).
+
+    The verdicts depend on the seed and on nothing else: not on the batch size, the order of the
+    attacks, an interruption, or the number of processes. The model is put into eval mode
+    meanwhile and left as it was, as are the global random generators.
+
+    Args:
+        model: from images (N, C, H, W) with pixels in [0,1] to logits (N, classes), on the
+            device to use.
+        data: a split from `robnet_zoo.data.load_split`, or images (N, C, H, W), as floats in
+            [0,1] or uint8, and labels (N,).
+        attacks: attacks, or names such as "pgd100" and "autoattack".
+        threat_model: a threat model, or the name of a row of the table, such as "cifar10".
+        n: judge the first n images; all if None.
+        seed: of all randomness.
+        batch_size: images in a forward pass, rounded up to a multiple of 16; halved when a GPU
+            runs out of memory.
+        out: where to write the record; a folder beside it keeps finished blocks meanwhile.
+        resume: use the blocks that an interrupted evaluation with the same `out` finished.
+        folded: let attacks see the network's folded form; with False, the network itself.
+        compile: compile what attacks see, in this mode of torch.compile ("reduce-overhead" and
+            "max-autotune" use CUDA graphs): minutes at the start, then faster.
+        about: names for the record.
+        quiet: show no progress bar.
+
+    Returns:
+        The report, as written to `out`.
+
+    Raises:
+        ZooError: unknown names, n out of range, `out` not writable, data or model of a wrong
+            form, or blocks of another evaluation.
+    """
+    about = about or About()
+    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    chosen = _attacks(attacks)
+    threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
+    for what, value, least in (("batch size", batch_size, 1), ("seed", seed, 0)):
+        if not least <= value < LIMIT:
+            raise ZooError(
+                f"The {what} {value} is out of range; it must lie from {least} to {LIMIT - 1:,}."
+            )
+    path = None if out is None else Path(out)
+    if path is not None:
+        files.check_writable(path)
+    images = take_first(data, n, device)
+    info = model_info(model, about)
+    settings = {attack.name: _settings(attack, threat) for attack in chosen}
+    identity = _identity(info, images.sha256, threat.norm, threat.epsilon.value, settings, seed)
+    parts = None if path is None else path.with_name(f"{path.name}.parts")
+    if resume and path is not None and parts is not None and path.exists() and not parts.exists():
+        return _finished(path, identity)
+
+    with team() as processes:
+        shards = Shards(parts, identity)
+        if processes.rank == 0:
+            shards.open(resume)
+        processes.wait()
+        before = fingerprint(model)
+        with undisturbed(model):  # in full precision, which decides the form
+            search = fold(model, image_size=images.side) if folded else model
+            if compile is not None:
+                search = cast(nn.Module, torch.compile(search, mode=compile, dynamic=False))
+        work = Execution(
+            model=model,
+            search=search,
+            compiled=compile is not None,
+            images=images,
+            threat_model=threat,
+            seed=seed,
+            batch_size=batch_size,
+            shards=shards,
+            team=processes,
+        )
+        passes = len(images) * sum(part.cost() for one in chosen for part in parts_of(one))
+        shown = not quiet and processes.rank == 0
+        bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
+        with bar as work.bar:
+            predictions = work.clean()
+            labels = images.labels.tolist()
+            correct = [got == label for got, label in zip(predictions, labels, strict=True)]
+            checks = work.check()
+            _refuse_blind(chosen, checks)
+            found = tuple(work.attack(one, settings[one.name], correct) for one in chosen)
+        report = Report(
+            model=info,
+            data=record.DataInfo(
+                name=about.data,
+                split=about.split,
+                n=len(images),
+                available=images.available,
+                sha256=images.sha256,
+            ),
+            threat_model=_threat_info(threat),
+            settings=record.Settings(
+                seed=seed,
+                block_size=BLOCK_SIZE,
+                batch_size=work.batch_size,
+                device=str(device),
+                attacks=tuple(settings),
+                folded=folded and work.search is not model,
+                compile=compile,
+            ),
+            clean=record.Clean(
+                accuracy=share(bits(correct)),
+                verdicts=bits(correct),
+                predictions=tuple(predictions),
+            ),
+            attacks=found,
+            totals=_totals(correct, found, labels, about.class_names),
+            environment=environment(str(device)),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            warnings=tuple(dict.fromkeys(work.warnings)),
+        )
+        report = replace(
+            report,
+            checks=(
+                *checks,
+                check_unchanged(model, before),
+                *check_results(report, len(about.class_names) or None, about.card),
+            ),
+        )
+        if processes.rank == 0 and path is not None:
+            record.write(report, path)
+            shards.remove()
+        processes.wait()
+    return report
+
+
+def _attacks(attacks: Sequence[Attack | Suite | str]) -> list[Attack | Suite]:
+    chosen = [get_attack(one) if isinstance(one, str) else one for one in attacks]
+    if not chosen:
+        raise ZooError("There is no attack to judge by; name one, such as pgd100.")
+    names = [one.name for one in chosen]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ZooError(f"Attack '{min(twice)}' is named twice; name each attack once.")
+    for part in (part for one in chosen for part in parts_of(one)):
+        part.check()
+    return chosen
+
+
+def _refuse_blind(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
+    """Refuse attacks that need gradients where the checks found none."""
+    blind = any(check.name == "gradient-path" and not check.passed for check in checks)
+    for part in (part for one in attacks for part in parts_of(one)):
+        if blind and not isinstance(part, Square | Transfer):
+            raise ZooError(
+                f"Attack '{part.name}' needs gradients, and none flow from the model's logits to "
+                "its input: take no_grad, detach and NumPy out of the forward pass, or use square."
+            )
+
+
+def _settings(attack: Attack | Suite, threat_model: ThreatModel) -> dict[str, Any]:
+    if isinstance(attack, Suite):
+        return {"parts": [part.settings(threat_model) for part in attack.parts]}
+    return attack.settings(threat_model)
+
+
+def _identity(
+    model: record.ModelInfo,
+    data_sha256: str,
+    norm: str,
+    epsilon: float,
+    attacks: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Return what decides the verdicts, and so what a resumed evaluation must share."""
+    return {
+        "model": model.state_sha256,
+        "data": data_sha256,
+        "threat model": [norm, epsilon],
+        "attacks": attacks,
+        "seed": seed,
+        "format": [record.SCHEMA, BLOCK_SIZE],
+    }
+
+
+def _finished(path: Path, identity: dict[str, Any]) -> Report:
+    """Return a finished record, if it is of this very evaluation."""
+    report = record.read(path)
+    found = _identity(
+        report.model,
+        report.data.sha256,
+        report.threat_model.norm,
+        report.threat_model.epsilon_value,
+        {result.name: result.settings for result in report.attacks},
+        report.settings.seed,
+    )
+    refuse_other(found, identity, path)
+    return report
+
+
+def _threat_info(threat_model: ThreatModel) -> record.ThreatInfo:
+    return record.ThreatInfo(
+        name=threat_model.name,
+        norm=threat_model.norm,
+        epsilon=threat_model.epsilon.text,
+        epsilon_value=threat_model.epsilon.value,
+        step=threat_model.step.text,
+        step_value=threat_model.step.value,
+    )
+
+
+def _totals(
+    correct: list[bool],
+    attacks: tuple[AttackResult, ...],
+    labels: list[int],
+    class_names: tuple[str, ...],
+) -> record.Totals:
+    robust = [all(flags) for flags in zip(correct, *(a.flags for a in attacks), strict=True)]
+    return record.Totals(
+        robust=share(bits(robust)),
+        verdicts=bits(robust),
+        clean_mistakes=tuple(i for i, right in enumerate(correct) if not right),
+        per_class=tuple(
+            ClassTotals(
+                label=label,
+                name=class_names[label] if label < len(class_names) else str(label),
+                n=labels.count(label),
+                clean=sum(ok for ok, own in zip(correct, labels, strict=True) if own == label),
+                robust=sum(ok for ok, own in zip(robust, labels, strict=True) if own == label),
+            )
+            for label in sorted(set(labels))
+        ),
+        seconds=round(sum(attack.seconds for attack in attacks), 3),
+    )

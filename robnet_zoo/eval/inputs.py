@@ -1,0 +1,148 @@
+"""What is judged, on what: the images under evaluation, and names for the record."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.data import to_float
+from robnet_zoo.eval.checks.bookkeeping import Card
+from robnet_zoo.eval.record import ModelInfo
+from robnet_zoo.runtime.errors import ZooError
+
+if TYPE_CHECKING:
+    from robnet_zoo.data import Dataset
+    from robnet_zoo.data.splits import Split
+    from robnet_zoo.zoo.weights import Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Names for the record, and what to check it against; they change no verdict.
+
+    Attributes:
+        model: name of the model; the class's if empty.
+        weights: name of its weights, and `weights_file_sha256` the hash of their file.
+        genotype_status: "published", "reconstructed" or "searched here".
+        data: name of the data set, and `split` of its part.
+        class_names: one a class.
+        card: what the weights claim, where they do.
+    """
+
+    model: str = ""
+    architecture: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    weights_file_sha256: str = ""
+    genotype_status: str = ""
+    data: str = "tensors"
+    split: str = ""
+    class_names: tuple[str, ...] = ()
+    card: Card | None = None
+
+    @classmethod
+    def of_weights(cls, weights: Weights, dataset: Dataset, split: str) -> About:
+        """Return what is known of the zoo's or somebody's weights on a part of a data set."""
+        clean, n = weights.results.get("clean"), weights.results.get("n")
+        card = None
+        if clean is not None and n is not None:
+            card = Card(data=weights.dataset, split="test", n=n, accuracy=clean["accuracy"])
+        return cls(
+            model=weights.name,
+            architecture=weights.architecture,
+            arguments=dict(weights.arguments),
+            weights=weights.name,
+            weights_file_sha256=weights.sha256,
+            genotype_status=weights.genotype_status,
+            data=dataset.name,
+            split=split,
+            class_names=dataset.class_names,
+            card=card,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The first n images of a split, or of a pair of tensors, with their labels (n,)."""
+
+    source: Split | Tensor
+    labels: Tensor
+    available: int
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def side(self) -> int:
+        """Width of the images, in pixels."""
+        return self.take(torch.arange(1)).shape[-1]
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Return float32 images (B, C, H, W) in [0,1] for positions (B,)."""
+        if isinstance(self.source, Tensor):
+            return self.source[indices]
+        return to_float(self.source.images(indices))
+
+
+def take_first(data: Split | tuple[Tensor, Tensor], n: int | None, device: torch.device) -> Images:
+    """Return the first n images of the data (all if None), on the device.
+
+    Raises:
+        ZooError: n is not a number of images there are, or tensors are no images and labels.
+    """
+    available = len(data[1]) if isinstance(data, tuple) else len(data)
+    if n is not None and not 1 <= n <= available:
+        raise ZooError(f"n {n} is out of range; there are {available:,} images, so give 1 to that.")
+    chosen = torch.arange(available if n is None else n)
+    if not isinstance(data, tuple):
+        split = data.subset(chosen).to(device)
+        return Images(split, split.labels, available, split.fingerprint)
+    images, labels = data[0][: len(chosen)].to(device), data[1][: len(chosen)].to(device)
+    _check(images, labels)
+    sha = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
+    sha.update(labels.cpu().long().numpy().tobytes())
+    pixels = to_float(images) if images.dtype == torch.uint8 else images.float()
+    return Images(pixels, labels.long(), available, sha.hexdigest())
+
+
+def _check(images: Tensor, labels: Tensor) -> None:
+    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels):
+        raise ZooError(
+            "Data must be images (N, C, H, W) and labels (N,); these are "
+            f"{list(images.shape)} and {list(labels.shape)}."
+        )
+    if images.is_floating_point() and not (images.min() >= 0 and images.max() <= 1):
+        raise ZooError(
+            f"Pixels must lie in [0,1] (or be uint8); these go from {images.min():.3g} to "
+            f"{images.max():.3g}: scale them, and normalise inside the model."
+        )
+
+
+def model_info(model: nn.Module, about: About) -> ModelInfo:
+    """Return what the record says about the model.
+
+    Raises:
+        ZooError: parameters are not float32, in which every verdict is given.
+    """
+    sha = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ZooError(f"The model's '{name}' is {kind}; verdicts need float32: model.float().")
+        sha.update(f"{name} {list(tensor.shape)}".encode())
+        sha.update(tensor.cpu().contiguous().numpy().tobytes())
+    return ModelInfo(
+        name=about.model or type(model).__name__,
+        architecture=about.architecture,
+        arguments=about.arguments,
+        weights=about.weights,
+        weights_file_sha256=about.weights_file_sha256,
+        state_sha256=sha.hexdigest(),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        genotype_status=about.genotype_status,
+    )

@@ -1,0 +1,1 @@
+"""What is shown of a record: in the terminal, as HTML, on a card and in the leaderboard."""

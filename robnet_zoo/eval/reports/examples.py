@@ -1,0 +1,157 @@
+"""A few adversarial images of an evaluation, made again from its record and its model."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.base import Block
+from robnet_zoo.attacks.gradient import GradientAttack
+from robnet_zoo.attacks.model import Oracle, undisturbed
+from robnet_zoo.eval.inputs import About, model_info, take_first
+from robnet_zoo.eval.record import AttackResult, Report
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import Epsilon, ThreatModel
+
+if TYPE_CHECKING:
+    from robnet_zoo.data.splits import Split
+
+MOST = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """An image, what was added to it, and the sum, as PNG in data addresses.
+
+    Attributes:
+        index: position among the evaluated images.
+        label: the true class, and `taken_for` the one that the model gives the changed image.
+        amplified: how many times the change is enlarged; grey is none.
+    """
+
+    index: int
+    label: str
+    taken_for: str
+    attack: str
+    clean: str
+    change: str
+    adversarial: str
+    amplified: float
+
+
+def remake(report: Report) -> list[Example]:
+    """Return examples for a record, with the weights and images it names.
+
+    Raises:
+        ZooError: they are not at hand or not those of the record, or there is nothing to show.
+    """
+    from robnet_zoo.data import load_split
+    from robnet_zoo.zoo.registry import create_model
+
+    if not report.model.weights:
+        raise ZooError("the record names no weights of the zoo.")
+    model = create_model(report.model.weights, pretrained=True)
+    _, split = load_split(report.data.name, report.data.split, download=False)  # type: ignore[arg-type]
+    return examples(report, model, split)
+
+
+def examples(
+    report: Report, model: nn.Module, split: Split | tuple[Tensor, Tensor]
+) -> list[Example]:
+    """Return a few images that the strongest gradient attack of the record broke.
+
+    Raises:
+        ZooError: model or images are not those of the record, or there is nothing to show.
+    """
+    images = take_first(split, report.data.n, next(model.parameters()).device)
+    if model_info(model, About()).state_sha256 != report.model.state_sha256:
+        raise ZooError("the weights at hand are not those of the record.")
+    if images.sha256 != report.data.sha256:
+        raise ZooError("the images at hand are not those of the record.")
+    result, attack = _strongest(report)
+    verdicts = zip(report.clean.verdicts, result.last_verdicts or result.verdicts, strict=True)
+    broken = [index for index, pair in enumerate(verdicts) if pair == ("1", "0")][:MOST]
+    if not broken:
+        raise ZooError(f"{result.name} broke no image.")
+    indices = torch.tensor(broken)
+    block = Block(
+        number=0,
+        indices=indices,
+        images=images.take(indices),
+        labels=images.labels[indices.to(images.labels.device)],
+        seed=report.settings.seed,
+    )
+    threat = report.threat_model
+    threat_model = ThreatModel(
+        threat.name,
+        "L2" if threat.norm == "L2" else "Linf",
+        Epsilon(threat.epsilon_value, threat.epsilon),
+        Epsilon(threat.step_value, threat.step),
+    )
+    with undisturbed(model):
+        folded = report.settings.folded
+        search = fold(model, image_size=images.side) if folded else model
+        oracle = Oracle(model, len(indices), search=search)
+        adversarial = attack.run(oracle, block, threat_model).adversarial
+        predictions = oracle.predict(adversarial)
+    return [
+        _example(report, result.name, index, *parts)
+        for index, *parts in zip(
+            broken,
+            block.images,
+            adversarial,
+            block.labels.tolist(),
+            predictions.tolist(),
+            strict=True,
+        )
+        if parts[2] != parts[3]
+    ]
+
+
+def _strongest(report: Report) -> tuple[AttackResult, GradientAttack]:
+    """Return the gradient attack that broke the most images, as the record describes it."""
+    known = {field.name for field in fields(GradientAttack)}
+    found = [result for result in report.attacks if known <= result.settings.keys()]
+    if not found:
+        raise ZooError("the record has no attack of the gradient family to make them with.")
+    best = min(found, key=lambda result: (result.robust.correct, -result.settings["steps"]))
+    return best, GradientAttack(**{key: best.settings[key] for key in known})
+
+
+def _example(
+    report: Report,
+    attack: str,
+    index: int,
+    clean: Tensor,
+    adversarial: Tensor,
+    label: int,
+    taken_for: int,
+) -> Example:
+    names = {one.label: one.name for one in report.totals.per_class}
+    change = adversarial - clean
+    reach = float(change.abs().amax().clamp(min=1e-8))
+    return Example(
+        index=index,
+        label=names.get(label, str(label)),
+        taken_for=names.get(taken_for, str(taken_for)),
+        attack=attack,
+        clean=png(clean),
+        change=png(0.5 + change / (2 * reach)),
+        adversarial=png(adversarial),
+        amplified=0.5 / reach,
+    )
+
+
+def png(image: Tensor) -> str:
+    """Return an image (C, H, W) with pixels in [0,1] as a data address."""
+    pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,83 @@
+"""A comparison with a paper's table on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from robnet_zoo.eval.protocols import Protocol, Row
+from robnet_zoo.eval.studies.protocol import CLEAN, NO_WEIGHTS, Cell
+
+Lines = list[tuple[Row, list[Cell]]]
+WIDTH = 9  # of a column, with the space behind it
+
+
+def show(protocol: Protocol, table: Lines, console: Console) -> None:
+    """Print published and measured numbers, and below every difference of protocol."""
+    console.print(Text(protocol.title, style="bold"))
+    console.print(Text(f"{protocol.source}; accuracy in percent"))
+    names = max(len(row.name) for row, _ in table)
+    fit = max(1, (console.width - names - 2) // WIDTH)
+    for first in range(0, len(protocol.columns), fit):
+        console.print(_grid(protocol, table, slice(first, first + fit), names))
+    for line in (*_differences(table), *_gaps(table)):
+        console.print(Text(line))
+    for note in protocol.notes:
+        console.print(Text(f"note: {note}"))
+
+
+def _grid(protocol: Protocol, table: Lines, part: slice, names: int) -> Table:
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    grid.add_column("", min_width=names)
+    for column in protocol.columns[part]:
+        grid.add_column(column.name, justify="right", width=WIDTH - 2, overflow="fold")
+    for row, cells in table:
+        grid.add_row(row.name, *(_published(cell) for cell in cells[part]), style="dim")
+        if any(cell.measured for cell in cells[part]):
+            grid.add_row("  measured", *(_measured(cell) for cell in cells[part]))
+            grid.add_row("  95 %", *(_interval(cell) for cell in cells[part]), style="dim")
+    return grid
+
+
+def _published(cell: Cell) -> str:
+    return "-" if cell.published is None else f"{cell.published:.2f}"
+
+
+def _measured(cell: Cell) -> Text:
+    found = cell.measured
+    return Text("-") if found is None else Text(f"{100 * found.accuracy:.2f}", style="bold")
+
+
+def _interval(cell: Cell) -> str:
+    found = cell.measured
+    return "" if found is None else f"{100 * found.low:.0f}-{100 * found.high:.0f}"
+
+
+def _differences(table: Lines) -> list[str]:
+    """Return what was done otherwise than in the paper: everywhere, and for single rows."""
+    measured = [(row, [cell for cell in cells if cell.measured]) for row, cells in table]
+    attacked = [cell for _, cells in measured for cell in cells if cell.attack != CLEAN]
+    common = set.intersection(*(set(cell.differences) for cell in attacked)) if attacked else set()
+    shared = [text for text in attacked[0].differences if text in common] if attacked else []
+    lines = [f"everywhere: {text}" for text in shared]
+    for row, cells in measured:
+        own = dict.fromkeys(text for cell in cells for text in cell.differences)
+        weights = ", ".join(dict.fromkeys(cell.weights for cell in cells))
+        if cells:
+            lines.append("; ".join([f"{row.name}: {weights}", *(own.keys() - common)]))
+    return lines
+
+
+def _gaps(table: Lines) -> list[str]:
+    """Return what was skipped, rows with the same reason together."""
+    rows: dict[str, list[str]] = {}
+    lines = []
+    for row, cells in table:
+        gaps = dict.fromkeys(cell.missing for cell in cells if cell.missing)
+        if not any(cell.measured for cell in cells):
+            whole = all(reason.startswith(NO_WEIGHTS) for reason in gaps)
+            rows.setdefault("no weights yet" if whole else next(iter(gaps)), []).append(row.name)
+        elif gaps:
+            lines.append(f"{row.name}, skipped in part: {'; '.join(gaps)}")
+    return [*lines, *(f"skipped, {reason}: {', '.join(own)}" for reason, own in rows.items())]

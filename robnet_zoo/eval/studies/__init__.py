@@ -1,0 +1,1 @@
+"""Evaluations of many settings or models: sweeps, transfer, protocols and certificates."""

@@ -1,0 +1,198 @@
+"""`--attack certify`: for each image radii, in Linf and in L2, within which its class is certain.
+
+An attack at several sizes runs beside it, so that certified, attacked and clean accuracy stand in
+one plot, and so that each can contradict the other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from robnet_zoo.attacks.model import undisturbed
+from robnet_zoo.certify import certified_radius
+from robnet_zoo.certify.graph import trace
+from robnet_zoo.certify.margins import BISECTIONS, refuse_large
+from robnet_zoo.eval.evaluation import evaluate
+from robnet_zoo.eval.inputs import Images, take_first
+from robnet_zoo.eval.loading import Subject
+from robnet_zoo.eval.record import bits
+from robnet_zoo.eval.shards import Shards
+from robnet_zoo.eval.studies import certificate
+from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate
+from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.environment import environment
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.process_group import Team, team
+from robnet_zoo.threat_models import Norm, ThreatModel
+
+NORMS: tuple[Norm, ...] = get_args(Norm)
+ATTACK = "pgd20"  # drawn beside the certificates
+SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)  # of epsilon: where it attacks too
+
+
+def certify(
+    subject: Subject,
+    *,
+    n: int | None = None,
+    norms: Sequence[Norm] = NORMS,
+    seed: int = 0,
+    batch_size: int = 256,
+    out: Path | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+) -> Certificate:
+    """Certify a model's class on each image, and attack it at several sizes beside.
+
+    Args:
+        subject: the model, its images and its threat model.
+        n: judge the first n images; all if None.
+        norms: of the radii, the threat model's among them; each takes its time.
+        seed: of the attack.
+        batch_size: images in a forward pass of the attack.
+        out: where the record will be; a folder beside it keeps finished images meanwhile.
+        resume: use the images that an interrupted run with the same `out` finished.
+        quiet: show no progress bar.
+
+    Raises:
+        ZooError: the model is too large, or has parts that bounds are not known for.
+    """
+    model, threat = subject.model, subject.threat_model
+    device = next(model.parameters()).device
+    images = take_first(subject.split, n, device)
+    with undisturbed(model), torch.no_grad():
+        refuse_large(trace(model, images.take(torch.arange(1))))
+    settings = {"method": "linear", "bisections": BISECTIONS, "attack": ATTACK, "seed": seed}
+    with team() as processes:
+        reports = [
+            evaluate(
+                model,
+                subject.split,
+                [ATTACK],
+                size,
+                n=n,
+                seed=seed,
+                batch_size=batch_size,
+                about=subject.about,
+            )
+            for size in _sizes(threat)
+        ]
+        last = reports[-1]
+        identity = {
+            "model": last.model.state_sha256,
+            "data": last.data.sha256,
+            "settings": {**settings, "norms": list(norms), "format": SCHEMA},
+        }
+        shards = Shards(out and out.with_name(f"{out.name}.parts"), identity)
+        if processes.rank == 0:
+            shards.open(resume)
+        processes.wait()
+        rows = _certify_each(model, images, norms, shards, processes, quiet)
+        if processes.rank == 0:
+            shards.remove()
+    radii = {str(norm): certificate.averaged([row[norm] for row in rows]) for norm in norms}
+    within = radii[threat.norm].each
+    points = tuple(certificate.point(report, within) for report in reports)
+    return Certificate(
+        model=last.model,
+        data=last.data,
+        threat_model=last.threat_model,
+        settings=settings,
+        clean=last.clean,
+        radii=radii,
+        certified=points[-1].certified,
+        verdicts=bits(radius >= threat.epsilon.value for radius in within),
+        points=points,
+        seconds=round(sum(row["seconds"] for row in rows), 1),
+        environment=environment(str(device)),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        checks=(certificate.check(points, within),),
+    )
+
+
+def _sizes(threat: ThreatModel) -> list[ThreatModel]:
+    smaller = [threat.at(f"{share * threat.epsilon.value:.6g}") for share in SHARES]
+    return [*smaller, threat]
+
+
+def _certify_each(
+    model: nn.Module,
+    images: Images,
+    norms: Sequence[Norm],
+    shards: Shards,
+    processes: Team,
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """Return each image's radii by norm and the seconds they took."""
+    own, mine = {}, processes.share(range(len(images)))
+    shown = not quiet and processes.rank == 0
+    with progress(len(mine), "Certifying", "images") if shown else nullcontext() as bar:
+        for number in mine:
+            found = shards.load("image", number)
+            if found is None:
+                started = time.perf_counter()
+                image = images.take(torch.tensor([number]))
+                label = images.labels[number : number + 1]
+                with undisturbed(model):
+                    found = {
+                        norm: certified_radius(model, image, label, norm=norm).item()
+                        for norm in norms
+                    }
+                found["seconds"] = round(time.perf_counter() - started, 3)
+                shards.save("image", number, found)
+            own[number] = found
+            if bar is not None:
+                bar.advance(1)
+    every = processes.gather(own)
+    return [every[number] for number in sorted(every)]
+
+
+def run(arguments: Namespace, subject: Subject, out: Path) -> None:
+    """Certify as the command line asks: print the findings, write record, CSV and PNG.
+
+    Raises:
+        ZooError: as `certify` does, options that are not for it, or a record that is finished.
+    """
+    if arguments.attack != "certify":
+        raise ZooError(f"certify stands alone, not in '{arguments.attack}'; it runs {ATTACK} too.")
+    for option in ("restarts", "targeted", "early_exit", "html"):
+        if getattr(arguments, option):
+            raise ZooError(f"--{option.replace('_', '-')} does not go with --attack certify.")
+    if arguments.resume and out.exists() and not out.with_name(f"{out.name}.parts").exists():
+        raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
+    found = certify(
+        subject,
+        n=arguments.n,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        out=out,
+        resume=arguments.resume,
+        quiet=False,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        written = certificate.write(found, out)
+        show(found)
+        print("\n".join(f"Written: {path}" for path in written))
+
+
+def show(found: Certificate) -> None:
+    """Print what is certain, and what the attack leaves."""
+    threat, attack = found.threat_model, found.settings["attack"]
+    print(f"{found.model.name}: {found.data.n} images of {found.data.name} {found.data.split}")
+    print(f"clean: {found.clean.accuracy}")
+    for at in found.points:
+        print(f"{threat.norm} {at.epsilon}: certified {at.certified}, {attack} {at.attacked}")
+    for norm, radii in found.radii.items():
+        print(f"certified radius in {norm}: mean {radii.mean:.4g}, median {radii.median:.4g}")
+    for check in found.checks:
+        if not check.passed:
+            print(f"check failed: {check.name}: {check.detail}")

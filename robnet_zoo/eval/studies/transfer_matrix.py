@@ -1,0 +1,212 @@
+"""The transfer matrix: every model under the adversarial images of every other (RACL, Table 3)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from robnet_zoo.attacks.base import BLOCK_SIZE, Block
+from robnet_zoo.attacks.gradient import GradientAttack
+from robnet_zoo.attacks.model import Oracle, undisturbed
+from robnet_zoo.attacks.transfer import PREFIX, Source, Transfer, adversarial_block
+from robnet_zoo.attacks.verdicts import within
+from robnet_zoo.eval.inputs import take_first
+from robnet_zoo.eval.loading import Subject
+from robnet_zoo.eval.record import bits, share
+from robnet_zoo.plotting import accuracy as figures
+from robnet_zoo.runtime import console, files
+from robnet_zoo.runtime.environment import environment
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.statistics import Proportion
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA = "robnet_zoo.transfer/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Verdicts of every model on the adversarial images of every model.
+
+    Attributes:
+        models: names, in the order of rows (sources) and columns (targets).
+        models_sha256: the hash of each model's parameters and buffers.
+        attack: name and settings of the attack on the sources.
+        data: name, split, n and sha256 of the images.
+        threat_model: norm and epsilon.
+        clean: for each model, "1" for each image that it classifies correctly.
+        verdicts: for each source, for each target, "1" for each image that the target classifies
+            correctly both without and with the change made on the source.
+    """
+
+    models: tuple[str, ...]
+    models_sha256: tuple[str, ...]
+    attack: dict[str, Any]
+    data: dict[str, Any]
+    threat_model: dict[str, Any]
+    seed: int
+    clean: tuple[str, ...]
+    verdicts: tuple[tuple[str, ...], ...]
+    environment: dict[str, Any]
+    created: str
+
+    def accuracy(self, source: int, target: int) -> Proportion:
+        """Return a target's accuracy; where it is the source itself, its white-box accuracy."""
+        return share(self.verdicts[source][target])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values, the accuracies among them."""
+        everyone = range(len(self.models))
+        rates = [[asdict(self.accuracy(s, t)) for t in everyone] for s in everyone]
+        return {"schema": SCHEMA, **asdict(self), "accuracy": rates}
+
+    def to_csv(self) -> str:
+        """Return percentages: a row for each source, a column for each target, and clean ones."""
+        everyone = range(len(self.models))
+        buffer = io.StringIO()
+        lines = csv.writer(buffer, lineterminator="\n")
+        lines.writerow(["source", *self.models])
+        lines.writerow(["clean", *(_percent(share(verdicts)) for verdicts in self.clean)])
+        for source, name in enumerate(self.models):
+            lines.writerow([name, *(_percent(self.accuracy(source, t)) for t in everyone)])
+        return buffer.getvalue()
+
+
+def _percent(found: Proportion) -> str:
+    return f"{100 * found.accuracy:.2f}"
+
+
+def transfer_matrix(
+    subjects: Sequence[Subject],
+    base: GradientAttack,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    quiet: bool = True,
+) -> Matrix:
+    """Judge every model on the adversarial images of every model.
+
+    Args:
+        subjects: the models, on the same images under the same threat model.
+        base: the attack on each of them.
+        n: judge the first n images; all if None.
+        seed: of all randomness.
+        batch_size: images in a forward pass.
+        quiet: show no progress bar.
+
+    Raises:
+        ZooError: data sets or threat models differ, or a model is named twice.
+    """
+    first = subjects[0]
+    _refuse_mixture(subjects)
+    threat_model = first.threat_model
+    images = take_first(first.split, n, next(first.model.parameters()).device)
+    sources = [Source(one.about.model, one.model) for one in subjects]
+    attacks = [
+        Transfer(name=f"{PREFIX}{source.name}:{base.name}", source=source, base=base)
+        for source in sources
+    ]
+    clean: list[list[bool]] = [[] for _ in sources]
+    flags: list[list[list[bool]]] = [[[] for _ in sources] for _ in sources]
+    cost = sum(attack.cost() + len(sources) for attack in attacks)
+    with ExitStack() as stack:
+        bar = None
+        if not quiet:
+            bar = stack.enter_context(
+                console.progress(cost * len(images), "Transferring", "passes")
+            )
+        for source in sources:
+            stack.enter_context(undisturbed(source.model))
+        oracles = [Oracle(source.model, batch_size) for source in sources]
+        for number, indices in enumerate(torch.arange(len(images)).split(BLOCK_SIZE)):
+            block = Block(
+                number=number,
+                indices=indices,
+                images=images.take(indices),
+                labels=images.labels[indices.to(images.labels.device)],
+                seed=seed,
+            )
+            right = [oracle.predict(block.images) == block.labels for oracle in oracles]
+            for model, known in enumerate(right):
+                clean[model] += known.tolist()
+            for row, (attack, oracle) in enumerate(zip(attacks, oracles, strict=True)):
+                made, _ = adversarial_block(attack, block, threat_model, oracle)
+                harmless = ~within(made, block.images, threat_model)
+                for column, target in enumerate(oracles):
+                    survived = harmless | (target.predict(made) == block.labels)
+                    flags[row][column] += (right[column] & survived).tolist()
+                if bar is not None:
+                    bar.advance((attack.cost() + len(sources)) * len(indices), attack.source.name)
+    return Matrix(
+        models=tuple(source.name for source in sources),
+        models_sha256=tuple(source.sha256 for source in sources),
+        attack=base.settings(threat_model),
+        data={
+            "name": first.about.data,
+            "split": first.about.split,
+            "n": len(images),
+            "sha256": images.sha256,
+        },
+        threat_model={"norm": threat_model.norm, "epsilon": threat_model.epsilon.text},
+        seed=seed,
+        clean=tuple(map(bits, clean)),
+        verdicts=tuple(tuple(map(bits, row)) for row in flags),
+        environment=environment(str(images.labels.device)),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _refuse_mixture(subjects: Sequence[Subject]) -> None:
+    first = subjects[0]
+    for number, one in enumerate(subjects):
+        if (one.about.data, one.threat_model) != (first.about.data, first.threat_model):
+            raise ZooError(
+                f"{first.about.model} is judged on {first.about.data} under {first.threat_model} "
+                f"and {one.about.model} on {one.about.data} under {one.threat_model}; "
+                "a matrix needs one data set and threat model."
+            )
+        if one.about.model in [other.about.model for other in subjects[:number]]:
+            raise ZooError(f"Model '{one.about.model}' is named twice; name each model once.")
+
+
+def write(matrix: Matrix, folder: Path) -> None:
+    """Write matrix.json, matrix.csv and matrix.png into a folder."""
+    files.write_json(folder / "matrix.json", matrix.to_dict())
+    files.write_text(folder / "matrix.csv", matrix.to_csv())
+    figures.save(heat_map(matrix), folder / "matrix.png")
+
+
+def heat_map(matrix: Matrix) -> Figure:
+    """Draw the accuracies."""
+    everyone = range(len(matrix.models))
+    values = [[matrix.accuracy(s, t).accuracy for t in everyone] for s in everyone]
+    return figures.heat_map(matrix.models, matrix.models, values)
+
+
+def read(path: Path) -> Matrix:
+    """Read a matrix that `write` wrote.
+
+    Raises:
+        ZooError: not such a file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found.pop("schema") != SCHEMA:
+            raise ValueError(f"it is not of format {SCHEMA}")
+        del found["accuracy"]
+        for key in ("models", "models_sha256", "clean"):
+            found[key] = tuple(found[key])
+        return Matrix(**{**found, "verdicts": tuple(map(tuple, found["verdicts"]))})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ZooError(f"Cannot read the transfer matrix '{path}': {error}.") from error

@@ -1,0 +1,1 @@
+"""Faster forms of the networks that compute the same function."""

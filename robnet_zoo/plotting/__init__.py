@@ -1,0 +1,1 @@
+"""What is drawn, in one style: cells as graphs, and accuracies."""

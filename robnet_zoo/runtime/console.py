@@ -1,0 +1,96 @@
+"""What every command shares: progress, and errors told in one sentence."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from robnet_zoo.runtime.errors import ZooError
+
+PLAIN_SECONDS = 10.0  # between two progress lines where there is no terminal
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Run a command's body and return its exit code: 2 for a user's mistake, 130 for Ctrl-C."""
+    try:
+        return main() or 0
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+class Progress:
+    """A bar with rate and ETA on a terminal, a plain line now and then elsewhere (stderr)."""
+
+    def __init__(self, total: float, description: str, unit: str = "images") -> None:
+        self.total, self.description, self.unit = total, description, unit
+        self.done, self.note = 0.0, ""
+        self.started = self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f}%"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task(description, total=total, rate="", note="")
+            self._bar.start()
+
+    @property
+    def rate(self) -> float:
+        """Units done per second so far."""
+        return self.done / max(time.monotonic() - self.started, 1e-9)
+
+    def advance(self, amount: float, note: str = "") -> None:
+        """Count `amount` more units as done; `note` replaces the text behind the bar."""
+        self.done += amount
+        self.note = note or self.note
+        if self._bar is not None:
+            rate = f"{self.rate:,.1f} {self.unit}/s"
+            self._bar.update(self._task, advance=amount, rate=rate, note=self.note)
+        elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self._line()
+
+    def resize(self, total: float) -> None:
+        """Take another total, where the work turns out longer or shorter."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
+    def _line(self) -> None:
+        self._last_line = time.monotonic()
+        left = (self.total - self.done) / max(self.rate, 1e-9)
+        share = 100 * self.done / max(self.total, 1e-9)
+        text = (
+            f"{self.description}: {share:.0f}% ({self.rate:,.1f} {self.unit}/s, {left:.0f} s left)"
+        )
+        print(f"{text} {self.note}".rstrip(), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away, leaving its last state on the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def progress(total: float, description: str, unit: str = "images") -> Iterator[Progress]:
+    """Yield a Progress that is closed when the block ends."""
+    shown = Progress(total, description, unit)
+    try:
+        yield shown
+    finally:
+        shown.close()

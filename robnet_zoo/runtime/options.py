@@ -1,0 +1,73 @@
+"""Settings given as text on a command line: `--set KEY=VALUE` for any frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Settings = TypeVar("Settings", bound=DataclassInstance)
+
+
+def override(
+    settings: Settings, values: Mapping[str, str], *, fixed: Collection[str] = ()
+) -> Settings:
+    """Return the settings with fields replaced by values written as text.
+
+    Args:
+        settings: a frozen dataclass of numbers, texts, choices, switches and tuples of numbers.
+        values: text by field.
+        fixed: fields that may not be set.
+
+    Raises:
+        ZooError: an unknown field, or a value of the wrong type or out of range.
+    """
+    kinds = {k: v for k, v in typing.get_type_hints(type(settings)).items() if k not in fixed}
+    for name in values:
+        if name not in kinds:
+            raise unknown_name("recipe setting", name, kinds)
+    read = {name: _parse(name, text, kinds[name]) for name, text in values.items()}
+    return dataclasses.replace(settings, **read)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    """Read a setting's text as the type its field has."""
+    wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {_example(kind)}.")
+    if typing.get_origin(kind) is types.UnionType:  # X | None
+        if text == "none":
+            return None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is Literal:
+        if text not in typing.get_args(kind):
+            raise wrong
+        return text
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise wrong
+        return text == "true"
+    try:
+        if isinstance(kind, types.GenericAlias):
+            part_kind = typing.get_args(kind)[0]
+            return tuple(part_kind(part) for part in text.split(",") if part)
+        return kind(text)
+    except ValueError as error:
+        raise wrong from error
+
+
+def _example(kind: Any) -> str:
+    if typing.get_origin(kind) is types.UnionType:
+        first = next(part for part in typing.get_args(kind) if part is not type(None))
+        return f"{_example(first)}, or none"
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(typing.get_args(kind))
+    if isinstance(kind, types.GenericAlias):
+        inner = typing.get_args(kind)[0]
+        return f"{'names' if inner is str else 'numbers'} with commas between them"
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]

@@ -1,0 +1,1 @@
+"""What every search is made of: spaces, the supernet and its optimizers."""

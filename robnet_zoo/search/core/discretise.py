@@ -1,0 +1,32 @@
+"""From architecture weights to a cell: the best operations on each node's two best edges."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch import Tensor
+
+from robnet_zoo.genotypes import Cell
+from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
+
+
+def best_two_edges(
+    scores: Tensor, operations: Sequence[str], exclude: Collection[str] = ("none",)
+) -> Cell:
+    """Return the cell that keeps the two best edges of each node, each with its best operation.
+
+    Args:
+        scores: worth of each operation on each edge (edges, operations), edge weights included.
+        operations: their names.
+        exclude: operations that are never chosen.
+    """
+    allowed = [index for index, name in enumerate(operations) if name not in exclude]
+    table = scores.detach().double().cpu()[:, allowed]
+    best, which = table.max(dim=1)
+    chosen = []
+    for node in range(NODES):
+        entering = [edge for edge in range(EDGES) if TARGETS[edge] == node]
+        # ties go to the earlier edge; the cell lists its edges by source
+        kept = sorted(sorted(entering, key=lambda edge: -float(best[edge]))[:2])
+        chosen += [(operations[allowed[int(which[edge])]], SOURCES[edge]) for edge in kept]
+    return Cell(tuple(chosen), tuple(range(2, 2 + NODES)))

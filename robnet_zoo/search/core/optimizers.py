@@ -1,0 +1,108 @@
+"""How a supernet's weights learn: crafting against an architecture, and the descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.pgd import Adversary
+from robnet_zoo.runtime.distributed import World
+from robnet_zoo.search.core.spaces import Space
+from robnet_zoo.search.core.supernet import CellWeights, Supernet
+from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.recipe import SearchRecipe
+from robnet_zoo.threat_models import ThreatModel
+
+
+def seeded_supernet(space: Space, recipe: SearchRecipe, data: SearchData) -> Supernet:
+    """Return a supernet with the weights of the recipe's seed, on the search's device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(recipe.seed)  # leaves CUDA's alone
+        supernet = Supernet(
+            space,
+            channels=recipe.channels,
+            num_classes=data.dataset.num_classes,
+            in_channels=data.dataset.in_channels,
+        )
+    return supernet.to(data.world.device).train()
+
+
+def search_adversary(recipe: SearchRecipe, threat: ThreatModel) -> Adversary | None:
+    """Return the adversary of a search, or None where it sees clean images only."""
+    if not recipe.attack_steps:
+        return None
+    epsilon = threat.epsilon.value
+    return Adversary(
+        epsilon=epsilon,
+        step_size=epsilon * recipe.step_share,
+        steps=recipe.attack_steps,
+        norm=threat.norm,
+    )
+
+
+def craft(
+    supernet: Supernet,
+    weights: Mapping[str, CellWeights],
+    adversary: Adversary | None,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    mode: str = "train",
+) -> Batch:
+    """Return the batch attacked through an architecture; the supernet is left in train mode."""
+    if adversary is None:
+        return batch
+    fixed = {
+        role: CellWeights(_detached(cell.operations), _detached(cell.edges))
+        for role, cell in weights.items()
+    }
+    supernet.train(mode == "train")
+    images = adversary(lambda x: supernet(x, fixed), *batch, generator=generator)
+    supernet.train()
+    return Batch(images, batch.labels)
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+class WeightLearner:
+    """SGD with momentum and clipping on a supernet's weights, averaged over the processes."""
+
+    def __init__(self, supernet: nn.Module, recipe: SearchRecipe, world: World) -> None:
+        self.supernet = supernet
+        self.parameters = list(supernet.parameters())
+        self.buffers = [buffer for buffer in supernet.buffers() if buffer.is_floating_point()]
+        self.clip, self.world = recipe.clip, world
+        self.optimiser = torch.optim.SGD(
+            self.parameters,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+
+    def descend(self, loss: Tensor, lr: float) -> None:
+        """Take a step down a loss; weights that it does not depend on keep their values."""
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        used = [gradient for gradient in gradients if gradient is not None]
+        self.world.average_([*used, *self.buffers])
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold of the weights."""
+        return {"supernet": self.supernet.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up the weights of a checkpoint."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.optimiser.load_state_dict(state["optimiser"])

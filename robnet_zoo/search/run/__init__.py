@@ -1,0 +1,1 @@
+"""How every search runs: recipe, data, loop and the files it leaves."""

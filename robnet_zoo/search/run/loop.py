@@ -1,0 +1,192 @@
+"""The loop of every search: epochs of steps, a log, checkpoints, and resumption."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
+from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable
+from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.runtime.tables import write_history
+from robnet_zoo.search.run.data import SearchData
+from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
+from robnet_zoo.train.budget import Clock, stop_signals
+from robnet_zoo.train.trainer import LAST, Stopped
+
+SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step's place in a search.
+
+    Attributes:
+        seed: the search's seed.
+        epoch: passes that are complete.
+        index: steps taken in this pass.
+        lr: the weights' learning rate.
+        device: where draws are needed.
+    """
+
+    seed: int
+    epoch: int
+    index: int
+    lr: float
+    device: str
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a generator that depends on this step and a purpose alone.
+
+        Draws that every process must agree on, such as a sampled architecture, take a plain
+        purpose; noise on a process's own images takes one with its rank.
+        """
+        key = (self.seed, purpose, self.epoch, self.index)
+        return keyed_generator(*key, device=self.device)
+
+
+class Search(Protocol):
+    """What an algorithm gives to the loop."""
+
+    @property
+    def step(self) -> Callable[..., Mapping[str, Any]]:
+        """(moment, one batch from each stream) -> figures to log; their epoch's mean is written."""
+
+    def end_epoch(self, epoch: int) -> Mapping[str, Any]:
+        """Return what to log of the epoch that ended, and do what is due then."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a checkpoint must hold: tensors and plain values."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+
+
+def run_search(
+    search: Search,
+    data: SearchData,
+    recipe: SearchRecipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    save_every: float = SAVE_EVERY,
+) -> list[dict[str, Any]]:
+    """Run a search to its last epoch and return its log, one row an epoch.
+
+    The folder gets history.csv and last.pt, from which `resume` goes on as if nothing had
+    happened: every draw belongs to the number of its step.
+
+    Args:
+        search: the algorithm, at its start.
+        data: its images.
+        recipe: its settings.
+        folder: where the files go.
+        resume: go on from the folder's checkpoint.
+        save_every: seconds between checkpoints within an epoch.
+
+    Raises:
+        Stopped: the process was asked to stop and has saved its work.
+        ZooError: the folder holds another search, or none to resume.
+    """
+    path = folder / LAST
+    if path.exists() and not resume:
+        raise ZooError(f"'{folder}' already holds a search; add --resume, or choose another --out.")
+    check_writable(path)
+    run = _Run(search, data, recipe, path)
+    if resume:
+        run.load(load_checkpoint(path, data.world.device))
+    clock = Clock(save_every, None)
+    with stop_signals(clock):
+        while run.epoch < recipe.epochs:
+            run.train_epoch(clock)
+    return run.rows
+
+
+class _Run:
+    """A search and where it stands."""
+
+    def __init__(self, search: Search, data: SearchData, recipe: SearchRecipe, path: Path) -> None:
+        self.search, self.data, self.recipe, self.path = search, data, recipe, path
+        self.epoch = self.index = 0
+        self.seconds = 0.0
+        self.sums: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def train_epoch(self, clock: Clock) -> None:
+        """Train to the end of the epoch under way and write its row."""
+        steps, size = len(self.data.streams[0]), self.recipe.batch_size
+        lr = self.recipe.rate(self.epoch)
+        began, first = time.monotonic(), self.index
+        title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
+        main = self.data.world.main
+        with progress((steps - first) * size, title) if main else nullcontext() as bar:
+            while self.index < steps:
+                at = Moment(self.recipe.seed, self.epoch, self.index, lr, self.data.world.device)
+                batches = (stream.at(self.epoch, self.index) for stream in self.data.streams)
+                for key, value in self.search.step(at, *batches).items():
+                    self.sums[key] = self.sums.get(key, 0.0) + value
+                self.index += 1
+                if bar is not None:
+                    bar.advance(size)
+                if clock.save_is_due and self.index < steps:
+                    began = self._count(began)
+                    self._checkpoint(clock)
+        rate = (steps - first) * size / (time.monotonic() - began)
+        self._count(began)
+        row: dict[str, Any] = {"epoch": self.epoch + 1, "lr": lr}
+        row |= {key: float(value) / steps for key, value in self.sums.items()}
+        row |= self.search.end_epoch(self.epoch)
+        self.rows.append(row | {"images_per_second": rate, "seconds": self.seconds})
+        self.epoch, self.index, self.sums = self.epoch + 1, 0, {}
+        if main:
+            write_history(self.path.parent, self.rows)
+            told = ", ".join(f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float))
+            print(f"epoch {self.epoch}: {told}", file=sys.stderr, flush=True)
+        self._checkpoint(clock)
+
+    def _count(self, began: float) -> float:
+        now = time.monotonic()
+        self.seconds += now - began
+        return now
+
+    def _checkpoint(self, clock: Clock) -> None:
+        """Save; raise Stopped where that was asked for."""
+        if self.data.world.main:
+            state = {
+                "recipe": dataclasses.asdict(self.recipe),
+                "epoch": self.epoch,
+                "index": self.index,
+                "seconds": self.seconds,
+                "sums": {key: float(value) for key, value in self.sums.items()},
+                "rows": self.rows,
+                "search": self.search.state(),
+            }
+            save_checkpoint(self.path, state)
+        clock.saved = time.monotonic()
+        if clock.stop:
+            raise Stopped(clock.stop)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint of the same search."""
+        asked = dataclasses.asdict(self.recipe)
+        for key, kept in state.get("recipe", {}).items():
+            if key not in HEADER and asked.get(key) != kept:
+                raise ZooError(
+                    f"'{self.path.parent}' was searched with {key}={kept}, not {asked.get(key)}; "
+                    "leave the setting as it was, or choose another --out."
+                )
+        if "search" not in state:
+            raise ZooError(f"'{self.path}' is not the checkpoint of a search.")
+        self.epoch, self.index = state["epoch"], state["index"]
+        self.seconds, self.sums, self.rows = state["seconds"], state["sums"], state["rows"]
+        self.search.load(state["search"])

@@ -1,0 +1,326 @@
+"""A training run in memory: the network, its average, the optimiser, and where it stands."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.data import Dataset
+from robnet_zoo.data.splits import Split
+from robnet_zoo.models.cells import CellBlock
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.models.operations import SeparableConv
+from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.train.batch_norm import join_batch_norm
+from robnet_zoo.train.cuda_graphs import CudaGraphs, Recorder
+from robnet_zoo.train.ema import AveragePairs, pair
+from robnet_zoo.train.schedule import Plan
+from robnet_zoo.train.settings import Settings
+from robnet_zoo.zoo.registry import create_model
+
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+FOLDED_FROM = 64  # gradients of images in a step of training, which make up for folding anew
+GUARD_IMAGES = 500  # that show a collapse as well as 2,000 do, in a quarter of the time
+
+
+@dataclass
+class Position:
+    """Where a run stands, in plain values.
+
+    Attributes:
+        plan: first step, share and last step of the schedule's present `Plan`.
+        epoch: passes over the data that are complete.
+        batch: steps taken in the pass under way.
+        step: steps taken that count; a rollback takes some back.
+        images: images trained on, those taken back included.
+        seconds: wall-clock seconds of training so far, over all sessions.
+        resumed: times the run was resumed.
+        rollbacks: times it was rolled back; each halves the learning rate.
+        best: epoch, clean and robust accuracy, and weights ("raw" or "ema") of the best score.
+        history: one row an epoch, as in history.csv.
+        events: what happened besides, in words.
+    """
+
+    plan: tuple[int, float, int]
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    resumed: int = 0
+    rollbacks: int = 0
+    best: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Buffers:
+    """All that a step reads and that differs from step to step, in places that stay the same.
+
+    Attributes:
+        images: this process's augmented images (B, C, H, W), float32 in [0,1].
+        labels: their classes (B,).
+        noise: unit noise that crafting starts from, of the images' shape.
+        rate: the learning rate.
+        scale: the part of epsilon that the adversary has.
+    """
+
+    images: Tensor
+    labels: Tensor
+    noise: Tensor
+    rate: Tensor
+    scale: Tensor
+
+
+@dataclass
+class Run:
+    """A run's parts.
+
+    Attributes:
+        weights: the parameters that are trained.
+        statistics: batch norm's running means and variances, which processes must agree on.
+        forward: the model, perhaps compiled.
+        craft: what images are crafted on, in eval mode its folded form.
+        folded: that form, to be refreshed before each use; None where `craft` is `forward`.
+        average_pairs: the tensors of `average` and those that they follow.
+        recorder: replays steps from a CUDA graph; None where they are run as they are.
+        judged: the folded forms that held-out images are judged on, by name, once there are any.
+        totals: sums of loss, correct and seen images of the pass under way.
+    """
+
+    settings: Settings
+    dataset: Dataset
+    threat: ThreatModel
+    train: Split
+    validation: Split
+    world: World
+    model: nn.Module
+    weights: list[nn.Parameter]
+    statistics: list[Tensor]
+    buffers: Buffers
+    forward: Callable[[Tensor], Tensor]
+    craft: Callable[[Tensor], Tensor]
+    folded: nn.Module | None
+    average: nn.Module | None
+    average_pairs: AveragePairs | None
+    optimiser: torch.optim.SGD
+    recorder: Recorder | None
+    position: Position
+    totals: Tensor
+    judged: dict[str, nn.Module] = field(default_factory=dict)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in a pass over the data; the images of an incomplete batch wait for another."""
+        return len(self.train) // self.settings.recipe.batch_size
+
+    @property
+    def guard_stride(self) -> int:
+        """Of how many held-out images one tells how the weights do: all, if none are averaged."""
+        return 1 if self.average is None else max(len(self.validation) // GUARD_IMAGES, 1)
+
+    @property
+    def plan(self) -> Plan:
+        """The schedule's present plan."""
+        return Plan(*self.position.plan)
+
+    def generator(self, *key: int, device: str = "cpu") -> torch.Generator:
+        """Return a generator keyed by the seed, the rollbacks so far and `key`.
+
+        Every step draws from its own, so that the state of the draws is the step's number.
+        """
+        return keyed_generator(self.settings.seed, self.position.rollbacks, *key, device=device)
+
+    def changed(self) -> dict[str, list[Tensor]]:
+        """Return the tensors that a step's body changes, in groups of one kind."""
+        kept = [self.optimiser.state[weight].get("momentum_buffer") for weight in self.weights]
+        groups: dict[str, list[Tensor]] = {
+            "weights": [*self.weights],
+            "statistics": self.statistics,
+            "counters": [b for b in self.model.buffers() if not b.is_floating_point()],
+            "momentum": [momentum for momentum in kept if momentum is not None],
+            "totals": [self.totals],
+        }
+        return {name: group for name, group in groups.items() if group}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a checkpoint must hold."""
+        optimiser = self.optimiser.state_dict()
+        for group in optimiser["param_groups"]:
+            group["lr"] = float(group["lr"])
+        return {
+            "settings": self.settings.as_dict(),
+            "data": self.train.fingerprint,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "optimiser": optimiser,
+            "position": dataclasses.asdict(self.position),
+            "totals": self.world.sum(self.totals.clone()),
+            "random": torch.get_rng_state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint.
+
+        Raises:
+            ZooError: it is of a run on other images.
+        """
+        if state.get("data") not in (None, self.train.fingerprint):
+            raise ZooError(
+                f"The run was trained on other images than those of {self.settings.dataset}; "
+                "put the same data set there."
+            )
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        _follow(self.optimiser, self.buffers)
+        if self.recorder is not None:
+            self.recorder.forget()  # momentum has moved
+        self.position = Position(**state["position"])
+        self.totals.copy_(state["totals"] if self.world.main else torch.zeros(3))
+        torch.set_rng_state(state["random"].cpu())
+
+
+def build_run(
+    settings: Settings, dataset: Dataset, train: Split, validation: Split, world: World
+) -> Run:
+    """Return a run at its first step, with weights drawn from the seed.
+
+    The network is initialised from torch's global generator, which the caller seeds.
+
+    Raises:
+        ZooError: the batch size does not fit the data, the processes or the accumulation.
+    """
+    recipe = settings.recipe
+    if recipe.batch_size > len(train):
+        raise ZooError(
+            f"Batch size {recipe.batch_size} is above the {len(train)} training images of "
+            f"{dataset.name}; choose a smaller one."
+        )
+    if recipe.batch_size % (world.size * settings.accumulate):
+        raise ZooError(
+            f"Batch size {recipe.batch_size} cannot be divided among {world.size} process(es) "
+            f"in {settings.accumulate} part(s) each; choose a multiple of the product."
+        )
+    model = create_model(
+        settings.model,
+        num_classes=dataset.num_classes,
+        in_channels=dataset.in_channels,
+        **settings.model_arguments(dataset.image_size),
+    )
+    if settings.joint_batch_norm and world.size > 1:
+        join_batch_norm(model)
+    _set_ways(model, settings, world)
+    model = model.to(world.device).to(memory_format=LAYOUTS[settings.layout]).train()
+    buffers = _buffers(settings, dataset, world)
+    decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]
+    spared = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.SGD(
+        groups,
+        lr=recipe.lr,
+        momentum=0.9,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        fused=True,
+    )
+    _follow(optimiser, buffers)
+    steps = recipe.epochs * (len(train) // recipe.batch_size)
+    forward = _compiled(model, settings)
+    folded = _folded(model, settings, dataset.image_size, world)
+    average = copy.deepcopy(model).eval() if recipe.averaged else None
+    return Run(
+        settings=settings,
+        dataset=dataset,
+        threat=settings.threat(dataset.threat_model),
+        train=train,
+        validation=validation,
+        world=world,
+        model=model,
+        weights=[parameter for parameter in model.parameters() if parameter.requires_grad],
+        statistics=[buffer for buffer in model.buffers() if buffer.is_floating_point()],
+        buffers=buffers,
+        forward=forward,
+        craft=forward if folded is None else _compiled(folded, settings),
+        folded=folded,
+        average=average,
+        average_pairs=None if average is None else pair(average, model),
+        optimiser=optimiser,
+        recorder=_recorder(settings, world),
+        position=Position(plan=(0, 0.0, steps)),
+        totals=torch.zeros(3, dtype=torch.float64, device=world.device),
+    )
+
+
+def _set_ways(model: nn.Module, settings: Settings, world: World) -> None:
+    """Let a network compute its separable convolutions as the settings say, or as measured best."""
+    half_on_gpu = world.device.startswith("cuda") and settings.precision == "bfloat16"
+    way = settings.separable or ("merged" if half_on_gpu else "apart")
+    grouped = False if settings.grouped is None and way != "apart" else settings.grouped
+    for module in model.modules():
+        if isinstance(module, CellBlock):
+            module.grouped = grouped
+        elif isinstance(module, SeparableConv):
+            module.way = way
+
+
+def _follow(optimiser: torch.optim.SGD, buffers: Buffers) -> None:
+    """Let an optimiser read the learning rate from the buffers."""
+    for group in optimiser.param_groups:
+        group |= {"lr": buffers.rate, "fused": True, "foreach": None}
+
+
+def _buffers(settings: Settings, dataset: Dataset, world: World) -> Buffers:
+    size = settings.recipe.batch_size // world.size
+    shape = (size, dataset.in_channels, dataset.image_size, dataset.image_size)
+    layout = LAYOUTS[settings.layout]
+    images, noise = (
+        torch.zeros(shape, device=world.device).contiguous(memory_format=layout) for _ in range(2)
+    )
+    labels = torch.zeros(size, dtype=torch.int64, device=world.device)
+    rate, scale = (torch.ones((), device=world.device) for _ in range(2))
+    return Buffers(images, labels, noise, rate, scale)
+
+
+def _recorder(settings: Settings, world: World) -> Recorder | None:
+    """Return what records steps, on one GPU; torch.compile records in its own way."""
+    recorded = settings.cuda_graph and not settings.compile and world.size == 1
+    if recorded and world.device.startswith("cuda"):
+        return Recorder(CudaGraphs(world.device))
+    return None
+
+
+def _compiled(model: nn.Module, settings: Settings) -> Callable[[Tensor], Tensor]:
+    return torch.compile(model, mode=settings.compile) if settings.compile else model
+
+
+def folded_form(model: nn.Module, settings: Settings, image_size: int) -> nn.Module:
+    """Return a model's folded form, in the precision that the run computes in."""
+    dtype = torch.bfloat16 if settings.precision == "bfloat16" else None
+    return fold(model, settings.folded_form, image_size=image_size, dtype=dtype)
+
+
+def _folded(
+    model: nn.Module, settings: Settings, image_size: int, world: World
+) -> nn.Module | None:
+    """Return the folded form to craft on, None where crafting needs the model or is too short."""
+    recipe = settings.recipe
+    crafted = recipe.steps * recipe.batch_size // world.size if recipe.adversarial else 0
+    if recipe.craft_mode == "train" or crafted < FOLDED_FROM:
+        return None
+    folded = folded_form(model, settings, image_size)
+    return None if folded is model else folded

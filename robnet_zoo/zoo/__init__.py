@@ -1,0 +1,1 @@
+"""Names to models, and the weights that go into them."""

@@ -1,0 +1,93 @@
+"""Official RobNet checkpoints (.pth.tar) made into weights folders.
+
+The zoo's RobNet modules carry the names of the authors' code, so nothing is renamed.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.data import describe
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.runtime.files import check_writable, sha256_of
+from robnet_zoo.zoo.architectures import ARCHITECTURES, ROBNET
+from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.tensors import refuse_others
+from robnet_zoo.zoo.weights import CONFIG, Weights, save_weights, stored_state
+
+PREFIX = "module."  # what DistributedDataParallel puts before every name
+
+
+def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None) -> Weights:
+    """Turn an official RobNet checkpoint into a weights folder for `local-dir:`.
+
+    Args:
+        checkpoint: a .pth.tar file: a state dict, bare or under "state_dict", with or without
+            the "module." prefix. The number of classes is taken from its classifier.
+        model: the RobNet architecture that it is for.
+        out: the folder to write.
+        dataset: what it was trained on; "cifar10" (ImageNet for the ImageNet network) if None.
+
+    Raises:
+        ZooError: no RobNet, an unreadable file or one with pickled objects, missing, surplus or
+            wrongly shaped tensors, or an unwritable folder.
+    """
+    robnets = [name for name, known in ARCHITECTURES.items() if known.paper is ROBNET]
+    if model not in robnets:
+        raise unknown_name("RobNet model", model, robnets)
+    trained_on = describe(dataset or ("imagenet" if model.endswith("imagenet") else "cifar10"))
+    check_writable(Path(out) / CONFIG)
+    found = _read(Path(checkpoint))
+    if "classifier.weight" not in found or found["classifier.weight"].ndim != 2:
+        raise ZooError(f"'{checkpoint}' has no classifier.weight; it is no RobNet checkpoint.")
+    blueprint = plan(model, num_classes=len(found["classifier.weight"]))
+    network = blueprint.build()
+    refuse_others(f"'{checkpoint}'", model, found, stored_state(network))
+    network.load_state_dict(found, strict=False)  # names were compared: only counters are left
+    threat = trained_on.threat_model
+    config = {
+        "name": Path(out).resolve().name,
+        **blueprint.config(),
+        "dataset": trained_on.name,
+        "image_size": trained_on.image_size,
+        "threat_model": {
+            "name": threat.name,
+            "norm": threat.norm,
+            "epsilon": threat.epsilon.text,
+        },
+        "training": {
+            "recipe": "converted from the authors' checkpoint",
+            "source": Path(checkpoint).name,
+            "source_sha256": sha256_of(Path(checkpoint)),
+        },
+        "licence": "as the authors' checkpoint (their code: MIT)",
+    }
+    return save_weights(network, Path(out), config)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return a checkpoint's tensors without the prefix and batch norm's step counts."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ZooError(f"Cannot read '{path}': {error.strerror}.") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ZooError(
+            f"'{path}' is damaged or holds more than plain tensors, which is never unpickled; "
+            "save its state_dict alone with torch.save first."
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
+    ):
+        raise ZooError(f"'{path}' holds no state dict; a mapping of names to tensors is needed.")
+    return {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in state.items()
+        if not name.endswith("num_batches_tracked")
+    }

@@ -1,0 +1,128 @@
+"""What there is to say about an architecture and its weights, as plain text for people."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from robnet_zoo.genotypes import published
+from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture
+from robnet_zoo.zoo.hub import pins
+from robnet_zoo.zoo.registry import default_tag, get_weights, tags, weights_at_hand
+from robnet_zoo.zoo.weights import Weights
+
+LABEL, WIDTH = 14, 96
+
+
+def about(name: str) -> str:
+    """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
+
+    Only what names one set of weights is fetched from the Hub, where it is not at hand.
+
+    Raises:
+        ZooError: there is no such architecture, or no such weights.
+    """
+    if name not in ARCHITECTURES:
+        return _about_weights(get_weights(name))
+    parts = [_about_architecture(ARCHITECTURES[name])]
+    for tag in tags(name):
+        found = weights_at_hand(f"{name}.{tag}")
+        parts.append(_about_weights(found) if found else _about_published(f"{name}.{tag}"))
+    if default_tag(name) is None:
+        parts.append("There are no weights yet.")
+    return "\n\n".join(parts)
+
+
+def _about_architecture(architecture: Architecture) -> str:
+    genotype = architecture.status
+    if architecture.genotype is not None:
+        genotype += f". {source(published(architecture.genotype).source)}"
+    return _entries(
+        architecture.name,
+        {
+            "paper": str(architecture.paper),
+            "genotype": genotype,
+            "network": _network(architecture.parameters, architecture.arguments),
+            "published": architecture.published,
+        },
+    )
+
+
+def source(told: Any) -> str:
+    """Write a genotype's source as a phrase: its note, and where it was published."""
+    told = told if isinstance(told, Mapping) else {"note": told}
+    note = str(told.get("note", "")).strip(".")
+    places = " ".join(str(told[key]) for key in ("repository", "path") if key in told)
+    return " ".join(part for part in (note, f"({places})" if places else "") if part)
+
+
+def _about_weights(weights: Weights) -> str:
+    training, threat = weights.training, weights.threat_model
+    facts = [
+        f"{label}{training[key]}"
+        for key, label in (("recipe", "recipe "), ("seed", "seed "), ("epochs", "epochs: "))
+        if key in training
+    ]
+    against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
+    count = "" if weights.images is None else f" of {weights.images:,} images"
+    measured = _rates(weights.accuracies)
+    natural = {"natural": _rates(weights.natural)} if weights.natural else {}
+    return _entries(
+        f"weights {weights.name}",
+        {
+            "network": _network(weights.parameters, weights.arguments),
+            "genotype": weights.genotype_status,
+            "trained": ", ".join([against, *facts]),
+            "accuracy": measured + count if measured else "not evaluated yet",
+            **natural,
+            "record": str(weights.results.get("record", "none")),
+            "file": f"{weights.size_bytes / 1e6:.2f} MB, sha256 {weights.sha256}",
+            "folder": str(weights.folder),
+            "licence": weights.licence,
+        },
+    )
+
+
+def _rates(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    return ", ".join(f"{name} {percent(value)}" for name, value in measured.items())
+
+
+def _about_published(name: str) -> str:
+    pin = pins()[name]
+    return _entries(
+        f"weights {name}",
+        {
+            "published": f"hf-hub:{pin.repository}@{pin.revision}, sha256 {pin.sha256}",
+            "to get them": f"robnet-zoo download {name}",
+        },
+    )
+
+
+def percent(value: Mapping[str, Any]) -> str:
+    """Write an accuracy as a percentage, with its confidence interval where it has one."""
+    text = f"{100 * value['accuracy']:.1f} %"
+    if "low" in value and "high" in value:
+        text += f" ({100 * value['low']:.1f}-{100 * value['high']:.1f})"
+    return text
+
+
+def _network(parameters: int, arguments: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return f"{parameters:,} parameters with {listed}"
+
+
+def _entries(title: str, entries: Mapping[str, str]) -> str:
+    lines = [title]
+    for label, text in entries.items():
+        lines.append(
+            textwrap.fill(
+                text,
+                WIDTH,
+                initial_indent=f"  {label:<{LABEL - 2}}",
+                subsequent_indent=" " * LABEL,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)

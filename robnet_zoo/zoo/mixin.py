@@ -1,0 +1,153 @@
+"""What every network can do with the Hugging Face Hub, under the names that Hub users know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, Self
+
+from torch import nn
+
+from robnet_zoo.runtime.errors import ZooError
+
+NEEDED = ("architecture", "arguments", "dataset", "image_size", "threat_model")
+EARNED = ("training", "results")  # true of the very parameters only
+
+
+class HubModel(nn.Module):
+    """A network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
+
+    They are called like those of huggingface_hub's PyTorchModelHubMixin. Unlike the mixin, loading
+    is strict, compares the sha256, reads safetensors alone, and the architecture comes from
+    config.json.
+
+    Attributes:
+        config: the entries of config.json known of this network: those of its architecture, and
+            of the weights it was loaded from.
+    """
+
+    config: Mapping[str, Any] = MappingProxyType({})
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        **overrides: Any,
+    ) -> Self:
+        """Load a weights folder or a repository of the Hub ("org/name"), in eval mode.
+
+        The options are those of `hf_hub_download`, the overrides those of `create_model`.
+
+        Raises:
+            ZooError: it cannot be had, is damaged, or holds another kind of network.
+        """
+        from robnet_zoo.zoo.hub import fetch
+        from robnet_zoo.zoo.registry import load
+        from robnet_zoo.zoo.weights import read_weights
+
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir():
+            folder = fetch(
+                str(pretrained_model_name_or_path),
+                revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                force_download=force_download,
+            )
+        model = load(read_weights(folder), **overrides)
+        if not isinstance(model, cls):
+            raise ZooError(
+                f"'{pretrained_model_name_or_path}' holds a {type(model).__name__}, not a "
+                f"{cls.__name__}; load it with {type(model).__name__}.from_pretrained."
+            )
+        return model
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        config: Mapping[str, Any] | None = None,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        **push_to_hub_kwargs: Any,
+    ) -> str | None:
+        """Write a weights folder: tensors in half precision, config.json and model card.
+
+        What was known of loaded parameters (training, results) is kept only while they are
+        unchanged.
+
+        Args:
+            save_directory: the folder.
+            config: entries of config.json beside or instead of those of `self.config`: dataset,
+                image_size and threat_model are needed; name, training, results and licence.
+            repo_id: its repository of the Hub, for the card and `push_to_hub` (default: the
+                folder's name).
+            push_to_hub: push as well.
+            push_to_hub_kwargs: further arguments of that method.
+
+        Returns:
+            The address of the commit, if pushed.
+
+        Raises:
+            ZooError: entries are missing, or a tensor is not finite in half precision.
+        """
+        from robnet_zoo.zoo.card import write_card
+        from robnet_zoo.zoo.weights import save_weights, update_config
+
+        folder, given = Path(save_directory), dict(config or {})
+        known = {"licence": "MIT", **self.config, "name": folder.resolve().name, **given}
+        missing = [entry for entry in NEEDED if entry not in known]
+        if missing:
+            raise ZooError(
+                f"Saving needs {', '.join(missing)} in config=...; build the network with "
+                "create_model, and say what it was trained on and against."
+            )
+        earned = {key: known.pop(key) for key in EARNED if key in known}
+        weights = save_weights(self, folder, known)
+        if weights.sha256 != self.config.get("sha256"):
+            earned = {key: given[key] for key in EARNED if key in given}
+        write_card(update_config(folder, **earned), (repo_id or "").rpartition("/")[0])
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(repo_id or folder.name, config=config, **push_to_hub_kwargs)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        commit_message: str = "Upload weights",
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool | None = None,
+    ) -> str:
+        """Save as `save_pretrained` does and push to the Hub; return the commit's address.
+
+        Raises:
+            ZooError: entries are missing, or the Hub refuses or cannot be reached.
+        """
+        from robnet_zoo.zoo.publish import upload
+
+        with TemporaryDirectory() as place:
+            folder = Path(place) / repo_id.rpartition("/")[2]
+            self.save_pretrained(folder, config=config, repo_id=repo_id)
+            commit = upload(
+                folder,
+                repo_id,
+                commit_message,
+                private=private,
+                token=token,
+                branch=branch,
+                create_pr=create_pr,
+            )
+        return commit.commit_url

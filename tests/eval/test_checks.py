@@ -1,0 +1,537 @@
+"""Every pitfall is planted in a network that is honest without it, and caught by name."""
+
+import copy
+import weakref
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+import torch
+from helpers.fitted import save_fitted
+from helpers.small_nets import DIGITS, build_net, digits, robust_net
+from torch import nn
+from torch.nn import functional as F
+
+from robnet_zoo.attacks.registry import get_attack as get
+from robnet_zoo.cli.eval import main
+from robnet_zoo.data import load_split, to_float
+from robnet_zoo.eval import record
+from robnet_zoo.eval.checks import (
+    Card,
+    check_model,
+    check_results,
+    check_sweep,
+    check_unchanged,
+    fingerprint,
+)
+from robnet_zoo.eval.evaluation import evaluate
+from robnet_zoo.eval.inputs import About
+from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, share
+from robnet_zoo.runtime.errors import ZooError
+
+# ---- of the model
+
+
+@lru_cache
+def natural_state():
+    """Return the weights of a network trained for six epochs without an attack."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net = build_net()
+    _, split = load_split("digits", "train")
+    images, labels = to_float(split.images(torch.arange(len(split)))), split.labels
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(6):
+        for batch in torch.randperm(len(labels), generator=generator).split(64):
+            optimizer.zero_grad()
+            F.cross_entropy(net(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    return net.state_dict()
+
+
+def natural_net():
+    net = build_net()
+    net.load_state_dict(natural_state())
+    return net.eval()
+
+
+NETS = {"adversarial": robust_net, "natural": natural_net}
+
+
+class Planted(nn.Module):
+    """A network with something before it, on its pixels, and behind it, on its logits."""
+
+    def __init__(self, net, before=None, behind=None):
+        super().__init__()
+        self.net, self.before, self.behind = net, before, behind
+        self.eval()
+
+    def forward(self, images):
+        logits = self.net(self.before(images, self) if self.before else images)
+        return self.behind(logits) if self.behind else logits
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+def through(values, levels):
+    """Round to levels, with the gradient of not rounding."""
+    return values + ((values * levels).round() / levels - values).detach()
+
+
+def defended(images, planted):
+    with torch.enable_grad():
+        leaf = images.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(planted.net(leaf).logsumexp(1).sum(), leaf)
+    return images + 0.02 * gradient.sign()
+
+
+def unguarded_norm(images, planted):
+    blank = images[:, :, :1] - images[:, :, :1]
+    return images + blank.square().sum((1, 2, 3), keepdim=True).sqrt()
+
+
+BEFORE = {
+    "a random layer": (lambda x, m: x + 0.1 * torch.randn_like(x), "deterministic"),
+    "dropout": (lambda x, m: F.dropout(x, 0.1, training=True), "deterministic"),
+    "batch statistics": (
+        lambda x, m: F.batch_norm(x, None, None, training=True),
+        "batch-independent",
+    ),
+    "a defence that descends": (defended, "plain-forward"),
+    "detached pixels": (lambda x, m: x.detach(), "gradient-path"),
+    "rounded pixels": (lambda x, m: (x * 7).round() / 7, "input-gradients"),
+    "a root of 0": (unguarded_norm, "input-gradients"),
+    "thresholds": (lambda x, m: torch.sigmoid(5000 * (x - 0.53)), "input-gradients"),
+    "bytes, straight through": (lambda x, m: through(x, 255), "true-gradient"),
+    "eight levels, straight through": (lambda x, m: through(x, 7), "true-gradient"),
+    "a reversed gradient": (lambda x, m: Reversed.apply(x), "true-gradient"),
+    "ripples": (lambda x, m: x + 0.05 * torch.sin(3000 * x), "beats-noise"),
+    "a reversed gradient, for PGD": (lambda x, m: Reversed.apply(x), "loss-rises"),
+    "waves": (lambda x, m: x + 0.05 * torch.sin(400 * x), "unbounded-attack"),
+}
+BEHIND = {
+    "probabilities": (lambda z: z.softmax(1), "logits"),
+    "bfloat16": (lambda z: z.bfloat16(), "logits"),
+    "NaN": (lambda z: z + torch.where(z > 5, torch.nan, 0.0), "logits"),
+    "a saturated softmax": (lambda z: 100 * z, "input-gradients"),
+    "rounded logits": (lambda z: through(z, 1), "true-gradient"),
+}
+
+
+def checks_of(model, threat_model=DIGITS, images=None, **settings):
+    own, labels = digits(64)
+    found = check_model(model, own if images is None else images, labels, threat_model, **settings)
+    return {check.name: check for check in found}
+
+
+def failed(checks):
+    return [name for name, check in checks.items() if not check.passed]
+
+
+@pytest.mark.parametrize("threat_model", [DIGITS, DIGITS.at("0.05"), DIGITS.at("1.0", "L2")])
+@pytest.mark.parametrize("net", NETS)
+def test_an_honest_network_passes_every_check(net, threat_model):
+    checks = checks_of(NETS[net](), threat_model)
+    assert not failed(checks)
+    assert {"true-gradient", "beats-noise", "unbounded-attack"} < set(checks)
+
+
+@pytest.mark.parametrize("behind", [lambda z: 3 * z, lambda z: z.log_softmax(1), lambda z: z - 50])
+def test_harmless_logits_raise_no_alarm(behind):
+    assert not failed(checks_of(Planted(natural_net(), behind=behind)))
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("pitfall", BEFORE)
+def test_pitfalls_before_the_network_are_caught(pitfall, net):
+    before, name = BEFORE[pitfall]
+    check = checks_of(Planted(NETS[net](), before))[name]
+    assert not check.passed
+    assert ": " in check.detail
+    assert check.detail.endswith(".")
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("pitfall", BEHIND)
+def test_pitfalls_behind_the_network_are_caught(pitfall, net):
+    behind, name = BEHIND[pitfall]
+    assert name in failed(checks_of(Planted(NETS[net](), behind=behind)))
+
+
+def test_a_saturated_softmax_is_told_from_a_flat_step():
+    saturated = checks_of(Planted(robust_net(), behind=lambda z: 100 * z))["input-gradients"]
+    flat = checks_of(Planted(robust_net(), BEFORE["rounded pixels"][0]))["input-gradients"]
+    assert "trust attacks on the margin" in saturated.detail
+    assert "a step in the model is flat" in flat.detail
+
+
+def test_no_gradient_checks_follow_where_there_are_none():
+    class Closed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = robust_net()
+
+        @torch.no_grad()
+        def forward(self, images):
+            return self.net(images)
+
+    checks = checks_of(Closed().eval())
+    assert failed(checks) == ["gradient-path"]
+    assert not {"true-gradient", "unbounded-attack"} & set(checks)
+
+
+def test_modules_left_in_train_mode_are_named():
+    net = robust_net()
+    assert not failed(checks_of(net.train()))  # the harness puts the whole into eval mode
+    net.eval()[1].train()
+    check = checks_of(net)["eval-mode"]
+    assert not check.passed
+    assert "1 modules are in train mode by themselves (1)" in check.detail
+
+
+def test_a_forward_pass_that_leaves_eval_mode_is_caught():
+    model = Planted(robust_net(), lambda x, planted: planted.net[1].train() and x)
+    assert "eval-mode" in failed(checks_of(model))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: 255 * x, "divide them by 255"),
+        (lambda x: (x - 0.5) / 0.3, "normalise inside the model"),
+        (lambda x: x / 255, "divided by 255 twice"),
+        (lambda x: torch.full_like(x, 0.5), "these are no images"),
+        (lambda x: x / 0, "not finite"),
+    ],
+)
+def test_pixels_that_are_none_are_caught(change, said):
+    checks = checks_of(robust_net(), images=change(digits(64)[0]))
+    assert "pixels" in failed(checks)
+    assert said in checks["pixels"].detail
+
+
+def test_a_network_that_knows_one_class_is_not_called_masked():
+    constant = Planted(robust_net(), behind=lambda z: 0.1 * z + 10 * F.one_hot(torch.tensor(3), 10))
+    checks = checks_of(constant)
+    assert not failed(checks)
+    assert "unbounded-attack" not in checks
+
+
+def test_labels_that_no_logit_stands_for_are_refused():
+    images, labels = digits(8)
+    with pytest.raises(ZooError, match="data has label 1"):
+        check_model(robust_net(), images, labels + 12 * (labels == labels[0]), DIGITS)
+
+
+def test_checks_leave_everything_as_it_was():
+    model = Planted(robust_net(), BEFORE["dropout"][0])
+    model.net[1].train()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    first = checks_of(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert all(one.grad is None and one.requires_grad for one in model.parameters())
+    assert [part.training for part in (model, model.net[0], model.net[1])] == [False, False, True]
+    assert checks_of(model) == first
+
+
+class Token:
+    """Lives as long as the graph that it is put into."""
+
+
+def test_checks_hold_the_graph_of_one_pass_at_a_time():
+    """Two would take twice the memory of the attack itself."""
+    net, graphs, most = robust_net(), [], 0
+
+    def count(module, inputs, logits):
+        nonlocal most
+        if logits.requires_grad:
+            token = logits.grad_fn.metadata["token"] = Token()
+            graphs.append(weakref.ref(token))
+            most = max(most, sum(graph() is not None for graph in graphs))
+
+    net.register_forward_hook(count)
+    checks_of(net)
+    assert len(graphs) > 5
+    assert most == 1
+
+
+def test_a_small_batch_size_changes_no_verdict():
+    for model in (robust_net(), Planted(robust_net(), BEFORE["bytes, straight through"][0])):
+        assert failed(checks_of(model, batch_size=16)) == failed(checks_of(model))
+
+
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_few_images_are_enough(n):
+    images, labels = digits(n)
+    assert all(check.passed for check in check_model(robust_net(), images, labels, DIGITS))
+
+
+def test_a_model_that_writes_to_itself_is_caught():
+    model = robust_net()
+    before = fingerprint(model)
+    assert check_unchanged(model, before).passed
+    model[1].running_mean += 1
+    check = check_unchanged(model, before)
+    assert not check.passed
+    assert "1 tensors of the model (1.running_mean)" in check.detail
+
+
+# ---- of the results
+
+N = 1000
+PGD = {"step_value": 2 / 255, "loss": "ce", "momentum": None, "restarts": 1, "targeted": False}
+
+
+def verdicts(robust):
+    return "1" * robust + "0" * (N - robust)
+
+
+def result(name, robust, last=None, any_trace=None, **settings):
+    steps = int(name[3:]) if name.startswith("pgd") else 1
+    gradient = {**PGD, "steps": steps} if name.startswith(("fgsm", "pgd")) else {}
+    return AttackResult(
+        name=name,
+        settings={"name": name, **gradient, **settings},
+        robust=share(verdicts(robust)),
+        verdicts=verdicts(robust),
+        last=None if last is None else share(verdicts(last)),
+        last_verdicts=None if last is None else verdicts(last),
+        trace=any_trace and Trace(last=(), any=any_trace),
+        max_perturbation=8 / 255,
+    )
+
+
+def suite(*broken):
+    names = ("apgd-ce", "apgd-t", "fab-t", "square")
+    left, parts = 800, []
+    for name, count in zip(names, broken, strict=True):
+        parts.append(
+            Part(name=name, attacked=left, broken=count, seconds=1.0, forwards=1, backwards=1)
+        )
+        left -= count
+    return replace(result("autoattack", left), parts=tuple(parts))
+
+
+def square(robust):
+    return replace(
+        result("square", robust, queries=5000),
+        queries=Queries(budget=5000, broken=1, mean=1.0, median=1.0),
+    )
+
+
+def report_of(*attacks, clean=800, epsilon="8/255"):
+    total = min([clean, *(attack.robust.correct for attack in attacks)])
+    size = eval(epsilon)
+    return record.Report(
+        model=record.ModelInfo(name="net", state_sha256="", parameters=1),
+        data=record.DataInfo(name="cifar10", split="test", n=N, available=N, sha256=""),
+        threat_model=record.ThreatInfo(
+            name="cifar10",
+            norm="Linf",
+            epsilon=epsilon,
+            epsilon_value=size,
+            step="2/255",
+            step_value=2 / 255,
+        ),
+        settings=record.Settings(seed=0, block_size=256, batch_size=256, device="cpu", attacks=()),
+        clean=record.Clean(
+            accuracy=share(verdicts(clean)),
+            verdicts=verdicts(clean),
+            predictions=tuple(i % 10 for i in range(N)),
+        ),
+        attacks=attacks,
+        totals=record.Totals(
+            robust=share(verdicts(total)),
+            verdicts=verdicts(total),
+            clean_mistakes=(),
+            per_class=(),
+            seconds=1.0,
+        ),
+        environment={},
+        created="",
+    )
+
+
+def results_of(*attacks, **settings):
+    return {check.name: check for check in check_results(report_of(*attacks), **settings)}
+
+
+def test_sound_results_pass_every_check():
+    attacks = (
+        result("fgsm", 580),
+        result("pgd7", 536),
+        result("pgd20", 525, last=527),
+        result("pgd100", 523, last=526, any_trace=(800,) * 21 + (525,) * 60 + (523,) * 20),
+        square(570),
+        result("transfer:vgg19:pgd20", 700, source="vgg19"),
+        suite(278, 40, 2, 1),
+    )
+    checks = results_of(*attacks, num_classes=10, card=CARD)
+    assert not failed(checks)
+    assert len(checks) == 10
+
+
+CARD = Card(data="cifar10", split="test", n=N, accuracy=0.8004)
+TRACE = (800,) * 61 + (600,) * 20 + (540,) * 20
+WEAK = {
+    "steps too short": ("step-length", [result("pgd20", 600, step_value=0.001)]),
+    "steps too few": ("step-length", [result("pgd5", 600)]),
+    "steps that still break": ("converged", [result("pgd100", 540, any_trace=TRACE)]),
+    "20 steps are not 100": ("converged", [result("pgd20", 600), result("pgd100", 560)]),
+    "more steps are weaker": ("more-steps", [result("pgd20", 500), result("pgd100", 520)]),
+    "FGSM is stronger": ("more-steps", [result("fgsm", 500), result("pgd20", 520)]),
+    "the last iterate is weaker": ("last-iterate", [result("pgd20", 500, last=560)]),
+    "cross-entropy is blind": (
+        "losses-agree",
+        [result("pgd20", 700), result("apgd-t", 500, loss="dlr-targeted", steps=100)],
+    ),
+    "cross-entropy is blind in a suite": ("losses-agree", [suite(100, 150, 0, 0)]),
+    "square is stronger": ("black-box", [result("pgd20", 520), square(510)]),
+    "square is stronger in a suite": ("black-box", [suite(280, 20, 0, 5)]),
+    "transfer is stronger": (
+        "black-box",
+        [result("pgd20", 520), result("transfer:vgg19", 500, source="vgg19")],
+    ),
+    "an image too far": ("perturbation", [replace(result("cw", 520), over_epsilon=1)]),
+    "all too far": ("perturbation", [replace(result("cw", 520), max_perturbation=0.1)]),
+}
+
+
+@pytest.mark.parametrize("case", WEAK)
+def test_weak_attacks_are_caught(case):
+    name, attacks = WEAK[case]
+    checks = results_of(*attacks)
+    assert failed(checks) == [name]
+    assert ": " in checks[name].detail
+
+
+def test_what_was_not_run_is_left_out():
+    assert set(results_of()) == {"worst-case", "known-classes"}
+    assert "black-box" not in results_of(result("fgsm", 500), square(400))  # one step is too weak
+    targeted = result("pgd20", 700, targeted=True)
+    assert "more-steps" not in results_of(result("fgsm", 500), targeted)
+    assert "black-box" not in results_of(targeted, square(600))
+
+
+def test_few_images_are_held_against_nobody():
+    assert not failed(results_of(result("pgd20", 500), square(498)))
+    assert failed(results_of(result("pgd20", 500), square(497))) == ["black-box"]
+
+
+def test_verdicts_that_do_not_add_up_are_caught():
+    sound = report_of(result("pgd20", 500), suite(280, 10, 0, 0))
+    averaged = replace(sound, totals=replace(sound.totals, verdicts=verdicts(505)))
+    renamed = replace(sound, clean=replace(sound.clean, accuracy=share(verdicts(801))))
+    wrong_part = replace(
+        sound,
+        attacks=(
+            suite(280, 10, 0, 0),
+            replace(suite(280, 10, 0, 0), parts=suite(280, 9, 0, 0).parts),
+        ),
+    )
+    for broken, who in ((averaged, "all attacks"), (renamed, "clean"), (wrong_part, "autoattack")):
+        (check,) = (one for one in check_results(broken) if one.name == "worst-case")
+        assert not check.passed
+        assert who in check.detail
+
+
+def test_predictions_of_other_classes_are_caught():
+    assert not results_of(num_classes=9)["known-classes"].passed
+    report = report_of()
+    report = replace(report, clean=replace(report.clean, predictions=(-1,) * N))
+    assert not check_results(report)[1].passed
+
+
+def test_the_card_counts_for_its_own_images_only():
+    assert results_of(card=CARD)["card"].passed
+    other = results_of(card=replace(CARD, accuracy=0.801))["card"]
+    assert not other.passed
+    assert "80.00 %, and the weights' card says 80.10 %" in other.detail
+    for change in ({"n": 10_000}, {"split": "train"}, {"data": "svhn"}):
+        assert "card" not in results_of(card=replace(CARD, **change))
+
+
+def test_sweeps_must_fall_and_reach_nothing():
+    def sweep(**robust):
+        return check_sweep(
+            [report_of(result("pgd20", left), epsilon=size) for size, left in robust.items()],
+            "pgd20",
+        )
+
+    sound = sweep(**{"8/255": 500, "4/255": 650, "255/255": 3})
+    assert [(one.name, one.passed) for one in sound] == [
+        ("epsilon-monotone", True),
+        ("epsilon-unbounded", True),
+    ]
+    assert [one.passed for one in sweep(**{"4/255": 650, "8/255": 680})] == [False]
+    assert [one.passed for one in sweep(**{"8/255": 500, "255/255": 50})] == [True, False]
+
+
+# ---- of an evaluation
+
+
+def judge(model, attacks, **settings):
+    return evaluate(model, digits(48), attacks, DIGITS, **settings)
+
+
+def test_an_evaluation_shows_its_checks_in_the_record(tmp_path):
+    report = judge(robust_net(), ["fgsm", "pgd20"], out=tmp_path / "record.json")
+    names = [check.name for check in report.checks]
+    assert {"eval-mode", "unbounded-attack", "unchanged", "worst-case", "more-steps"} < set(names)
+    assert len(names) == len(set(names))
+    assert [check.name for check in report.checks if not check.passed] == []
+    assert record.read(tmp_path / "record.json").checks == report.checks
+
+
+def test_an_evaluation_catches_a_masked_gradient():
+    model = Planted(natural_net(), BEFORE["ripples"][0])
+    report = judge(model, [get("pgd20"), get("square", queries=200)])
+    assert "beats-noise" in [check.name for check in report.checks if not check.passed]
+
+
+def test_an_evaluation_catches_a_model_that_counts_its_images():
+    net = robust_net()
+    net.register_buffer("seen", torch.zeros(()))
+
+    def count(images, planted):
+        planted.net.seen += len(images)
+        return images
+
+    report = judge(Planted(net, count), ["fgsm"])
+    assert [one.name for one in report.checks if not one.passed] == ["unchanged"]
+
+
+def test_attacks_without_gradients_to_follow_are_refused():
+    model = Planted(robust_net(), BEFORE["detached pixels"][0])
+    with pytest.raises(ZooError, match="Attack 'pgd20' needs gradients"):
+        judge(model, ["pgd20"])
+    report = judge(model, [get("square", queries=20)])
+    assert [one.name for one in report.checks if not one.passed] == ["gradient-path"]
+
+
+def test_the_card_is_compared_in_an_evaluation():
+    card = Card(data="digits", split="test", n=48, accuracy=0.5)
+    report = judge(robust_net(), ["fgsm"], about=About(data="digits", split="test", card=card))
+    assert [one.name for one in report.checks if not one.passed] == ["card"]
+
+
+def test_strict_turns_a_failed_check_into_exit_code_3(tmp_path, capsys):
+    save_fitted(tmp_path / "racl.digits", n=450, clean={"accuracy": 0.123})
+    model = f"local-dir:{tmp_path / 'racl.digits'}"
+    asked = ["--model", model, "--attack", "fgsm", "--out", str(tmp_path / "record.json")]
+    assert main(asked) == 0
+    assert main([*asked, "--strict"]) == 3
+    assert main([*asked, "--strict", "--n", "100"]) == 0  # the card is of other images
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("check failed: card: Clean accuracy is") == 2
+    assert "passed" in said

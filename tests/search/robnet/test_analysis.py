@@ -1,0 +1,236 @@
+"""The analysis of a study: effects that were put into a made table are found, absent ones not."""
+
+import argparse
+import json
+import random
+
+import numpy as np
+import pytest
+
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.robnet import analysis, groups
+from robnet_zoo.search.robnet.analyse_command import configure, run
+from robnet_zoo.search.robnet.codes import (
+    COLUMNS,
+    EDGE_NAMES,
+    convolutions,
+    density,
+    direct_convolutions,
+    identities,
+    random_code,
+    random_codes,
+    to_text,
+)
+from robnet_zoo.search.robnet.relation import correlation, worth
+from robnet_zoo.search.robnet.table import Measured, Studied, read_study, write_table
+
+
+def studied(robust_of, count=120, seed=0, cells=1):
+    rng = random.Random(seed)
+    made = []
+    for number in range(count):
+        codes = random_codes(rng, cells)
+        robust = robust_of(codes, rng)
+        made.append(Studied(number, codes, robust + 0.2, robust - 0.1, robust))
+    return made
+
+
+def dense_is_robust(codes, rng):
+    return 0.3 + 0.3 * density(codes) + rng.gauss(0, 0.005)
+
+
+def test_correlations_of_known_numbers():
+    found = correlation(np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5]))
+    assert found["pearson"] == pytest.approx(0.8)
+    assert found["spearman"] == pytest.approx(0.8)
+    assert found["pearson_p"] == pytest.approx(0.1041, abs=1e-4)  # t = 2.309, 3 degrees of freedom
+    cubes = correlation(np.arange(9.0), np.arange(9.0) ** 3)
+    assert cubes["spearman"] == pytest.approx(1) and cubes["pearson"] < 0.95
+
+
+def test_a_correlation_that_is_not_defined_is_none():
+    for x in ([1.0, 1, 1, 1], [1.0, 2]):
+        found = correlation(np.array(x), np.arange(float(len(x))))
+        assert found["architectures"] == len(x)
+        assert found["pearson"] is None and found["spearman_p"] is None
+
+
+def test_density_is_found_where_it_matters_and_only_there():
+    rows, found = analysis.densities(studied(dense_is_robust))
+    assert found["pearson"] > 0.95 and found["pearson_p"] < 1e-20
+    assert len(rows) == found["architectures"] == 120
+    _, noise = analysis.densities(studied(lambda codes, rng: 0.4 + rng.gauss(0, 0.02)))
+    assert abs(noise["pearson"]) < 0.25 and noise["pearson_p"] > 0.01
+
+
+def test_a_direct_convolution_is_worth_what_was_put_in():
+    def robust(codes, rng):
+        direct = direct_convolutions(codes)
+        skip = convolutions(codes) - direct
+        return 0.3 + 0.02 * direct + 0.005 * skip + rng.gauss(0, 0.002)
+
+    _, found = analysis.convolution_counts(studied(robust))
+    value = found["worth"]
+    assert value["direct"] == pytest.approx(0.02, abs=3 * value["direct_error"])
+    assert value["skip"] == pytest.approx(0.005, abs=3 * value["skip_error"])
+    assert 0 < value["direct_error"] < 0.001
+    assert found["direct"]["pearson"] > 0.7 > found["skip"]["pearson"] > 0
+
+
+def test_errors_of_a_fit_match_the_textbook():
+    x = np.array([1.0, 2, 3, 4])
+    found = worth({"x": x}, np.array([1.0, 2, 2, 4]))
+    assert found["x"] == pytest.approx(0.9)
+    assert found["x_error"] == pytest.approx(0.2645751)  # sqrt(0.7 / 2 / 5)
+    assert worth({"x": x, "same": x}, x)["x"] is None
+
+
+def test_linear_classifier_points_at_the_operation_that_matters():
+    def robust(codes, rng):
+        return 0.4 + 0.2 * (codes[0][8][1] == "1") + rng.gauss(0, 0.01)
+
+    rows, found = groups.edge_weights(studied(robust))
+    best = max(rows, key=lambda row: row["weight"])
+    assert (best["edge"], best["operation"]) == (EDGE_NAMES[8], "conv")
+    assert found["fitted_accuracy"] > 0.95 and found["held_out_accuracy"] > 0.9
+    _, noise = groups.edge_weights(studied(lambda codes, rng: rng.random()))
+    assert noise["held_out_accuracy"] < 0.7 < found["held_out_accuracy"]
+
+
+def test_weights_of_dense_is_robust_are_nearly_all_positive():
+    _, found = groups.edge_weights(studied(dense_is_robust, cells=3))
+    assert found["weights"] == 28 and found["positive_weights"] >= 26
+    assert found["architectures"] == 72  # 30 % of 120 at either end
+
+
+def test_embedding_keeps_apart_what_is_apart():
+    sparse_or_dense = random.Random(1)
+    made = []
+    for number in range(60):
+        dense = number % 2
+        codes = (random_code(sparse_or_dense, keep=0.9 if dense else 0.1),)
+        made.append(Studied(number, codes, 0.6, 0.3, 0.5 if dense else 0.4))
+    rows, found = groups.embedding(made)
+    assert found["nearest_of_same_group"] > 0.9
+    assert {row["group"] for row in rows} == {"top", "bottom"}
+    assert all((row["group"] == "top") == (row["robust"] == 0.5) for row in rows)
+    _, mixed = groups.embedding(studied(lambda codes, rng: rng.random()))
+    assert 0.3 < mixed["nearest_of_same_group"] < 0.7
+
+
+def test_budgets_separate_and_the_direct_share_counts_where_it_was_put():
+    def robust(codes, rng):
+        convs = convolutions(codes)
+        share = direct_convolutions(codes) / convs if convs else 0
+        return (0.3 + 0.1 * share if convs <= 7 else 0.4) + rng.gauss(0, 0.003)
+
+    rows, found = analysis.budgets(studied(robust, count=400))
+    assert found["small"]["pearson"] > 0.5
+    assert abs(found["medium"]["pearson"]) < 0.3
+    assert found["small"]["mean_robust"] < found["medium"]["mean_robust"]
+    assert sum(found[name]["architectures"] for name in found) == len(rows)
+
+
+def test_fine_tuning_s_gain_and_the_histogram_hold_every_architecture():
+    made = studied(dense_is_robust)
+    _, found = analysis.before_and_after(made)
+    assert found["mean_after"] - found["mean_before"] == pytest.approx(0.1)
+    assert found["improved"] == 1 and found["pearson"] == pytest.approx(1)
+    rows, found = analysis.histogram(made)
+    assert sum(row["architectures"] for row in rows) == 120
+    assert rows[0]["from"] == pytest.approx(min(one.robust for one in made))
+    assert found["lowest"] < found["median"] < found["highest"]
+
+
+def test_fsp_distance_goes_with_the_gap_in_the_cells_where_it_was_put():
+    rng = random.Random(0)
+    measured = []
+    for number in range(40):
+        gap = rng.uniform(0.1, 0.3)
+        distances = (rng.random(), 5 * gap, gap**2)
+        measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, distances))
+    rows, found = analysis.flow(measured)
+    assert len(rows) == 120
+    assert abs(found["cell_0"]["pearson"]) < 0.4
+    assert found["cell_1"]["pearson"] == pytest.approx(1)
+    assert found["cell_2"]["spearman"] == pytest.approx(1)
+
+
+def study_rows(count):
+    made = studied(dense_is_robust, count)
+    values = [
+        (
+            one.number,
+            to_text(one.codes),
+            density(one.codes),
+            convolutions(one.codes),
+            identities(one.codes),
+            1000,
+            one.clean,
+            one.robust_before,
+            one.robust,
+            1.5,
+            "complete",
+        )
+        for one in made
+    ]
+    return [dict(zip(COLUMNS, row, strict=True)) for row in values]
+
+
+def analyse(*arguments):
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_the_command_makes_every_figure_of_a_study(tmp_path, capsys):
+    write_table(tmp_path / "study.csv", study_rows(40))
+    analyse(tmp_path)
+    names = {"before-after", "histogram", "tsne", "weights", "density", "convolutions", "budgets"}
+    made = {path.name for path in (tmp_path / "analysis").iterdir()}
+    assert made == {f"{name}.{kind}" for name in names for kind in ("csv", "json", "png")}
+    for name in names:
+        assert (tmp_path / "analysis" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((tmp_path / "analysis" / "density.json").read_text())
+    assert found["figure"] == "5" and found["pearson"] > 0.9
+    assert "Fig. 5" in capsys.readouterr().out
+
+
+def test_several_studies_are_analysed_together(tmp_path):
+    for name in ("a", "b"):
+        write_table(tmp_path / name / "study.csv", study_rows(12))
+    analyse(tmp_path / "a", tmp_path / "b", "--figure", "density", "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "density.json").read_text())["architectures"] == 24
+
+
+def test_only_complete_lines_count(tmp_path):
+    rows = study_rows(12)
+    rows[4] |= {"state": "fail", "robust": None, "clean": None}
+    write_table(tmp_path / "study.csv", rows)
+    assert [one.number for one in read_study(tmp_path)] == [*range(4), *range(5, 12)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"robust": "1.2"}, r"Line 5 .*between 0 and 1"),
+        ({"robust": "x"}, r"Line 5 "),
+        ({"code": "11 00"}, r"Line 5 .*14"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, change, message):
+    rows = study_rows(12)
+    rows[3] |= change
+    write_table(tmp_path / "study.csv", rows)
+    with pytest.raises(ZooError, match=message):
+        read_study(tmp_path)
+
+
+def test_folders_without_numbers_are_refused(tmp_path):
+    with pytest.raises(ZooError, match=r"study\.csv"):
+        analyse(tmp_path)
+    write_table(tmp_path / "study.csv", study_rows(4))
+    with pytest.raises(ZooError, match="4 complete architectures"):
+        analyse(tmp_path)
+    with pytest.raises(ZooError, match=r"candidates\.csv"):
+        analyse(tmp_path, "--figure", "fsp")
