@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     measure.save(options, found, "autoattack", judged.known["model"], **judged.known)
 
 
-def reference(judged: subject.Subject) -> Tensor:
+def reference(judged: subject.EvalTarget) -> Tensor:
     """Return the class (N,) of each image as AutoAttack leaves it, as its authors' program says."""
     attack = require("autoattack", "pyautoattack").AutoAttack(
         subject.plain(judged.model),

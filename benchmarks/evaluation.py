@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks import measure, subject
 from robnet_zoo import evaluate
 from robnet_zoo.attacks.autoattack import require
-from robnet_zoo.eval import Report, get_attack
+from robnet_zoo.eval import EvaluationRecord, get_attack
 from robnet_zoo.runtime import console
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
@@ -36,7 +36,7 @@ from robnet_zoo.zoo.architectures import ARCHITECTURES
 class Task:
     """What both sides do: PGD of `steps` steps on the chosen images, taken for `labels` (N,)."""
 
-    chosen: subject.Subject
+    chosen: subject.EvalTarget
     labels: Tensor
     steps: int
     batch_size: int
@@ -50,7 +50,7 @@ class Task:
         """Return the task with labels that make every image one to attack."""
         return replace(self, labels=self.predict(self.chosen.images))
 
-    def evaluate(self, *, early_exit: bool, folded: bool = True) -> Report:
+    def evaluate(self, *, early_exit: bool, folded: bool = True) -> EvaluationRecord:
         """Return the zoo's report."""
         attack = get_attack(f"pgd{self.steps}", early_exit=early_exit)
         return evaluate(

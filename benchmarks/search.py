@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.pgd import Adversary
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.environment import environment, pick_device
 from robnet_zoo.runtime.files import write_json
-from robnet_zoo.search.core.optimizers import WeightLearner
+from robnet_zoo.search.core.optimizers import WeightOptimizer
 from robnet_zoo.search.core.spaces import EDGES, robnet_space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.robnet.codes import Codes, density, random_codes, switches
@@ -113,7 +113,7 @@ def timed_step(
 ) -> float:
     cuda = device.startswith("cuda")
     clock = time.perf_counter if cuda else time.process_time
-    learner = WeightLearner(module, RECIPES["paper"], World(device=device))
+    learner = WeightOptimizer(module, RECIPES["paper"], ProcessGroup(device=device))
     adversary = Adversary(epsilon=EPSILON, step_size=EPSILON / 4, steps=steps, start="clean")
     started = clock()
     attacked = adversary(forward, images, labels)

@@ -21,7 +21,7 @@ STATISTICS = 64  # images that an untrained network's batch norms take theirs fr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class EvalTarget:
     """A network and images.
 
     Attributes:
@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser, n: int) -> None:
     add("--n", type=int, default=n, help=f"the first N test images (default: {n})")
 
 
-def load(options: argparse.Namespace, device: str) -> Subject:
+def load(options: argparse.Namespace, device: str) -> EvalTarget:
     """Return the weights that --model names, on the device, with their images.
 
     Raises:
@@ -83,7 +83,7 @@ def load(options: argparse.Namespace, device: str) -> Subject:
         threat_model=weights.threat_model["name"],
     )
     first = split.subset(torch.arange(min(options.n, len(split)))).to(device)
-    return Subject(
+    return EvalTarget(
         model=create_model(options.model, pretrained=True).to(device),
         images=to_float(first.images(torch.arange(len(first)))),
         labels=first.labels,
@@ -92,7 +92,7 @@ def load(options: argparse.Namespace, device: str) -> Subject:
     )
 
 
-def untrained(options: argparse.Namespace, count: int, device: str) -> Subject:
+def untrained(options: argparse.Namespace, count: int, device: str) -> EvalTarget:
     """Return --model with random weights, and random images that its batch norms know."""
     torch.manual_seed(0)
     sizes = {"channels": options.channels, "layers": options.layers}
@@ -101,7 +101,7 @@ def untrained(options: argparse.Namespace, count: int, device: str) -> Subject:
     images = to_float(data.pixels)
     with torch.no_grad(), statistics_momentum(model, 1.0):
         model.train()(images[:STATISTICS])
-    return Subject(
+    return EvalTarget(
         model=model.eval(),
         images=images,
         labels=data.labels,

@@ -31,7 +31,7 @@ from benchmarks.plain import plain_supernet
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.arnas import recipe as arnas_recipe
 from robnet_zoo.search.arnas import search as arnas
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
@@ -42,7 +42,7 @@ from robnet_zoo.search.racl import search as racl
 from robnet_zoo.search.robnet import recipe as robnet_recipe
 from robnet_zoo.search.robnet import supernet as robnet
 from robnet_zoo.search.run.data import Batch, Batches, SearchData
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 from robnet_zoo.search.run.recipe import SearchRecipe
 
 # DSRNA's certified bound costs many times what its supernet does, which is measured here
@@ -87,7 +87,7 @@ def searches(name: str, options: argparse.Namespace, device: str) -> dict[str, W
         recipe = dataclasses.replace(recipe, attack_steps=options.steps)
     data = random_data(recipe, options.side, device, streams=1 if name == "robnet" else 2)
     batches = [stream.at(0, 0) for stream in data.streams]
-    at = Moment(recipe.seed, 0, 0, recipe.lr, device)
+    at = StepContext(recipe.seed, 0, 0, recipe.lr, device)
     ours, plain = search(recipe, data), search(recipe, data)
     plain.supernet.__class__ = PlainSupernet
     plain.supernet.to(memory_format=torch.contiguous_format)
@@ -117,17 +117,17 @@ def random_data(recipe: SearchRecipe, side: int, device: str, streams: int) -> S
         pixels = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=draws)
         labels = torch.randint(0, 10, (count,), generator=draws)
         parts.append(ArraySplit(pixels, labels).to(device))
-    world = World(device=device)
+    processes = ProcessGroup(device=device)
     dataset = dataclasses.replace(describe("cifar10"), image_size=side)
     return SearchData(
         dataset,
         dataset.threat_model,
         tuple(
-            Batches(part, recipe, str(index), flip=True, world=world)
+            Batches(part, recipe, str(index), flip=True, processes=processes)
             for index, part in enumerate(parts[1:])
         ),
         parts[0],
-        world,
+        processes,
     )
 
 

@@ -28,7 +28,7 @@ from robnet_zoo import create_model
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime import console
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.settings import Compile, Layout, Settings
 from robnet_zoo.train.state import build_run
@@ -81,7 +81,7 @@ def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> C
     )
     held = images.to(device)
     settings = settings.fitted(len(images))
-    run = build_run(settings, describe("cifar10"), held, held, World(device=device))
+    run = build_run(settings, describe("cifar10"), held, held, ProcessGroup(device=device))
     chosen = torch.arange(options.batch_size, device=device)
 
     def step() -> None:
@@ -94,7 +94,7 @@ def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> C
 def plain_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:
     sizes = {"channels": options.channels, "layers": options.layers}
     model = plain(create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device))
-    optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
     transform = transforms.Compose(
         [
             transforms.ToPILImage(),
@@ -131,9 +131,9 @@ def plain_steps(options: argparse.Namespace, images: ArraySplit, device: str) ->
             moved = attacked + STEP * attacked.grad.sign()
             attacked = (clean + (moved - clean).clamp(-EPSILON, EPSILON)).clamp(0, 1)
         model.train()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(model(attacked.detach()), labels).backward()
-        optimiser.step()
+        optimizer.step()
 
     return step
 

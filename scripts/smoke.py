@@ -25,7 +25,7 @@ import torch
 
 from robnet_zoo.data import load_split
 from robnet_zoo.runtime import console
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.environment import environment, pick_device, tune
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
@@ -161,7 +161,7 @@ def _run(options: argparse.Namespace, device: str) -> Run:
         **VARIANTS[options.variant],
     ).fitted(len(images))
     images = images.to(device)
-    return build_run(settings, dataset, images, images, World(device=device))
+    return build_run(settings, dataset, images, images, ProcessGroup(device=device))
 
 
 def _wait(device: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from robnet_zoo.attacks.base import Block, Found
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 
@@ -72,7 +72,9 @@ class Apgd(LibraryAttack):
         return 1 + runs * self.restarts * (self.steps + 1) * self.eot
 
     @torch.no_grad()
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block."""
         base = require(self.name, "pyautoattack.autopgd_base")
         common = {
@@ -91,7 +93,7 @@ class Apgd(LibraryAttack):
             if self.loss == "dlr":
                 others(self.name, oracle, block, 1, least=3)
             attack = base.APGDAttack(oracle, loss=self.loss, **common)
-        return Found(adversarial=attack.perturb(block.images, block.labels))
+        return AttackOutput(adversarial=attack.perturb(block.images, block.labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,9 @@ class Fab(LibraryAttack):
         return self.target_classes * self.restarts * (2 * self.steps + 3)
 
     @torch.no_grad()
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block; images that FAB could not break within epsilon come back clean."""
         attack = require(self.name, "pyautoattack.fab_pt").FABAttack_PT(
             oracle,
@@ -120,7 +124,7 @@ class Fab(LibraryAttack):
             n_target_classes=others(self.name, oracle, block, self.target_classes, least=2),
             device=block.images.device,
         )
-        return Found(adversarial=attack.perturb(block.images, block.labels))
+        return AttackOutput(adversarial=attack.perturb(block.images, block.labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,18 +149,22 @@ class CarliniWagner(LibraryAttack):
         """Return the forward passes that an image takes."""
         return self.steps
 
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block."""
         attack = require(self.name, "torchattacks").CW(
             oracle, c=self.c, kappa=self.kappa, steps=self.steps, lr=self.lr
         )
         attack.set_device(block.images.device)
-        return Found(
+        return AttackOutput(
             adversarial=attack(block.images.clamp(self.inset, 1 - self.inset), block.labels)
         )
 
 
-def others(attack: str, oracle: Oracle, block: Block, wanted: int, *, least: int) -> int:
+def others(
+    attack: str, oracle: AttackedModel, block: AttackBatch, wanted: int, *, least: int
+) -> int:
     """Return how many other classes to aim at: `wanted`, or as many as there are.
 
     Raises:

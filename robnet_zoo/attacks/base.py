@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.threat_models import ThreatModel
 
 BLOCK_SIZE = 256  # images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class AttackBatch:
     """Images that are attacked together.
 
     Attributes:
@@ -41,7 +41,7 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class AttackOutput:
     """What an attack returns for a block.
 
     Attributes:
@@ -81,7 +81,9 @@ class Attack(Protocol):
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return everything a repetition needs, as JSON-ready values."""
 
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block of images that the model classifies correctly."""
 
 

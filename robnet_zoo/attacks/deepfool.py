@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import Block, Found
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.threat_models import ThreatModel
 
 
@@ -41,7 +41,9 @@ class DeepFool:
         """Return the fields."""
         return asdict(self)
 
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block; images that no step fooled come back where their steps ended."""
         adversarial = block.images.clone()
         left = torch.arange(len(block.labels), device=block.labels.device)
@@ -53,9 +55,11 @@ class DeepFool:
             left = torch.cat(moved) if moved else left
             if not len(left):
                 break
-        return Found(adversarial=adversarial)
+        return AttackOutput(adversarial=adversarial)
 
-    def _step(self, oracle: Oracle, adversarial: Tensor, part: Tensor, labels: Tensor) -> Tensor:
+    def _step(
+        self, oracle: AttackedModel, adversarial: Tensor, part: Tensor, labels: Tensor
+    ) -> Tensor:
         """Move those of `part` that are classified correctly; return their positions."""
         with torch.enable_grad():
             images = adversarial[part].requires_grad_()

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import Block, Found
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import Adversary, noise_for
 from robnet_zoo.attacks.verdicts import classes, within
 from robnet_zoo.runtime.errors import ZooError
@@ -87,7 +87,9 @@ class GradientAttack:
         step = self._step(threat_model)
         return {**asdict(self), "step": step.text, "step_value": step.value}
 
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block; an image that several restarts met is returned as the first broke it."""
         aims = self._targets(oracle, block) if self.targeted else block.labels
         n, device = len(block.labels), block.labels.device
@@ -98,12 +100,12 @@ class GradientAttack:
             pursued = torch.arange(n, device=device)[standing | (not self.early_exit)]
             final = self._ascend(oracle, block, threat_model, aims, restart, path, pursued)
             adversarial[standing] = final[standing]
-        return Found(adversarial=adversarial, path=path, complete=not self.early_exit)
+        return AttackOutput(adversarial=adversarial, path=path, complete=not self.early_exit)
 
     def _ascend(
         self,
-        oracle: Oracle,
-        block: Block,
+        oracle: AttackedModel,
+        block: AttackBatch,
         threat_model: ThreatModel,
         aims: Tensor,
         restart: int,
@@ -148,7 +150,7 @@ class GradientAttack:
                 block.watch(path.all(0))
         return current
 
-    def _noise(self, block: Block, threat_model: ThreatModel, restart: int) -> Tensor | None:
+    def _noise(self, block: AttackBatch, threat_model: ThreatModel, restart: int) -> Tensor | None:
         if self.start == "clean":
             return None
         noise = noise_for(  # one name for all lengths, so that PGD-100 begins as PGD-10 does
@@ -161,7 +163,7 @@ class GradientAttack:
         )
         return noise.to(block.images.device)
 
-    def _targets(self, oracle: Oracle, block: Block) -> Tensor:
+    def _targets(self, oracle: AttackedModel, block: AttackBatch) -> Tensor:
         """Return a class other than the label for each image (B,), drawn for it by itself."""
         with torch.no_grad():
             others = oracle(block.images[:1]).shape[1] - 1

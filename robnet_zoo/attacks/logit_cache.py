@@ -11,19 +11,19 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.model import AttackedModel
 
 CAPACITY = 2**16  # images; the oldest are forgotten first
 
 
-class Remembering:
+class LogitCache:
     """An oracle whose images (N, C, H, W) are passed through the model once each.
 
     An image has the same logits in any batch, so that the answers are the oracle's own. Only for
     callers that need no gradient, and images on the CPU, where telling them apart costs little.
     """
 
-    def __init__(self, oracle: Oracle, capacity: int = CAPACITY) -> None:
+    def __init__(self, oracle: AttackedModel, capacity: int = CAPACITY) -> None:
         self.oracle, self.capacity = oracle, capacity
         self._known: dict[bytes, Tensor] = {}
 

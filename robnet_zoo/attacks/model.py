@@ -13,15 +13,15 @@ from torch.utils.checkpoint import checkpoint
 from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError
 
-LANE = 16  # images
+BATCH_MULTIPLE = 16  # images
 
 
-def whole_lanes(batch_size: int) -> int:
+def round_up_batch(batch_size: int) -> int:
     """Return the batch size rounded up to whole lanes."""
-    return -(-batch_size // LANE) * LANE
+    return -(-batch_size // BATCH_MULTIPLE) * BATCH_MULTIPLE
 
 
-class Oracle(nn.Module):
+class AttackedModel(nn.Module):
     """Passes images through a model in chunks, and counts them.
 
     An attack hands over as many images as it likes; they go through the model in chunks of
@@ -50,7 +50,7 @@ class Oracle(nn.Module):
         super().__init__()
         self.model, self.compiled = model, compiled
         self.search = model if search is None else search
-        self.chunk = whole_lanes(batch_size)
+        self.chunk = round_up_batch(batch_size)
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
         self.training = False  # torchattacks puts everything back into the mode it finds here
@@ -62,7 +62,7 @@ class Oracle(nn.Module):
     def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
         chunks = images.split(self.chunk)
         recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
-        fill = self.chunk if self.compiled and model is self.search else LANE
+        fill = self.chunk if self.compiled and model is self.search else BATCH_MULTIPLE
         logits = [
             checkpoint(_filled, model, chunk, fill, use_reentrant=False)
             if recompute
@@ -123,7 +123,7 @@ def _describe(value: object) -> str:
 
 
 @contextmanager
-def undisturbed(model: nn.Module, seed: int = 0) -> Iterator[None]:
+def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
     """Hold the model in eval mode and strict float32, and put everything back afterwards.
 
     The global generators are seeded meanwhile, for models that draw from them.

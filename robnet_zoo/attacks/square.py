@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.attacks.autoattack import LibraryAttack, require
-from robnet_zoo.attacks.base import Block, Found
-from robnet_zoo.attacks.logit_cache import Remembering
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.logit_cache import LogitCache
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import margin
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
@@ -46,10 +46,12 @@ class Square(LibraryAttack):
         return self.queries + 2
 
     @torch.no_grad()
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Attack a block and count each image's queries."""
         seed = block.seed + block.number
-        model = oracle if block.images.is_cuda else Remembering(oracle)
+        model = oracle if block.images.is_cuda else LogitCache(oracle)
         attack = require(self.name, "pyautoattack.square").SquareAttack(
             model,
             p_init=FIRST,
@@ -68,11 +70,11 @@ class Square(LibraryAttack):
             queries, points = attack.attack_single_run(block.images, block.labels)  # drops counts
         broken = oracle.predict(points) != block.labels
         found = torch.where(broken[:, None, None, None], points, block.images)
-        return Found(adversarial=found, queries=queries)
+        return AttackOutput(adversarial=found, queries=queries)
 
 
 def ahead(
-    model: Callable[[Tensor], Tensor], attack: Any, block: Block, room: int
+    model: Callable[[Tensor], Tensor], attack: Any, block: AttackBatch, room: int
 ) -> tuple[Tensor, Tensor]:
     """Return queries (B,) and points (B, C, H, W) of pyautoattack's SquareAttack under Linf.
 

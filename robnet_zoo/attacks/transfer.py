@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import Attack, Block, Found, Suite
+from robnet_zoo.attacks.base import Attack, AttackBatch, AttackOutput, Suite
 from robnet_zoo.attacks.gradient import GradientAttack
-from robnet_zoo.attacks.model import Oracle, undisturbed
-from robnet_zoo.eval.inputs import About, model_info
+from robnet_zoo.attacks.model import AttackedModel, preserve_state
+from robnet_zoo.eval.inputs import RunMetadata, model_info
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path
@@ -52,7 +52,7 @@ class Source:
     @cached_property
     def sha256(self) -> str:
         """The hash of its parameters and buffers."""
-        return model_info(self.model, About()).state_sha256
+        return model_info(self.model, RunMetadata()).state_sha256
 
 
 def load_source(name: str) -> Source:
@@ -102,10 +102,12 @@ class Transfer:
             "base": self.base.settings(threat_model),
         }
 
-    def run(self, oracle: Oracle, block: Block, threat_model: ThreatModel) -> Found:
+    def run(
+        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+    ) -> AttackOutput:
         """Make, or fetch, the images and hand them over."""
         made, survived = adversarial_block(self, block, threat_model, oracle)
-        return Found(adversarial=made, on_source=survived)
+        return AttackOutput(adversarial=made, on_source=survived)
 
 
 def split(name: str) -> tuple[str, str]:
@@ -140,7 +142,7 @@ def gradient_only(attack: Attack | Suite) -> GradientAttack:
 
 
 def adversarial_block(
-    attack: Transfer, block: Block, threat_model: ThreatModel, oracle: Oracle
+    attack: Transfer, block: AttackBatch, threat_model: ThreatModel, oracle: AttackedModel
 ) -> tuple[Tensor, Tensor]:
     """Return adversarial images (B, C, H, W) for a block, from the kept ones where they exist.
 
@@ -167,9 +169,9 @@ def adversarial_block(
     if kept is not None:
         return kept[0].to(block.images.device), kept[1].to(block.images.device)
     model = source.model.to(block.images.device)
-    with undisturbed(model):
+    with preserve_state(model):
         search = fold(model, image_size=block.images.shape[-1])
-        own = Oracle(model, oracle.chunk, oracle.on_forward, search=search)
+        own = AttackedModel(model, oracle.chunk, oracle.on_forward, search=search)
         quiet = replace(block, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
         survived = own.predict(made) == block.labels
@@ -187,7 +189,7 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _key(attack: Transfer, block: Block, threat_model: ThreatModel) -> str:
+def _key(attack: Transfer, block: AttackBatch, threat_model: ThreatModel) -> str:
     """Return everything that the images depend on, as text."""
     content = hashlib.sha256()
     for tensor in (block.indices, block.labels, block.images):

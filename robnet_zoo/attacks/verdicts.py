@@ -46,7 +46,7 @@ def into_ball(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) ->
     return (images + change).clamp(0, 1)
 
 
-def refuse_other_classes(labels: Tensor, logits: Tensor) -> None:
+def validate_classes(labels: Tensor, logits: Tensor) -> None:
     """Raise ZooError if a label (N,) is none of the classes of the logits (N, classes)."""
     wrong = labels[(labels < 0) | (labels >= logits.shape[1])].tolist()
     if wrong:

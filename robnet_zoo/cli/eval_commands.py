@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robnet_zoo.eval import loading
-from robnet_zoo.eval.record import Report
+from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.reports import leaderboard as tables
 from robnet_zoo.runtime import console, files
 from robnet_zoo.runtime.errors import ZooError
@@ -205,7 +205,7 @@ def _report(arguments: argparse.Namespace) -> None:
     _tell([arguments.out])
 
 
-def write_page(path: Path, found: Report, subject: loading.Subject) -> None:
+def write_page(path: Path, found: EvaluationRecord, subject: loading.EvalTarget) -> None:
     """Write the page of one evaluation that has just been made."""
     from robnet_zoo.eval.reports import html as report
     from robnet_zoo.eval.reports.examples import examples

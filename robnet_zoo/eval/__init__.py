@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robnet_zoo.attacks.registry import get_attack
     from robnet_zoo.eval.evaluation import evaluate
-    from robnet_zoo.eval.inputs import About
-    from robnet_zoo.eval.record import Report
+    from robnet_zoo.eval.inputs import RunMetadata
+    from robnet_zoo.eval.record import EvaluationRecord
 
-__all__ = ["About", "Report", "evaluate", "get_attack"]
+__all__ = ["EvaluationRecord", "RunMetadata", "evaluate", "get_attack"]
 
-_HOME = {"About": "subject", "Report": "record", "evaluate": "runner", "get_attack": "attacks"}
+_HOME = {
+    "EvaluationRecord": "eval.record",
+    "RunMetadata": "eval.inputs",
+    "evaluate": "eval.evaluation",
+    "get_attack": "attacks.registry",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"robnet_zoo.{_HOME[name]}"), name)

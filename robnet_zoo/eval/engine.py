@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, Block, Suite, parts_of
-from robnet_zoo.attacks.model import LANE, Oracle, undisturbed
-from robnet_zoo.attacks.verdicts import classes, refuse_other_classes
+from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, AttackBatch, Suite, parts_of
+from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel, preserve_state
+from robnet_zoo.attacks.verdicts import classes, validate_classes
 from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_model
 from robnet_zoo.eval.checks.form import FORM
@@ -33,7 +33,7 @@ Done = TypeVar("Done")
 
 
 @dataclass(kw_only=True)
-class Execution:
+class Engine:
     """One evaluation under way; `batch_size` shrinks and `warnings` grow as it goes.
 
     Attacks see `search`: the model itself, or a faster form of it that passed its check and may be
@@ -119,7 +119,7 @@ class Execution:
         return [every[number] for number in sorted(every)]
 
     def _undisturbed(self, number: int, work: Callable[[], Stored]) -> Stored:
-        with undisturbed(self.model, self.seed + number):
+        with preserve_state(self.model, self.seed + number):
             return work()
 
     def _within_memory(self, work: Callable[[], Done]) -> Done:
@@ -128,9 +128,10 @@ class Execution:
             try:
                 return work()
             except torch.OutOfMemoryError as error:
-                if self.batch_size <= LANE:
+                if self.batch_size <= BATCH_MULTIPLE:
                     raise ZooError(
-                        f"The GPU has too little memory for {LANE} images; use device cpu."
+                        f"The GPU has too little memory for {BATCH_MULTIPLE} images; "
+                        "use device cpu."
                     ) from error
             torch.cuda.empty_cache()
             self.batch_size //= 2
@@ -138,9 +139,9 @@ class Execution:
 
     def _predict(self, number: int, indices: Tensor) -> Stored:
         with torch.no_grad():
-            logits = Oracle(self.model, self.batch_size)(self.images.take(indices))
+            logits = AttackedModel(self.model, self.batch_size)(self.images.take(indices))
         labels = self.images.labels[indices.to(self.images.labels.device)]
-        refuse_other_classes(labels, logits)
+        validate_classes(labels, logits)
         return {"predictions": classes(logits).tolist()}
 
     def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> Stored:
@@ -155,7 +156,7 @@ class Execution:
                 self.bar.advance(min(passes, self._expected - self.bar.done), note)
 
         oracle = self._oracle(tick)
-        block = Block(
+        block = AttackBatch(
             number=number,
             indices=indices,
             images=self.images.take(indices),
@@ -167,7 +168,7 @@ class Execution:
             warnings.simplefilter("always")
             found = attack.run(oracle, block, self.threat_model)
             if found.path is None and oracle.disputes(found.adversarial, block.labels):
-                oracle = Oracle(self.model, self.batch_size, tick)
+                oracle = AttackedModel(self.model, self.batch_size, tick)
                 found = attack.run(oracle, block, self.threat_model)
         verdicts = results.judge(attack, found, oracle, block, self.threat_model)
         self._standing = standing - verdicts["robust"].count(False)
@@ -180,8 +181,8 @@ class Execution:
         )
         return outcome.to_dict()
 
-    def _oracle(self, on_forward: Callable[[int], None] | None = None) -> Oracle:
-        return Oracle(
+    def _oracle(self, on_forward: Callable[[int], None] | None = None) -> AttackedModel:
+        return AttackedModel(
             self.model, self.batch_size, on_forward, search=self.search, compiled=self.compiled
         )
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, Suite, parts_of
-from robnet_zoo.attacks.model import undisturbed
+from robnet_zoo.attacks.model import preserve_state
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.attacks.square import Square
 from robnet_zoo.attacks.transfer import Transfer
 from robnet_zoo.eval import record
 from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
-from robnet_zoo.eval.engine import Execution
-from robnet_zoo.eval.inputs import About, model_info, take_first
-from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Report, bits, share
-from robnet_zoo.eval.shards import Shards, refuse_other
+from robnet_zoo.eval.engine import Engine
+from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
+from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, EvaluationRecord, bits, share
+from robnet_zoo.eval.shards import Shards, validate_identity
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.console import progress
@@ -51,9 +51,9 @@ def evaluate(
     resume: bool = False,
     folded: bool = True,
     compile: Compile | None = None,
-    about: About | None = None,
+    about: RunMetadata | None = None,
     quiet: bool = True,
-) -> Report:
+) -> EvaluationRecord:
     """Judge a model under attacks; every verdict is given by the model as it is, in float32.
 
     Attacks on the zoo's networks see a faster form of the same function (`models.folded`).
@@ -88,7 +88,7 @@ def evaluate(
         ZooError: unknown names, n out of range, `out` not writable, data or model of a wrong
             form, or blocks of another evaluation.
     """
-    about = about or About()
+    about = about or RunMetadata()
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     chosen = _attacks(attacks)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
@@ -114,11 +114,11 @@ def evaluate(
             shards.open(resume)
         processes.wait()
         before = fingerprint(model)
-        with undisturbed(model):  # in full precision, which decides the form
+        with preserve_state(model):  # in full precision, which decides the form
             search = fold(model, image_size=images.side) if folded else model
             if compile is not None:
                 search = cast(nn.Module, torch.compile(search, mode=compile, dynamic=False))
-        work = Execution(
+        work = Engine(
             model=model,
             search=search,
             compiled=compile is not None,
@@ -137,9 +137,9 @@ def evaluate(
             labels = images.labels.tolist()
             correct = [got == label for got, label in zip(predictions, labels, strict=True)]
             checks = work.check()
-            _refuse_blind(chosen, checks)
+            _validate_gradients(chosen, checks)
             found = tuple(work.attack(one, settings[one.name], correct) for one in chosen)
-        report = Report(
+        report = EvaluationRecord(
             model=info,
             data=record.DataInfo(
                 name=about.data,
@@ -197,7 +197,7 @@ def _attacks(attacks: Sequence[Attack | Suite | str]) -> list[Attack | Suite]:
     return chosen
 
 
-def _refuse_blind(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
+def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
     """Refuse attacks that need gradients where the checks found none."""
     blind = any(check.name == "gradient-path" and not check.passed for check in checks)
     for part in (part for one in attacks for part in parts_of(one)):
@@ -233,7 +233,7 @@ def _identity(
     }
 
 
-def _finished(path: Path, identity: dict[str, Any]) -> Report:
+def _finished(path: Path, identity: dict[str, Any]) -> EvaluationRecord:
     """Return a finished record, if it is of this very evaluation."""
     report = record.read(path)
     found = _identity(
@@ -244,7 +244,7 @@ def _finished(path: Path, identity: dict[str, Any]) -> Report:
         {result.name: result.settings for result in report.attacks},
         report.settings.seed,
     )
-    refuse_other(found, identity, path)
+    validate_identity(found, identity, path)
     return report
 
 

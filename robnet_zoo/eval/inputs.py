@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class RunMetadata:
     """Names for the record, and what to check it against; they change no verdict.
 
     Attributes:
@@ -45,7 +45,7 @@ class About:
     card: Card | None = None
 
     @classmethod
-    def of_weights(cls, weights: Weights, dataset: Dataset, split: str) -> About:
+    def of_weights(cls, weights: Weights, dataset: Dataset, split: str) -> RunMetadata:
         """Return what is known of the zoo's or somebody's weights on a part of a data set."""
         clean, n = weights.results.get("clean"), weights.results.get("n")
         card = None
@@ -123,7 +123,7 @@ def _check(images: Tensor, labels: Tensor) -> None:
         )
 
 
-def model_info(model: nn.Module, about: About) -> ModelInfo:
+def model_info(model: nn.Module, about: RunMetadata) -> ModelInfo:
     """Return what the record says about the model.
 
     Raises:

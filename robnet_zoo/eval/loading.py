@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from robnet_zoo.data import Dataset
     from robnet_zoo.data.splits import Split
-    from robnet_zoo.eval.inputs import About
+    from robnet_zoo.eval.inputs import RunMetadata
     from robnet_zoo.zoo.weights import Weights
 
 
@@ -37,17 +37,17 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class EvalTarget:
     """A model with weights, and what it is judged on."""
 
     model: nn.Module
     dataset: Dataset
     split: Split
     threat_model: ThreatModel
-    about: About
+    about: RunMetadata
 
 
-def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject:
+def load(arguments: Namespace, name: str, weights: str | None = None) -> EvalTarget:
     """Return a model on its device, its images and its threat model, as the options ask.
 
     Raises:
@@ -55,7 +55,7 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
             do not fit, or options that do not go together.
     """
     from robnet_zoo.data import describe, load_split
-    from robnet_zoo.eval.inputs import About
+    from robnet_zoo.eval.inputs import RunMetadata
     from robnet_zoo.zoo.registry import create_model, get_weights
 
     known = get_weights(name, weights)
@@ -68,12 +68,12 @@ def load(arguments: Namespace, name: str, weights: str | None = None) -> Subject
         root=arguments.data,
         threat_model=arguments.threat_model,
     )
-    return Subject(
+    return EvalTarget(
         model=create_model(name, weights=weights, pretrained=True).to(device),
         dataset=dataset,
         split=split,
         threat_model=_threat_model(arguments, known, dataset),
-        about=About.of_weights(known, dataset, arguments.split),
+        about=RunMetadata.of_weights(known, dataset, arguments.split),
     )
 
 

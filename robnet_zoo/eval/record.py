@@ -193,7 +193,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class EvaluationRecord:
     """One evaluation, as stored in its JSON record."""
 
     model: ModelInfo
@@ -230,7 +230,7 @@ def share(verdicts: str) -> Proportion:
     return proportion(verdicts.count("1"), len(verdicts))
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: EvaluationRecord, path: Path) -> None:
     """Write the record atomically; lists of plain values stay on one line."""
     text = json.dumps(report.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
     text = re.sub(r"\[\n([^][{}]*?)\n\s*\]", _on_one_line, text)
@@ -253,7 +253,7 @@ def schema_of(path: Path) -> str:
         raise ZooError(f"'{path}' is not a record of this harness: {error}.") from error
 
 
-def read(path: str | Path) -> Report:
+def read(path: str | Path) -> EvaluationRecord:
     """Read a record.
 
     Raises:
@@ -273,10 +273,10 @@ def read(path: str | Path) -> Report:
         ) from error
 
 
-def from_dict(found: dict[str, Any]) -> Report:
-    """Build a Report from what `Report.to_dict` returned; KeyError or TypeError if it cannot."""
+def from_dict(found: dict[str, Any]) -> EvaluationRecord:
+    """Build a record from what `to_dict` returned; KeyError or TypeError if it cannot."""
     clean, totals = found["clean"], found["totals"]
-    return Report(
+    return EvaluationRecord(
         **{
             **found,
             "model": ModelInfo(**found["model"]),

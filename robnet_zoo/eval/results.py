@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import Attack, Block, Found
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.base import Attack, AttackBatch, AttackOutput
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, within
 from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, share
 from robnet_zoo.runtime.statistics import Proportion
@@ -63,7 +63,11 @@ def from_dict(found: dict[str, Any]) -> Outcome:
 
 @torch.no_grad()
 def judge(
-    attack: Attack, found: Found, oracle: Oracle, block: Block, threat_model: ThreatModel
+    attack: Attack,
+    found: AttackOutput,
+    oracle: AttackedModel,
+    block: AttackBatch,
+    threat_model: ThreatModel,
 ) -> dict[str, Any]:
     """Measure and judge what an attack returned for a block; return fields of its Outcome.
 

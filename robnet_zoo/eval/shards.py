@@ -36,7 +36,7 @@ class Shards:
             self.remove()
         elif (self.folder / IDENTITY).exists():
             found = _read(self.folder / IDENTITY)
-            refuse_other(found, self.identity, self.folder)
+            validate_identity(found, self.identity, self.folder)
         files.write_json(self.folder / IDENTITY, self.identity)
 
     def load(self, stage: str, number: int) -> dict[str, Any] | None:
@@ -59,7 +59,7 @@ class Shards:
         return None if self.folder is None else self.folder / f"{stage}.{number:05d}.json"
 
 
-def refuse_other(found: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
+def validate_identity(found: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
     """Raise ZooError, naming what differs, unless both describe the same evaluation."""
     different = sorted(key for key in wanted if found.get(key) != wanted[key])
     if different:

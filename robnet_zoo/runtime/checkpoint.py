@@ -36,4 +36,11 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         raise ZooError(f"Checkpoint '{path}' is damaged; remove it to start again.") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ZooError(f"'{path}' is no checkpoint of format {FORMAT}.")
-    return state
+    return {key: _spelled(value) for key, value in _spelled(state).items()}
+
+
+def _spelled(state: Any) -> Any:
+    """Return a state with the key "optimizer", which older checkpoints spell "optimiser"."""
+    if not isinstance(state, dict):
+        return state
+    return {"optimizer" if key == "optimiser" else key: value for key, value in state.items()}

@@ -20,7 +20,7 @@ from robnet_zoo.runtime.errors import ZooError
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes of a run: how many, which of them this one is, and its device."""
 
     rank: int = 0
@@ -53,15 +53,15 @@ class World:
             tensor.copy_(part.view_as(tensor))
 
 
-def join(device: str) -> World:
-    """Join the processes that torchrun started, if any; return the world.
+def join(device: str) -> ProcessGroup:
+    """Join the processes that torchrun started, if any; return them.
 
     Raises:
         ZooError: there are more processes on this machine than CUDA devices.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World(device=device)
+        return ProcessGroup(device=device)
     if device.startswith("cuda"):
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
@@ -73,10 +73,10 @@ def join(device: str) -> World:
         torch.cuda.set_device(local)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    return World(dist.get_rank(), dist.get_world_size(), device)
+    return ProcessGroup(dist.get_rank(), dist.get_world_size(), device)
 
 
-def leave(world: World) -> None:
+def leave(processes: ProcessGroup) -> None:
     """Take this process out of the group that `join` made."""
-    if world.size > 1:
+    if processes.size > 1:
         dist.destroy_process_group()

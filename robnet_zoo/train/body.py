@@ -25,7 +25,7 @@ from robnet_zoo.train.state import Run
 
 def autocast(run: Run) -> torch.autocast:
     """Return the context that the network computes in."""
-    kind = "cuda" if run.world.device.startswith("cuda") else "cpu"
+    kind = "cuda" if run.processes.device.startswith("cuda") else "cpu"
     return torch.autocast(kind, torch.bfloat16, enabled=run.settings.precision == "bfloat16")
 
 
@@ -37,15 +37,15 @@ def step_body(run: Run, stage: Stage) -> None:
     if stage.perturbed:
         with statistics_momentum(run.model, 0.0):
             _gradients(run, parts)
-        run.world.average_([p.grad for p in run.weights if p.grad is not None])
+        run.processes.average_([p.grad for p in run.weights if p.grad is not None])
         context = perturbed(run.model, recipe.awp)
     with context:
         totals = _gradients(run, parts)
-    run.world.average_([*(p.grad for p in run.weights if p.grad is not None), *run.statistics])
+    run.processes.average_([*(p.grad for p in run.weights if p.grad is not None), *run.statistics])
     if recipe.clip:
         torch.nn.utils.clip_grad_norm_(run.weights, recipe.clip)
-    run.optimiser.step()
-    run.optimiser.zero_grad()
+    run.optimizer.step()
+    run.optimizer.zero_grad()
     run.totals += totals
 
 
@@ -79,7 +79,7 @@ def _crafted(run: Run, stage: Stage) -> list[Batch]:
 def _gradients(run: Run, parts: Sequence[Batch]) -> Tensor:
     """Set the parameters' gradients to those of the mean loss; return the pass's sums."""
     recipe = run.settings.recipe
-    run.optimiser.zero_grad()
+    run.optimizer.zero_grad()
     totals = torch.zeros_like(run.totals)
     for part in parts:
         with autocast(run):

@@ -28,7 +28,7 @@ VALIDATION_PASSES = 11  # of each held-out image: ten steps and the verdict
 
 
 @dataclass
-class Clock:
+class TimeBudget:
     """What a session measures and is asked.
 
     Attributes:
@@ -147,7 +147,7 @@ def validated(run: Run) -> bool:
 
 def pace(run: Run) -> Callable[[], None] | None:
     """Return what keeps the host at most two steps ahead of the run's GPU; None on a CPU."""
-    if not run.world.device.startswith("cuda"):
+    if not run.processes.device.startswith("cuda"):
         return None
     ahead: deque[torch.cuda.Event] = deque()
 
@@ -162,7 +162,7 @@ def pace(run: Run) -> Callable[[], None] | None:
 
 
 @contextmanager
-def stop_signals(clock: Clock) -> Iterator[None]:
+def stop_signals(clock: TimeBudget) -> Iterator[None]:
     """Turn SIGTERM and SIGINT into a request that the loop answers after the present step."""
 
     def ask(number: int, frame: FrameType | None) -> None:

@@ -155,10 +155,10 @@ def _halved(network: Mapping[str, Tensor], kind: torch.dtype = torch.float16) ->
 
 
 def _momentum(state: dict[str, Any]) -> Tensors:
-    """Return an optimiser's momentum, named by the parameters' numbers."""
+    """Return an optimizer's momentum, named by the parameters' numbers."""
     kept = {
         str(number): values["momentum_buffer"]
-        for number, values in state["optimiser"]["state"].items()
+        for number, values in state["optimizer"]["state"].items()
     }
     return _halved({k: v for k, v in kept.items() if v is not None}, torch.bfloat16)
 
@@ -214,7 +214,7 @@ def _write(
             name: {
                 "data": state.get("data"),
                 "position": _plain(state["position"]),
-                "groups": _plain(state["optimiser"]["param_groups"]),
+                "groups": _plain(state["optimizer"]["param_groups"]),
             }
             for name, state in states.items()
         },
@@ -330,7 +330,7 @@ def _states(
             "data": plain["data"],
             "model": weights[nearest(checkpoint, "model")],
             "average": average,
-            "optimiser": {
+            "optimizer": {
                 "state": {int(k): {"momentum_buffer": v} for k, v in buffers.items()},
                 "param_groups": plain["groups"],
             },

@@ -39,7 +39,7 @@ class Recipe:
         cost: network passes a training image costs in an epoch, and the hardware known to do it.
         source: where the settings come from.
         epochs: passes over the training part.
-        batch_size: images in an optimiser step, over all processes.
+        batch_size: images in an optimizer step, over all processes.
         loss: "natural", "pgd-at", "trades" or "mart" (`losses.py`).
         beta: weight of the KL term of TRADES and MART.
         label_smoothing: share of the target spread over all classes.

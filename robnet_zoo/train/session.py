@@ -21,7 +21,7 @@ from robnet_zoo.runtime.lock import hold
 from robnet_zoo.runtime.tables import draw_curves
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 from robnet_zoo.train.state import Run, build_run
-from robnet_zoo.train.trainer import LAST, run_to_the_end
+from robnet_zoo.train.trainer import LAST, fit
 from robnet_zoo.zoo.registry import plan
 
 RECORD = "record.json"
@@ -57,8 +57,8 @@ def train(
         Stopped: the process was asked to stop and has saved its work.
     """
     started = time.monotonic()
-    world = join(device)
-    if world.main:
+    processes = join(device)
+    if processes.main:
         if not resume and (folder / SETTINGS).exists():
             raise ZooError(
                 f"'{folder}' already holds a run; add --resume, or choose another --out."
@@ -72,30 +72,28 @@ def train(
     try:
         with torch.random.fork_rng([device] if device.startswith("cuda") else []):
             torch.manual_seed(settings.seed)
-            training, held_out = training.to(world.device), held_out.to(world.device)
-            run = build_run(settings, dataset, training, held_out, world)
-            with hold(folder) if world.main else nullcontext():
+            training, held_out = training.to(processes.device), held_out.to(processes.device)
+            run = build_run(settings, dataset, training, held_out, processes)
+            with hold(folder) if processes.main else nullcontext():
                 if resume and (folder / LAST).exists():
-                    run.load(load_checkpoint(folder / LAST, world.device))
+                    run.load(load_checkpoint(folder / LAST, processes.device))
                     run.position.resumed += 1
-                if world.main:
+                if processes.main:
                     write_settings(folder, settings)
-                run_to_the_end(
-                    run, folder, save_every=save_every, started=started, after_epoch=after_epoch
-                )
+                fit(run, folder, save_every=save_every, started=started, after_epoch=after_epoch)
                 record = describe_run(run)
-                if world.main:
+                if processes.main:
                     write_json(folder / RECORD, record)
                     if find_spec("matplotlib"):  # not needed for anything else here
                         draw_curves(folder, run.position.history)
         return record
     finally:
-        leave(world)
+        leave(processes)
 
 
 def describe_run(run: Run) -> dict[str, Any]:
     """Return what a run did, as JSON-ready values: enough to repeat and to judge it."""
-    position, device = run.position, run.world.device
+    position, device = run.position, run.processes.device
     found = environment(device)
     return {
         "format": "robnet_zoo.train.record/1",
@@ -124,8 +122,8 @@ def describe_run(run: Run) -> dict[str, Any]:
         "steps": position.step,
         "images": position.images,
         "seconds": round(position.seconds, 1),
-        "cost": f"{position.seconds * run.world.size / 3600:.2f} hours of "
-        f"{found.get('gpu', device)} x {run.world.size}",
+        "cost": f"{position.seconds * run.processes.size / 3600:.2f} hours of "
+        f"{found.get('gpu', device)} x {run.processes.size}",
         "resumed": position.resumed,
         "events": position.events,
         "cuda_graph": run.recorder is not None and run.recorder.replays,

@@ -1,4 +1,4 @@
-"""A training run in memory: the network, its average, the optimiser, and where it stands."""
+"""A training run in memory: the network, its average, the optimizer, and where it stands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from robnet_zoo.data.splits import Split
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.models.operations import SeparableConv
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.threat_models import ThreatModel
@@ -33,7 +33,7 @@ GUARD_IMAGES = 500  # that show a collapse as well as 2,000 do, in a quarter of 
 
 
 @dataclass
-class Position:
+class TrainState:
     """Where a run stands, in plain values.
 
     Attributes:
@@ -103,7 +103,7 @@ class Run:
     threat: ThreatModel
     train: Split
     validation: Split
-    world: World
+    processes: ProcessGroup
     model: nn.Module
     weights: list[nn.Parameter]
     statistics: list[Tensor]
@@ -113,9 +113,9 @@ class Run:
     folded: nn.Module | None
     average: nn.Module | None
     average_pairs: AveragePairs | None
-    optimiser: torch.optim.SGD
+    optimizer: torch.optim.SGD
     recorder: Recorder | None
-    position: Position
+    position: TrainState
     totals: Tensor
     judged: dict[str, nn.Module] = field(default_factory=dict)
 
@@ -143,7 +143,7 @@ class Run:
 
     def changed(self) -> dict[str, list[Tensor]]:
         """Return the tensors that a step's body changes, in groups of one kind."""
-        kept = [self.optimiser.state[weight].get("momentum_buffer") for weight in self.weights]
+        kept = [self.optimizer.state[weight].get("momentum_buffer") for weight in self.weights]
         groups: dict[str, list[Tensor]] = {
             "weights": [*self.weights],
             "statistics": self.statistics,
@@ -155,17 +155,17 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """Return everything that a checkpoint must hold."""
-        optimiser = self.optimiser.state_dict()
-        for group in optimiser["param_groups"]:
+        optimizer = self.optimizer.state_dict()
+        for group in optimizer["param_groups"]:
             group["lr"] = float(group["lr"])
         return {
             "settings": self.settings.as_dict(),
             "data": self.train.fingerprint,
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
-            "optimiser": optimiser,
+            "optimizer": optimizer,
             "position": dataclasses.asdict(self.position),
-            "totals": self.world.sum(self.totals.clone()),
+            "totals": self.processes.sum(self.totals.clone()),
             "random": torch.get_rng_state(),
         }
 
@@ -183,17 +183,17 @@ class Run:
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        _follow(self.optimiser, self.buffers)
+        self.optimizer.load_state_dict(state["optimizer"])
+        _follow(self.optimizer, self.buffers)
         if self.recorder is not None:
             self.recorder.forget()  # momentum has moved
-        self.position = Position(**state["position"])
-        self.totals.copy_(state["totals"] if self.world.main else torch.zeros(3))
+        self.position = TrainState(**state["position"])
+        self.totals.copy_(state["totals"] if self.processes.main else torch.zeros(3))
         torch.set_rng_state(state["random"].cpu())
 
 
 def build_run(
-    settings: Settings, dataset: Dataset, train: Split, validation: Split, world: World
+    settings: Settings, dataset: Dataset, train: Split, validation: Split, processes: ProcessGroup
 ) -> Run:
     """Return a run at its first step, with weights drawn from the seed.
 
@@ -208,9 +208,9 @@ def build_run(
             f"Batch size {recipe.batch_size} is above the {len(train)} training images of "
             f"{dataset.name}; choose a smaller one."
         )
-    if recipe.batch_size % (world.size * settings.accumulate):
+    if recipe.batch_size % (processes.size * settings.accumulate):
         raise ZooError(
-            f"Batch size {recipe.batch_size} cannot be divided among {world.size} process(es) "
+            f"Batch size {recipe.batch_size} cannot be divided among {processes.size} process(es) "
             f"in {settings.accumulate} part(s) each; choose a multiple of the product."
         )
     model = create_model(
@@ -219,18 +219,18 @@ def build_run(
         in_channels=dataset.in_channels,
         **settings.model_arguments(dataset.image_size),
     )
-    if settings.joint_batch_norm and world.size > 1:
+    if settings.joint_batch_norm and processes.size > 1:
         join_batch_norm(model)
-    _set_ways(model, settings, world)
-    model = model.to(world.device).to(memory_format=LAYOUTS[settings.layout]).train()
-    buffers = _buffers(settings, dataset, world)
+    _set_ways(model, settings, processes)
+    model = model.to(processes.device).to(memory_format=LAYOUTS[settings.layout]).train()
+    buffers = _buffers(settings, dataset, processes)
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]
     spared = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
     groups: list[dict[str, Any]] = [
         {"params": decayed},
         {"params": spared, "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         groups,
         lr=recipe.lr,
         momentum=0.9,
@@ -238,10 +238,10 @@ def build_run(
         nesterov=recipe.nesterov,
         fused=True,
     )
-    _follow(optimiser, buffers)
+    _follow(optimizer, buffers)
     steps = recipe.epochs * (len(train) // recipe.batch_size)
     forward = _compiled(model, settings)
-    folded = _folded(model, settings, dataset.image_size, world)
+    folded = _folded(model, settings, dataset.image_size, processes)
     average = copy.deepcopy(model).eval() if recipe.averaged else None
     return Run(
         settings=settings,
@@ -249,7 +249,7 @@ def build_run(
         threat=settings.threat(dataset.threat_model),
         train=train,
         validation=validation,
-        world=world,
+        processes=processes,
         model=model,
         weights=[parameter for parameter in model.parameters() if parameter.requires_grad],
         statistics=[buffer for buffer in model.buffers() if buffer.is_floating_point()],
@@ -259,16 +259,16 @@ def build_run(
         folded=folded,
         average=average,
         average_pairs=None if average is None else pair(average, model),
-        optimiser=optimiser,
-        recorder=_recorder(settings, world),
-        position=Position(plan=(0, 0.0, steps)),
-        totals=torch.zeros(3, dtype=torch.float64, device=world.device),
+        optimizer=optimizer,
+        recorder=_recorder(settings, processes),
+        position=TrainState(plan=(0, 0.0, steps)),
+        totals=torch.zeros(3, dtype=torch.float64, device=processes.device),
     )
 
 
-def _set_ways(model: nn.Module, settings: Settings, world: World) -> None:
+def _set_ways(model: nn.Module, settings: Settings, processes: ProcessGroup) -> None:
     """Let a network compute its separable convolutions as the settings say, or as measured best."""
-    half_on_gpu = world.device.startswith("cuda") and settings.precision == "bfloat16"
+    half_on_gpu = processes.device.startswith("cuda") and settings.precision == "bfloat16"
     way = settings.separable or ("merged" if half_on_gpu else "apart")
     grouped = False if settings.grouped is None and way != "apart" else settings.grouped
     for module in model.modules():
@@ -278,29 +278,30 @@ def _set_ways(model: nn.Module, settings: Settings, world: World) -> None:
             module.way = way
 
 
-def _follow(optimiser: torch.optim.SGD, buffers: Buffers) -> None:
-    """Let an optimiser read the learning rate from the buffers."""
-    for group in optimiser.param_groups:
+def _follow(optimizer: torch.optim.SGD, buffers: Buffers) -> None:
+    """Let an optimizer read the learning rate from the buffers."""
+    for group in optimizer.param_groups:
         group |= {"lr": buffers.rate, "fused": True, "foreach": None}
 
 
-def _buffers(settings: Settings, dataset: Dataset, world: World) -> Buffers:
-    size = settings.recipe.batch_size // world.size
+def _buffers(settings: Settings, dataset: Dataset, processes: ProcessGroup) -> Buffers:
+    size = settings.recipe.batch_size // processes.size
     shape = (size, dataset.in_channels, dataset.image_size, dataset.image_size)
     layout = LAYOUTS[settings.layout]
     images, noise = (
-        torch.zeros(shape, device=world.device).contiguous(memory_format=layout) for _ in range(2)
+        torch.zeros(shape, device=processes.device).contiguous(memory_format=layout)
+        for _ in range(2)
     )
-    labels = torch.zeros(size, dtype=torch.int64, device=world.device)
-    rate, scale = (torch.ones((), device=world.device) for _ in range(2))
+    labels = torch.zeros(size, dtype=torch.int64, device=processes.device)
+    rate, scale = (torch.ones((), device=processes.device) for _ in range(2))
     return Buffers(images, labels, noise, rate, scale)
 
 
-def _recorder(settings: Settings, world: World) -> Recorder | None:
+def _recorder(settings: Settings, processes: ProcessGroup) -> Recorder | None:
     """Return what records steps, on one GPU; torch.compile records in its own way."""
-    recorded = settings.cuda_graph and not settings.compile and world.size == 1
-    if recorded and world.device.startswith("cuda"):
-        return Recorder(CudaGraphs(world.device))
+    recorded = settings.cuda_graph and not settings.compile and processes.size == 1
+    if recorded and processes.device.startswith("cuda"):
+        return Recorder(CudaGraphs(processes.device))
     return None
 
 
@@ -315,11 +316,11 @@ def folded_form(model: nn.Module, settings: Settings, image_size: int) -> nn.Mod
 
 
 def _folded(
-    model: nn.Module, settings: Settings, image_size: int, world: World
+    model: nn.Module, settings: Settings, image_size: int, processes: ProcessGroup
 ) -> nn.Module | None:
     """Return the folded form to craft on, None where crafting needs the model or is too short."""
     recipe = settings.recipe
-    crafted = recipe.steps * recipe.batch_size // world.size if recipe.adversarial else 0
+    crafted = recipe.steps * recipe.batch_size // processes.size if recipe.adversarial else 0
     if recipe.craft_mode == "train" or crafted < FOLDED_FROM:
         return None
     folded = folded_form(model, settings, image_size)

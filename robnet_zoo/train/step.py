@@ -1,4 +1,4 @@
-"""One optimiser step: what is drawn and scheduled, then the body, then the weight average."""
+"""One optimizer step: what is drawn and scheduled, then the body, then the weight average."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def start_statistics(run: Run) -> None:
     """
     size = run.settings.recipe.batch_size
     order = torch.randperm(len(run.train), generator=run.generator(0))
-    mine = order[:size][run.world.share(size)]
+    mine = order[:size][run.processes.share(size)]
     with torch.no_grad(), autocast(run), statistics_momentum(run.model, 1.0):
         run.model(to_float(run.train.images(mine.to(run.train.device))))
-    run.world.average_(run.statistics)
+    run.processes.average_(run.statistics)
     if run.average is not None:
         run.average.load_state_dict(run.model.state_dict())
 
@@ -61,11 +61,11 @@ def train_step(run: Run, images: Tensor, labels: Tensor) -> None:
 
 def _fill(run: Run, images: Tensor, labels: Tensor, share: float) -> None:
     """Put into the run's buffers what this step reads: all that differs from other steps."""
-    recipe, world, position = run.settings.recipe, run.world, run.position
+    recipe, processes, position = run.settings.recipe, run.processes, run.position
     buffers, total = run.buffers, recipe.batch_size
-    draws = run.generator(position.epoch, position.batch, device=world.device)
+    draws = run.generator(position.epoch, position.batch, device=processes.device)
     flip = recipe.flip and run.dataset.name not in NO_FLIP
-    rows = world.share(total)
+    rows = processes.share(total)
     moved = augment(images, recipe, draws, flip=flip, rows=rows, total=total)
     buffers.images.copy_(to_float(moved))
     buffers.labels.copy_(labels)

@@ -24,7 +24,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path
 from robnet_zoo.runtime.tables import write_history
 from robnet_zoo.train.body import autocast
-from robnet_zoo.train.budget import Clock, pace, stop_signals, validated
+from robnet_zoo.train.budget import TimeBudget, pace, stop_signals, validated
 from robnet_zoo.train.schedule import validation_adversary
 from robnet_zoo.train.state import Run, folded_form
 from robnet_zoo.train.step import start_statistics, train_step
@@ -43,7 +43,7 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
         self.number = number
 
 
-def run_to_the_end(
+def fit(
     run: Run,
     folder: Path,
     *,
@@ -67,7 +67,7 @@ def run_to_the_end(
         Stopped: SIGTERM or SIGINT came.
         ZooError: the run collapsed again and again.
     """
-    clock = Clock(save_every, run.settings.time_budget, ticked=started, pace=pace(run))
+    clock = TimeBudget(save_every, run.settings.time_budget, ticked=started, pace=pace(run))
     if run.position.step == 0:
         start_statistics(run)
         _save(run, folder / BEST)  # what a rollback before the first validation goes back to
@@ -75,14 +75,14 @@ def run_to_the_end(
         while run.position.step < run.plan.last:
             epoch = run.position.epoch
             _train_epoch(run, folder, clock)
-            if after_epoch is not None and run.world.main and run.position.epoch > epoch:
+            if after_epoch is not None and run.processes.main and run.position.epoch > epoch:
                 after_epoch(run)
             if clock.stop:
                 _save(run, folder / LAST)
                 raise Stopped(clock.stop)
 
 
-def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
+def _train_epoch(run: Run, folder: Path, clock: TimeBudget) -> None:
     """Train to the end of the pass under way, or of the plan, and validate where it is time to."""
     position, size = run.position, run.settings.recipe.batch_size
     order = torch.randperm(len(run.train), generator=run.generator(position.epoch))
@@ -91,7 +91,7 @@ def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
     epochs = math.ceil(run.plan.last / run.steps_per_epoch)
     title = f"epoch {position.epoch + 1}/{epochs}"
     began, images = time.monotonic(), position.images
-    with progress(left * size, title) if run.world.main else nullcontext() as bar:
+    with progress(left * size, title) if run.processes.main else nullcontext() as bar:
         while position.batch < run.steps_per_epoch and position.step < run.plan.last:
             train_step(run, *next(batches))
             clock.count_step(run)
@@ -109,7 +109,7 @@ def _train_epoch(run: Run, folder: Path, clock: Clock) -> None:
 def _batches(run: Run, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's images and labels of each step, fetched while the last step runs."""
     size, train = run.settings.recipe.batch_size, run.train
-    mine = run.world.share(size)
+    mine = run.processes.share(size)
 
     def fetch(indices: Tensor) -> tuple[Tensor, Tensor]:
         indices = indices[mine].to(train.device)
@@ -123,16 +123,18 @@ def _batches(run: Run, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             yield ready
 
 
-def _agree(run: Run, clock: Clock) -> bool:
+def _agree(run: Run, clock: TimeBudget) -> bool:
     """Bring the plan up to date and return whether a checkpoint is due.
 
     All processes come to the same mind: the main one's plan and timer, a signal to any of them.
     """
     plan, due = clock.plan(run), clock.save_is_due
-    if run.world.size > 1:
-        told = [due, *dataclasses.astuple(plan)] if run.world.main else [0.0] * 4
-        flags = torch.tensor([clock.stop > 0, *told], dtype=torch.float64, device=run.world.device)
-        stop, told_due, first, share, last = run.world.sum(flags).tolist()
+    if run.processes.size > 1:
+        told = [due, *dataclasses.astuple(plan)] if run.processes.main else [0.0] * 4
+        flags = torch.tensor(
+            [clock.stop > 0, *told], dtype=torch.float64, device=run.processes.device
+        )
+        stop, told_due, first, share, last = run.processes.sum(flags).tolist()
         clock.stop = clock.stop or (signal.SIGTERM if stop else 0)
         run.position.plan = (int(first), share, int(last))
         return bool(stop or told_due)
@@ -140,9 +142,9 @@ def _agree(run: Run, clock: Clock) -> bool:
     return due
 
 
-def _checkpoint(run: Run, folder: Path, clock: Clock) -> bool:
+def _checkpoint(run: Run, folder: Path, clock: TimeBudget) -> bool:
     """Write `last.pt` within an epoch; return False where the run was rolled back instead."""
-    if not math.isfinite(float(run.world.sum(run.totals.clone())[0])):
+    if not math.isfinite(float(run.processes.sum(run.totals.clone())[0])):
         _roll_back(run, folder, "the training loss is not finite")
         return False
     _save(run, folder / LAST)
@@ -152,7 +154,7 @@ def _checkpoint(run: Run, folder: Path, clock: Clock) -> bool:
     return True
 
 
-def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: float) -> None:
+def _finish_epoch(run: Run, folder: Path, clock: TimeBudget, *, images_per_second: float) -> None:
     """Validate, look for a collapse, write the log and the checkpoints."""
     position = run.position
     looked = validated(run)
@@ -160,7 +162,7 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
     if looked:
         clock.count_validation(run)
         _agree(run, clock)
-    loss, correct, seen = run.world.sum(run.totals.clone()).tolist()
+    loss, correct, seen = run.processes.sum(run.totals.clone()).tolist()
     trouble = _trouble(run, loss, scores.get("raw"))
     if trouble:
         _roll_back(run, folder, trouble)
@@ -199,7 +201,7 @@ def _finish_epoch(run: Run, folder: Path, clock: Clock, *, images_per_second: fl
     if looked or clock.save_is_due:
         _save(run, folder / LAST)
         clock.saved = clock.now()
-    if run.world.main:
+    if run.processes.main:
         if better:  # the same state
             with atomic_path(folder / BEST) as temporary:
                 shutil.copyfile(folder / LAST, temporary)
@@ -225,9 +227,9 @@ def _scores(run: Run) -> dict[str, Score]:
                 run.validation,
                 adversary,
                 stride=stride,
-                batch_size=VALIDATION_BATCH[run.world.device.partition(":")[0]],
+                batch_size=VALIDATION_BATCH[run.processes.device.partition(":")[0]],
                 seed=run.settings.seed,
-                world=run.world,
+                processes=run.processes,
             )
             for name, (model, stride) in models.items()
         }
@@ -291,20 +293,20 @@ def _roll_back(run: Run, folder: Path, trouble: str) -> None:
             f"Training collapsed {MAX_ROLLBACKS + 1} times, last in {event}; "
             f"'{folder / BEST}' holds the best weights, or start again with --set lr=SMALLER."
         )
-    run.load(load_checkpoint(folder / BEST, run.world.device))
+    run.load(load_checkpoint(folder / BEST, run.processes.device))
     position = run.position
     position.rollbacks = told.rollbacks + 1
     position.seconds, position.images = told.seconds, told.images
     lesson = f"rolled back to epoch {position.epoch} with half the learning rate"
     position.events = [*told.events, f"{event}; {lesson}"]
     _save(run, folder / LAST)
-    if run.world.main:
+    if run.processes.main:
         _say(f"warning: {position.events[-1]}")
 
 
 def _save(run: Run, path: Path) -> None:
     state = run.state()  # in every process: it sums the totals
-    if run.world.main:
+    if run.processes.main:
         save_checkpoint(path, state)
 
 

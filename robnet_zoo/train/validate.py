@@ -12,7 +12,7 @@ from torch import Tensor
 from robnet_zoo.attacks.pgd import Adversary, noise_for
 from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def validate(
     batch_size: int,
     stride: int = 1,
     seed: int,
-    world: World,
+    processes: ProcessGroup,
 ) -> Score:
     """Judge a model, which is in eval mode, on a split.
 
@@ -50,10 +50,10 @@ def validate(
         batch_size: images at once, at most.
         stride: judge every so manyth image.
         seed: of the attack's noise.
-        world: the processes that share the images.
+        processes: the processes that share the images.
     """
     chosen = torch.arange(0, len(split), stride)
-    mine = chosen[world.share(len(chosen))]
+    mine = chosen[processes.share(len(chosen))]
     correct = torch.zeros(3, dtype=torch.float64, device=split.device)
     for indices, real in _even(mine, batch_size):
         indices = indices.to(split.device)
@@ -66,7 +66,7 @@ def validate(
             with torch.no_grad():
                 correct[1] += (model(adversarial).argmax(1) == labels)[:real].sum()
         correct[2] += real
-    clean, robust, count = world.sum(correct).tolist()
+    clean, robust, count = processes.sum(correct).tolist()
     return Score(clean / count, None if adversary is None else robust / count)
 
 

@@ -17,7 +17,7 @@ from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import check_writable, sha256_of
 from robnet_zoo.zoo.architectures import ARCHITECTURES, ROBNET
 from robnet_zoo.zoo.registry import plan
-from robnet_zoo.zoo.tensors import refuse_others
+from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import CONFIG, Weights, save_weights, stored_state
 
 PREFIX = "module."  # what DistributedDataParallel puts before every name
@@ -47,7 +47,7 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
         raise ZooError(f"'{checkpoint}' has no classifier.weight; it is no RobNet checkpoint.")
     blueprint = plan(model, num_classes=len(found["classifier.weight"]))
     network = blueprint.build()
-    refuse_others(f"'{checkpoint}'", model, found, stored_state(network))
+    validate_tensors(f"'{checkpoint}'", model, found, stored_state(network))
     network.load_state_dict(found, strict=False)  # names were compared: only counters are left
     threat = trained_on.threat_model
     config = {

@@ -39,7 +39,7 @@ def read_tensors(weights: Weights, expected: Mapping[str, Tensor]) -> dict[str, 
         found = load(content)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ZooError(f"'{path}' is not a valid safetensors file; it is not used.") from error
-    refuse_others(f"'{path}'", weights.architecture, found, expected)
+    validate_tensors(f"'{path}'", weights.architecture, found, expected)
     for name, tensor in found.items():
         if tensor.dtype not in (torch.float16, torch.float32):
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -49,7 +49,7 @@ def read_tensors(weights: Weights, expected: Mapping[str, Tensor]) -> dict[str, 
     return {name: tensor.float() for name, tensor in found.items()}
 
 
-def refuse_others(
+def validate_tensors(
     where: str, architecture: str, found: Mapping[str, Tensor], needed: Mapping[str, Tensor]
 ) -> None:
     """Raise ZooError, naming some that differ, unless names and shapes are the architecture's."""

@@ -9,9 +9,9 @@ from helpers.small_nets import DIGITS, build_net, digits, robust_net
 from torch import nn
 
 from robnet_zoo import create_model
-from robnet_zoo.attacks.base import Block
+from robnet_zoo.attacks.base import AttackBatch
 from robnet_zoo.attacks.gradient import GradientAttack
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.runtime.errors import ZooError
 
@@ -111,9 +111,9 @@ def test_restarts_only_break_more(early_exit):
 
 def test_targeted_attacks_aim_at_another_class_drawn_for_each_image():
     attack, (images, labels) = get_attack("pgd20", targeted=True), digits(96)
-    oracle = Oracle(robust_net(), 96)
-    whole = Block(number=0, indices=torch.arange(96), images=images, labels=labels, seed=0)
-    part = Block(
+    oracle = AttackedModel(robust_net(), 96)
+    whole = AttackBatch(number=0, indices=torch.arange(96), images=images, labels=labels, seed=0)
+    part = AttackBatch(
         number=0, indices=torch.arange(90, 96), images=images[90:], labels=labels[90:], seed=0
     )
     targets = attack._targets(oracle, whole)
@@ -216,7 +216,7 @@ def test_an_image_gets_the_same_bits_in_any_batch(name):
     found = []
     for batch_size in (7, 32, 256):
         images = digits(100)[0].clone().requires_grad_()
-        logits = Oracle(net, batch_size)(images)
+        logits = AttackedModel(net, batch_size)(images)
         found.append((logits, torch.autograd.grad(logits.square().sum(), images)[0]))
     for logits, gradients in found[1:]:
         assert torch.equal(logits, found[0][0])

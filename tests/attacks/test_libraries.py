@@ -11,9 +11,9 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import nn
 
-from robnet_zoo.attacks.base import Block, Found, Suite
-from robnet_zoo.attacks.logit_cache import Remembering
-from robnet_zoo.attacks.model import LANE, Oracle
+from robnet_zoo.attacks.base import AttackBatch, AttackOutput, Suite
+from robnet_zoo.attacks.logit_cache import LogitCache
+from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.runtime.errors import ZooError
 
@@ -22,14 +22,14 @@ L2 = DIGITS.at("0.8", "L2")
 
 def in_lanes(net):
     """Return the network for a library: some CPUs give an image other bits in a batch of 10."""
-    return Oracle(net, 256)
+    return AttackedModel(net, 256)
 
 
 def correct_block(n, number=0, seed=0):
     """Return a block of images that the network classifies correctly."""
     images, labels = digits(n)
     right = robust_net()(images).argmax(1) == labels
-    return Block(
+    return AttackBatch(
         number=number,
         indices=torch.arange(n)[right],
         images=images[right],
@@ -64,7 +64,7 @@ def test_images_are_bit_for_bit_the_librarys(attack, build, threat_model):
     options = {"eps": size, "norm": norm, "seed": 10, "device": "cpu"}
     library = build(in_lanes(robust_net()), options)
     library = library.perturb(block.images.clone(), block.labels.clone())
-    found = attack.run(Oracle(robust_net(), 256), block, threat_model).adversarial
+    found = attack.run(AttackedModel(robust_net(), 256), block, threat_model).adversarial
     assert torch.equal(found, library)
     assert (robust_net()(found).argmax(1) != block.labels).any()
 
@@ -97,7 +97,7 @@ def test_a_suite_spares_what_is_broken_and_ends_like_its_parts():
 
 def test_square_asks_the_model_about_an_image_once_and_finds_the_same():
     block, attack = correct_block(40), get_attack("square", queries=150)
-    oracle = Oracle(robust_net(), 64)
+    oracle = AttackedModel(robust_net(), 64)
     found = attack.run(oracle, block, DIGITS)
     library = SquareAttack(
         in_lanes(robust_net()), n_queries=150, resc_schedule=False, eps=DIGITS.epsilon.value,
@@ -126,13 +126,15 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
     torch.manual_seed(2)
     queries, points = library.attack_single_run(images, labels)
     broken = in_lanes(net)(points).argmax(1) != labels
-    block = Block(number=2, indices=torch.arange(n), images=images, labels=labels, seed=0)
+    block = AttackBatch(number=2, indices=torch.arange(n), images=images, labels=labels, seed=0)
     passes = []
     net.register_forward_hook(lambda *_: passes.append(1))
     taken = {}
     for room in (16, 256):
         passes.clear()
-        found = get_attack("square", queries=300).run(Oracle(net, room), block, DIGITS.at(size))
+        found = get_attack("square", queries=300).run(
+            AttackedModel(net, room), block, DIGITS.at(size)
+        )
         assert torch.equal(found.queries, queries)
         assert torch.equal(found.adversarial[broken], points[broken])
         assert torch.equal(found.adversarial[~broken], images[~broken])
@@ -145,7 +147,7 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
 
 def test_answers_from_memory_count_as_progress():
     block, seen = correct_block(40), []
-    oracle = Oracle(robust_net(), 64, seen.append)
+    oracle = AttackedModel(robust_net(), 64, seen.append)
     queries = get_attack("square", queries=150).run(oracle, block, DIGITS).queries.sum()
     assert queries <= sum(seen) < 1.5 * queries
     assert oracle.forwards < 0.8 * queries
@@ -165,12 +167,12 @@ class OnOtherCpus(nn.Module):
 
     def forward(self, images):
         logits = self.net(images)
-        return logits if len(images) % LANE == 0 else logits.nextafter(logits + 1)
+        return logits if len(images) % BATCH_MULTIPLE == 0 else logits.nextafter(logits + 1)
 
 
 def test_what_is_forgotten_is_asked_again():
     net = OnOtherCpus()
-    remembering = Remembering(Oracle(net, 64), capacity=20)
+    remembering = LogitCache(AttackedModel(net, 64), capacity=20)
     images, _ = digits(48)
     logits, passed = net(images), []
     for part in (slice(10), slice(10), slice(10, 40), slice(10)):
@@ -208,7 +210,7 @@ def test_deepfool_steps_as_torchattacks_does(n):
     block, net = correct_block(n), in_lanes(robust_net())
     library = torchattacks.DeepFool(net, steps=20)(block.images, block.labels)
     attack = get_attack("deepfool", steps=20)
-    found = attack.run(Oracle(robust_net(), 16), block, L2).adversarial
+    found = attack.run(AttackedModel(robust_net(), 16), block, L2).adversarial
     torch.testing.assert_close(found, library, atol=1e-4, rtol=0)
     logits = net(found)
     fooled = logits.argmax(1) != block.labels
@@ -221,7 +223,7 @@ def test_deepfool_steps_as_torchattacks_does(n):
 
 def test_cw_moves_pixels_that_are_exactly_black():
     block = correct_block(24)
-    found = get_attack("cw").run(Oracle(robust_net(), 256), block, L2).adversarial
+    found = get_attack("cw").run(AttackedModel(robust_net(), 256), block, L2).adversarial
     fooled = robust_net()(found).argmax(1) != block.labels
     assert fooled.any()
     assert found[fooled][block.images[fooled] == 0].max() > 0.05
@@ -245,7 +247,7 @@ class Cheat:
         return {"shift": self.shift}
 
     def run(self, oracle, block, threat_model):
-        return Found(adversarial=block.images + self.shift)
+        return AttackOutput(adversarial=block.images + self.shift)
 
 
 def test_images_outside_the_threat_model_are_never_broken():

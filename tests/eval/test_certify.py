@@ -17,8 +17,8 @@ from robnet_zoo.certify.margins import BISECTIONS
 from robnet_zoo.cli.eval import main
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.eval import About
-from robnet_zoo.eval.loading import Subject
+from robnet_zoo.eval import RunMetadata
+from robnet_zoo.eval.loading import EvalTarget
 from robnet_zoo.eval.studies import certificate, certify
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
@@ -30,12 +30,12 @@ N = 4
 
 def subject(epsilon="0.15"):
     images, labels = digits(32)
-    return Subject(
+    return EvalTarget(
         model=robust_net(),
         dataset=describe("digits"),
         split=ArraySplit((images * 255).round().to(torch.uint8), labels),
         threat_model=get_threat_model("digits").at(epsilon),
-        about=About(model="small", data="digits", split="test"),
+        about=RunMetadata(model="small", data="digits", split="test"),
     )
 
 

@@ -25,7 +25,7 @@ from robnet_zoo.eval.checks import (
     fingerprint,
 )
 from robnet_zoo.eval.evaluation import evaluate
-from robnet_zoo.eval.inputs import About
+from robnet_zoo.eval.inputs import RunMetadata
 from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, share
 from robnet_zoo.runtime.errors import ZooError
 
@@ -332,7 +332,7 @@ def square(robust):
 def report_of(*attacks, clean=800, epsilon="8/255"):
     total = min([clean, *(attack.robust.correct for attack in attacks)])
     size = eval(epsilon)
-    return record.Report(
+    return record.EvaluationRecord(
         model=record.ModelInfo(name="net", state_sha256="", parameters=1),
         data=record.DataInfo(name="cifar10", split="test", n=N, available=N, sha256=""),
         threat_model=record.ThreatInfo(
@@ -521,7 +521,9 @@ def test_attacks_without_gradients_to_follow_are_refused():
 
 def test_the_card_is_compared_in_an_evaluation():
     card = Card(data="digits", split="test", n=48, accuracy=0.5)
-    report = judge(robust_net(), ["fgsm"], about=About(data="digits", split="test", card=card))
+    report = judge(
+        robust_net(), ["fgsm"], about=RunMetadata(data="digits", split="test", card=card)
+    )
     assert [one.name for one in report.checks if not one.passed] == ["card"]
 
 

@@ -36,7 +36,7 @@ def make(
         count, trace = value if isinstance(value, tuple) else (value, ())
         results.append(attack(key.replace("_", "-"), count, n, last=count, trace=trace))
     total = min([clean, *(result.robust.correct for result in results)])
-    return record.Report(
+    return record.EvaluationRecord(
         model=record.ModelInfo(
             name=name,
             state_sha256=sha,

@@ -49,7 +49,7 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     state = load_checkpoint(checkpoint)
     found = {f"model {name}": tensor for name, tensor in state["model"].items()}
     found |= {f"average {name}": tensor for name, tensor in (state["average"] or {}).items()}
-    for index, kept in state["optimiser"]["state"].items():
+    for index, kept in state["optimizer"]["state"].items():
         found[f"momentum {index}"] = kept["momentum_buffer"]
     return found
 

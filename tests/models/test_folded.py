@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robnet_zoo import create_model
-from robnet_zoo.attacks.model import Oracle
+from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.data import load_split, to_float
 from robnet_zoo.eval import evaluate
@@ -221,9 +221,9 @@ def test_folded_weights_ask_for_no_gradient_and_leave_the_model_alone(name):
 def test_refresh_follows_a_step_of_training(name):
     network, images = build(name, **NETWORKS[name])
     folded = fold(network)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     F.cross_entropy(network.train()(images), torch.arange(4)).backward()
-    optimiser.step()
+    optimizer.step()
     network.eval()
     logits = look(network, images)[0]
     assert apart(logits, look(folded, images)[0]) > 1e-3
@@ -447,8 +447,8 @@ class Lenient(nn.Module):
 def test_the_model_has_the_last_word_on_every_broken_image(racl, labelled):
     images, labels = labelled[0][:32], labelled[1][:32]
     own = FoldedNetwork(racl.eval())
-    oracle = Oracle(racl, 32, search=own)
-    lenient = Oracle(racl, 32, search=Lenient())
+    oracle = AttackedModel(racl, 32, search=own)
+    lenient = AttackedModel(racl, 32, search=Lenient())
     suspected = torch.ones(32, dtype=torch.bool)
     misclassified = oracle.predict(images) != labels
     assert torch.equal(lenient.confirm(suspected, images, labels), misclassified)

@@ -12,7 +12,7 @@ from robnet_zoo import create_model
 from robnet_zoo.genotypes import CellGenotype, genotype_to_dict
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.discretise import best_two_edges
-from robnet_zoo.search.core.optimizers import WeightLearner, craft, search_adversary
+from robnet_zoo.search.core.optimizers import WeightOptimizer, craft, search_adversary
 from robnet_zoo.search.core.spaces import DARTS_OPERATIONS, EDGES, darts_space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.run.data import load_search_data
@@ -43,7 +43,7 @@ class Uniform:
         self.recipe, self.data, self.stop_at = recipe, data, stop_at
         self.space = darts_space(recipe.layers, partial=1)
         self.supernet = Supernet(self.space, channels=recipe.channels, in_channels=1).train()
-        self.learner = WeightLearner(self.supernet, recipe, data.world)
+        self.learner = WeightOptimizer(self.supernet, recipe, data.processes)
         share = CellWeights(torch.full((EDGES, 8), 1 / 8))
         self.weights = dict.fromkeys(self.space.roles, share)
         self.adversary = search_adversary(recipe, data.threat)

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from robnet_zoo.data import describe, load_split
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.train.body import step_body
 from robnet_zoo.train.cuda_graphs import WARM_UP, PlainBodies, Recorder
 from robnet_zoo.train.recipes import get_recipe
@@ -27,7 +27,7 @@ def a_run(tmp_path, recipe="slot", **changes):
     settings = small(write_arrays(tmp_path), recipe, **changes).fitted(180)
     dataset, images = load_split(settings.dataset, "train", threat_model="digits")
     torch.manual_seed(0)
-    run = build_run(settings, dataset, images, images, World())
+    run = build_run(settings, dataset, images, images, ProcessGroup())
     start_statistics(run)
     return run
 
@@ -245,7 +245,7 @@ def test_every_tensor_of_the_body_is_on_the_gpu(monkeypatch, model):
     with FakeTensorMode(), torch.autograd.set_multithreading_enabled(False):
         pixels = torch.zeros(16, 3, 32, 32, dtype=torch.uint8, device="cuda")
         images = ArraySplit(pixels, torch.zeros(16, dtype=torch.int64, device="cuda"))
-        run = build_run(settings, describe("cifar10"), images, images, World(device="cuda"))
+        run = build_run(settings, describe("cifar10"), images, images, ProcessGroup(device="cuda"))
         monkeypatch.setattr(torch.Tensor, "backward", zeros_for(run.model))
         with Devices() as devices:
             step_body(run, Stage(False, False))

@@ -9,9 +9,9 @@ from helpers.training import TRAINED, small, write_arrays
 
 from robnet_zoo.data import load_split
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.train.budget import PROBE, WARM_UP, Clock, replan
+from robnet_zoo.train.budget import PROBE, WARM_UP, TimeBudget, replan
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.schedule import Plan, learning_rate, mean_passes, passes
 from robnet_zoo.train.session import train
@@ -105,8 +105,8 @@ def test_a_run_ends_within_its_budget_with_its_schedule_complete(tmp_path, recip
     budget, seconds = 4000.0, 0.0
     settings = small(write_arrays(tmp_path), recipe, epochs=10**6).fitted(TRAINED)
     dataset, images = load_split(settings.dataset, "train", threat_model="digits")
-    run = build_run(settings, dataset, images, images.subset(torch.arange(20)), World())
-    clock = Clock(300.0, budget, now=lambda: seconds, ticked=0.0, saved=0.0)
+    run = build_run(settings, dataset, images, images.subset(torch.arange(20)), ProcessGroup())
+    clock = TimeBudget(300.0, budget, now=lambda: seconds, ticked=0.0, saved=0.0)
     position = run.position
     while position.step < run.plan.last:
         factor = slower if seconds > budget / 2 else 1.0
@@ -181,6 +181,6 @@ def test_every_image_counts_once_however_batches_are_filled(tmp_path):
     for size in (7, 50, 64, 180, 1000):
         split = Split()
         split.sizes = []
-        score = validate(model, split, None, batch_size=size, seed=0, world=World())
+        score = validate(model, split, None, batch_size=size, seed=0, processes=ProcessGroup())
         assert score.clean == pytest.approx(1 - 26 / 180)
         assert len(set(split.sizes)) == 1 and split.sizes[0] <= size

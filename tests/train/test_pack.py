@@ -30,7 +30,7 @@ def begun(tmp_path_factory):
         if name == "last.pt":
             variances = [key for key in state["model"] if key.endswith("running_var")]
             state["model"][variances[0]][:2] = torch.tensor([1e-9, 1e6])
-            state["optimiser"]["state"][0]["momentum_buffer"].mul_(1e-6)
+            state["optimizer"]["state"][0]["momentum_buffer"].mul_(1e-6)
         else:
             state["average"]["classifier.weight"] += 0.001  # the last epoch may be the best one
         save_checkpoint(folder / "run" / name, state)
@@ -84,7 +84,7 @@ def test_a_pack_loses_nothing_but_precision(begun, tmp_path, monkeypatch):
     for key, value in load_checkpoint(begun / "run" / "best.pt")["average"].items():
         assert close(value, best["average"][key]), key
         assert torch.equal(best["model"][key], best["average"][key])
-    assert best["optimiser"]["state"] == {}
+    assert best["optimizer"]["state"] == {}
 
 
 def test_what_is_equal_is_stored_once(begun, tmp_path):
@@ -240,7 +240,7 @@ def test_an_unpacked_run_exports_its_best_average(begun, tmp_path):
 @pytest.mark.parametrize("judged", [True, False])
 def test_a_light_pack_is_made_of_a_run_in_memory(begun, tmp_path, judged):
     state = load_checkpoint(begun / "run" / "last.pt")
-    state["optimiser"]["param_groups"][0]["lr"] = torch.tensor(0.125)
+    state["optimizer"]["param_groups"][0]["lr"] = torch.tensor(0.125)
     if not judged:
         state["position"] |= {"best": None, "history": []}
     settings = small(f"arrays:{begun / 'digits.npz'}", ema=0.5, early_until=0.0)
@@ -254,7 +254,7 @@ def test_a_light_pack_is_made_of_a_run_in_memory(begun, tmp_path, judged):
         for key, value in state["average"].items():
             assert close(value, moved["average"][key]), key
             assert torch.equal(moved["model"][key], moved["average"][key])
-        assert moved["optimiser"]["state"] == {}
+        assert moved["optimizer"]["state"] == {}
     events = [
         "unpacked at step 8: best.pt/average is last.pt/average, last.pt/model is "
         "last.pt/average, momentum starts anew"
@@ -293,14 +293,14 @@ def test_an_older_pack_is_whole_until_the_new_index_is_written(begun, tmp_path, 
         with pytest.raises(OSError, match="No space"):
             pack(begun / "run", folder)
     unpack(folder, tmp_path / "old")
-    assert load_checkpoint(tmp_path / "old" / "last.pt")["optimiser"]["state"] == {}
+    assert load_checkpoint(tmp_path / "old" / "last.pt")["optimizer"]["state"] == {}
     (folder / ".part-000-01234567.abc.tmp").write_bytes(b"half")
     pack(begun / "run", folder)
     after = sorted(path.name for path in folder.iterdir())
     assert len(after) == 2
     assert set(before) & set(after) == {"pack.json"}
     unpack(folder, tmp_path / "new")
-    assert load_checkpoint(tmp_path / "new" / "last.pt")["optimiser"]["state"] != {}
+    assert load_checkpoint(tmp_path / "new" / "last.pt")["optimizer"]["state"] != {}
 
 
 def test_a_pack_of_another_format_is_refused(begun, tmp_path):
@@ -334,7 +334,7 @@ def full_size(begun, name):
     model, average = ({k: factor * v for k, v in best.items()} for factor in (1.01, 1.001))
     learnt = [tensor for tensor in model.values() if tensor.dim() > 1]
     momentum = {i: {"momentum_buffer": 1e-4 * tensor} for i, tensor in enumerate(learnt)}
-    state["optimiser"] = {"state": momentum, "param_groups": []}
+    state["optimizer"] = {"state": momentum, "param_groups": []}
     last = state | {"model": model, "average": average}
     return {"last.pt": last, "best.pt": state | {"model": model, "average": best}}
 

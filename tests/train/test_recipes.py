@@ -73,7 +73,7 @@ def test_a_step_keeps_its_share_of_epsilon_on_every_data_set():
 
 def test_robnet_spares_batch_norm_and_biases_from_weight_decay():
     from robnet_zoo.data import load_split
-    from robnet_zoo.runtime.distributed import World
+    from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.train.state import build_run
 
     dataset, digits = load_split("digits", "train")
@@ -84,8 +84,8 @@ def test_robnet_spares_batch_norm_and_biases_from_weight_decay():
         channels=4,
         layers=20,
     )
-    run = build_run(settings.fitted(len(digits)), dataset, digits, digits, World())
-    decayed, spared = run.optimiser.param_groups
+    run = build_run(settings.fitted(len(digits)), dataset, digits, digits, ProcessGroup())
+    decayed, spared = run.optimizer.param_groups
     names = {id(parameter): name for name, parameter in run.model.named_parameters()}
     assert decayed["weight_decay"] == 1e-4
     assert spared["weight_decay"] == 0

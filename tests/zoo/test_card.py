@@ -11,13 +11,13 @@ from huggingface_hub import ModelCard
 from robnet_zoo import create_model, get_weights, list_models
 from robnet_zoo.cli.main import main
 from robnet_zoo.eval import evaluate
-from robnet_zoo.eval.inputs import About
+from robnet_zoo.eval.inputs import RunMetadata
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.card import card, write_card
 from robnet_zoo.zoo.info import about
 from robnet_zoo.zoo.weights import EMBEDDED, ROOT, read_weights
 
-NAMES = About(
+NAMES = RunMetadata(
     model="racl.tiny",
     architecture="racl",
     arguments={"channels": 4},

@@ -7,7 +7,7 @@ from robnet_zoo.eval.checks.bookkeeping import Card
 from robnet_zoo.eval.checks.model import check_model
 from robnet_zoo.eval.checks.state import check_unchanged, fingerprint
 from robnet_zoo.eval.checks.strength import check_sweep
-from robnet_zoo.eval.record import Check, Report
+from robnet_zoo.eval.record import Check, EvaluationRecord
 
 __all__ = [
     "Card",
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def check_results(
-    report: Report, num_classes: int | None = None, card: Card | None = None
+    report: EvaluationRecord, num_classes: int | None = None, card: Card | None = None
 ) -> tuple[Check, ...]:
     """Check whether the results of an evaluation can be trusted; takes no time.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from robnet_zoo.attacks.verdicts import TOLERANCE
 from robnet_zoo.eval.checks.finding import finding
-from robnet_zoo.eval.record import Check, Report
+from robnet_zoo.eval.record import Check, EvaluationRecord
 
 CARD = 0.0005  # of accuracy: 0.05 percentage points
 
@@ -22,7 +22,7 @@ class Card:
     accuracy: float
 
 
-def check_sums(report: Report) -> Check:
+def check_sums(report: EvaluationRecord) -> Check:
     """An image counts as robust only if it is right and survives every attack."""
     rows = [
         ("clean", report.clean.verdicts, report.clean.accuracy),
@@ -47,7 +47,7 @@ def check_sums(report: Report) -> Check:
     )
 
 
-def check_perturbations(report: Report) -> Iterator[Check]:
+def check_perturbations(report: EvaluationRecord) -> Iterator[Check]:
     """Every image that was judged lies within epsilon, as the harness measured it."""
     if not report.attacks:
         return
@@ -62,7 +62,7 @@ def check_perturbations(report: Report) -> Iterator[Check]:
     )
 
 
-def check_classes(report: Report, num_classes: int | None) -> Check:
+def check_classes(report: EvaluationRecord, num_classes: int | None) -> Check:
     """Every prediction is one of the classes, as far as their number is known."""
     limit = num_classes or max(report.clean.predictions) + 1
     strange = sum(not 0 <= label < limit for label in report.clean.predictions)
@@ -74,7 +74,7 @@ def check_classes(report: Report, num_classes: int | None) -> Check:
     )
 
 
-def check_card(report: Report, card: Card | None) -> Iterator[Check]:
+def check_card(report: EvaluationRecord, card: Card | None) -> Iterator[Check]:
     """Clean accuracy is what the weights claim, where they were judged on the same images."""
     judged = report.data.name, report.data.split, report.data.n
     if card is None or judged != (card.data, card.split, card.n):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.model import Oracle, undisturbed
+from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.pgd import cross_entropy, margin
-from robnet_zoo.attacks.verdicts import refuse_other_classes
+from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval.checks.climbs import check_climbs
 from robnet_zoo.eval.checks.form import check_form
 from robnet_zoo.eval.checks.forward import (
@@ -43,7 +43,7 @@ def check_model(
     *,
     seed: int = 0,
     batch_size: int = IMAGES,
-    search: Oracle | None = None,
+    search: AttackedModel | None = None,
 ) -> tuple[Check, ...]:
     """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
 
@@ -65,16 +65,16 @@ def check_model(
     """
     images, labels = images[:IMAGES], labels[:IMAGES]
     training = [] if model.training else in_train_mode(model)
-    with undisturbed(model, seed):
-        checks = list(_checks(Oracle(model, batch_size), images, labels, threat_model, seed))
+    with preserve_state(model, seed):
+        checks = list(_checks(AttackedModel(model, batch_size), images, labels, threat_model, seed))
         if search is not None:
-            checks.append(check_form(Oracle(model, batch_size), search, images, labels))
+            checks.append(check_form(AttackedModel(model, batch_size), search, images, labels))
         training += in_train_mode(model)
     return (check_modes(training), check_pixels(images), *checks)
 
 
 def _checks(
-    model: Oracle, images: Tensor, labels: Tensor, threat_model: ThreatModel, seed: int
+    model: AttackedModel, images: Tensor, labels: Tensor, threat_model: ThreatModel, seed: int
 ) -> Iterator[Check]:
     logits, by_entropy, by_margin, watch = _look(model, images, labels)
     yield check_logits(logits)
@@ -100,14 +100,14 @@ def _checks(
 
 
 def _look(
-    model: Oracle, images: Tensor, labels: Tensor
+    model: AttackedModel, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor | None, Tensor | None, BackwardWatch]:
     """Return the logits, the gradients of both losses, and what was seen; the graph is let go."""
     with torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         with BackwardWatch() as watch:
             logits = model(leaf)
-        refuse_other_classes(labels, logits)
+        validate_classes(labels, logits)
         by_entropy, by_margin = (
             _gradient(loss(logits.to(leaf.dtype), labels), leaf) for loss in (cross_entropy, margin)
         )

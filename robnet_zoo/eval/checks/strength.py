@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 
 from robnet_zoo.eval.checks.finding import finding
-from robnet_zoo.eval.record import AttackResult, Check, Report
+from robnet_zoo.eval.record import AttackResult, Check, EvaluationRecord
 
 FEW = 2  # images: no difference up to this is held against a result
 REACH = 1.5  # epsilons that the steps of an attack must be able to go
@@ -22,7 +22,7 @@ SWEEP_GAP = 0.01  # of n that a larger epsilon may break less, or one without bo
 Gaps = list[tuple[int, str]]  # images something missed, and a sentence with {} for their number
 
 
-def check_reach(report: Report) -> Iterator[Check]:
+def check_reach(report: EvaluationRecord) -> Iterator[Check]:
     """The steps of every iterated attack can cross the ball of epsilon."""
     epsilon = report.threat_model.epsilon_value
     reach = {
@@ -41,7 +41,7 @@ def check_reach(report: Report) -> Iterator[Check]:
     )
 
 
-def check_converged(report: Report) -> Iterator[Check]:
+def check_converged(report: EvaluationRecord) -> Iterator[Check]:
     """Attacks of 20 steps or more break nearly all that still more steps break."""
     gaps: Gaps = []
     for one in report.attacks:
@@ -57,7 +57,7 @@ def check_converged(report: Report) -> Iterator[Check]:
     yield from _largest("converged", gaps, STEPS_GAP, report, remedy)
 
 
-def check_more_steps(report: Report) -> Iterator[Check]:
+def check_more_steps(report: EvaluationRecord) -> Iterator[Check]:
     """More steps break no less than fewer, nor than the single one of FGSM."""
     gaps = [
         (_final(long) - _final(short), f"{long.name} broke {{}} less than {short.name}")
@@ -67,7 +67,7 @@ def check_more_steps(report: Report) -> Iterator[Check]:
     yield from _largest("more-steps", gaps, STEPS_GAP, report, remedy)
 
 
-def check_last_iterate(report: Report) -> Iterator[Check]:
+def check_last_iterate(report: EvaluationRecord) -> Iterator[Check]:
     """The last iterate of an attack breaks nearly all that any of its iterates does."""
     gaps = [
         (_final(one) - one.robust.correct, f"The last iterate of {one.name} spared {{}} again")
@@ -78,7 +78,7 @@ def check_last_iterate(report: Report) -> Iterator[Check]:
     yield from _largest("last-iterate", gaps, LAST_GAP, report, remedy)
 
 
-def check_losses(report: Report) -> Iterator[Check]:
+def check_losses(report: EvaluationRecord) -> Iterator[Check]:
     """Attacks on the cross-entropy find most of what attacks on the margin find."""
     white = [one for one in report.attacks if _is_white_box(one)]
     entropy = [one.robust.correct for one in white if one.settings.get("loss") == "ce"]
@@ -95,7 +95,7 @@ def check_losses(report: Report) -> Iterator[Check]:
         yield from _largest("losses-agree", gaps, LOSS_GAP, report, remedy)
 
 
-def check_black_box(report: Report) -> Iterator[Check]:
+def check_black_box(report: EvaluationRecord) -> Iterator[Check]:
     """No attack without the model's gradients breaks more than those with them together."""
     gaps = [
         (part.broken, f"In {one.name}, square broke {{}} that gradients had not")
@@ -115,7 +115,7 @@ def check_black_box(report: Report) -> Iterator[Check]:
     yield from _largest("black-box", gaps, BLACK_BOX_GAP, report, remedy)
 
 
-def check_source(report: Report) -> Iterator[Check]:
+def check_source(report: EvaluationRecord) -> Iterator[Check]:
     """Images that are transferred break at least the model that they were made on."""
     made = [one for one in report.attacks if one.on_source is not None]
     rates = {one.name: one.on_source for one in made if one.on_source is not None}
@@ -131,7 +131,7 @@ def check_source(report: Report) -> Iterator[Check]:
     )
 
 
-def check_sweep(reports: Sequence[Report], attack: str) -> tuple[Check, ...]:
+def check_sweep(reports: Sequence[EvaluationRecord], attack: str) -> tuple[Check, ...]:
     """Check that accuracy falls with epsilon, and to nothing where any image is allowed.
 
     Args:
@@ -158,7 +158,9 @@ def check_sweep(reports: Sequence[Report], attack: str) -> tuple[Check, ...]:
     )
 
 
-def _largest(name: str, gaps: Gaps, share: float, report: Report, remedy: str) -> Iterator[Check]:
+def _largest(
+    name: str, gaps: Gaps, share: float, report: EvaluationRecord, remedy: str
+) -> Iterator[Check]:
     """Yield a check of the largest gap, nothing if there is no gap to look at."""
     if gaps:
         n, (missed, said) = report.data.n, max(gaps)
@@ -190,7 +192,7 @@ def _is_on_margin(result: AttackResult) -> bool:
     return result.settings.get("loss") in ("margin", "dlr", "dlr-targeted")
 
 
-def _pairs(report: Report) -> Iterator[tuple[AttackResult, AttackResult]]:
+def _pairs(report: EvaluationRecord) -> Iterator[tuple[AttackResult, AttackResult]]:
     """Yield attacks that differ in their number of steps alone, fewer first, and FGSM with all."""
     gradient = [one for one in report.attacks if _is_gradient(one)]
     for short, long in permutations(gradient, 2):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo.eval import record
-from robnet_zoo.eval.inputs import About, model_info
-from robnet_zoo.eval.record import Report
+from robnet_zoo.eval.inputs import RunMetadata, model_info
+from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.zoo.card import write_card
@@ -44,7 +44,7 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
     return weights
 
 
-def _rates(report: Report) -> dict[str, dict[str, float]]:
+def _rates(report: EvaluationRecord) -> dict[str, dict[str, float]]:
     """Return accuracies as fractions: clean, under each attack, and under all where several."""
     found = {"clean": _interval(report.clean.accuracy)}
     for attack in report.attacks:
@@ -60,9 +60,9 @@ def _interval(found: Proportion) -> dict[str, float]:
     return {"accuracy": found.accuracy, "low": found.low, "high": found.high}
 
 
-def _refuse_other_weights(weights: Weights, report: Report, path: Path) -> None:
+def _refuse_other_weights(weights: Weights, report: EvaluationRecord, path: Path) -> None:
     model = create_model(f"local-dir:{weights.folder}")
-    if model_info(model, About()).state_sha256 != report.model.state_sha256:
+    if model_info(model, RunMetadata()).state_sha256 != report.model.state_sha256:
         raise ZooError(
             f"'{path}' judges {report.model.name} with other parameters than those in "
             f"'{weights.folder}'; evaluate it: python -m robnet_zoo.eval --model "
@@ -70,7 +70,7 @@ def _refuse_other_weights(weights: Weights, report: Report, path: Path) -> None:
         )
 
 
-def _refuse_other_terms(weights: Weights, report: Report, path: Path) -> None:
+def _refuse_other_terms(weights: Weights, report: EvaluationRecord, path: Path) -> None:
     threat = weights.threat_model
     wanted = weights.dataset, "test", threat.get("norm"), threat.get("epsilon")
     data, found = report.data, report.threat_model
@@ -91,7 +91,7 @@ def _terms(dataset: Any, split: Any, norm: Any, epsilon: Any) -> str:
     return f"the {split or 'unnamed'} images of {dataset} under {norm} {epsilon}"
 
 
-def _refuse_no_twin(report: Report, twin: Report, path: Path) -> None:
+def _refuse_no_twin(report: EvaluationRecord, twin: EvaluationRecord, path: Path) -> None:
     for what, own, other in (
         ("architecture", report.model.architecture, twin.model.architecture),
         ("network", report.model.arguments, twin.model.arguments),

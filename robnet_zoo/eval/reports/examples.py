@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import Block
+from robnet_zoo.attacks.base import AttackBatch
 from robnet_zoo.attacks.gradient import GradientAttack
-from robnet_zoo.attacks.model import Oracle, undisturbed
-from robnet_zoo.eval.inputs import About, model_info, take_first
-from robnet_zoo.eval.record import AttackResult, Report
+from robnet_zoo.attacks.model import AttackedModel, preserve_state
+from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
+from robnet_zoo.eval.record import AttackResult, EvaluationRecord
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import Epsilon, ThreatModel
@@ -46,7 +46,7 @@ class Example:
     amplified: float
 
 
-def remake(report: Report) -> list[Example]:
+def remake(report: EvaluationRecord) -> list[Example]:
     """Return examples for a record, with the weights and images it names.
 
     Raises:
@@ -63,7 +63,7 @@ def remake(report: Report) -> list[Example]:
 
 
 def examples(
-    report: Report, model: nn.Module, split: Split | tuple[Tensor, Tensor]
+    report: EvaluationRecord, model: nn.Module, split: Split | tuple[Tensor, Tensor]
 ) -> list[Example]:
     """Return a few images that the strongest gradient attack of the record broke.
 
@@ -71,7 +71,7 @@ def examples(
         ZooError: model or images are not those of the record, or there is nothing to show.
     """
     images = take_first(split, report.data.n, next(model.parameters()).device)
-    if model_info(model, About()).state_sha256 != report.model.state_sha256:
+    if model_info(model, RunMetadata()).state_sha256 != report.model.state_sha256:
         raise ZooError("the weights at hand are not those of the record.")
     if images.sha256 != report.data.sha256:
         raise ZooError("the images at hand are not those of the record.")
@@ -81,7 +81,7 @@ def examples(
     if not broken:
         raise ZooError(f"{result.name} broke no image.")
     indices = torch.tensor(broken)
-    block = Block(
+    block = AttackBatch(
         number=0,
         indices=indices,
         images=images.take(indices),
@@ -95,10 +95,10 @@ def examples(
         Epsilon(threat.epsilon_value, threat.epsilon),
         Epsilon(threat.step_value, threat.step),
     )
-    with undisturbed(model):
+    with preserve_state(model):
         folded = report.settings.folded
         search = fold(model, image_size=images.side) if folded else model
-        oracle = Oracle(model, len(indices), search=search)
+        oracle = AttackedModel(model, len(indices), search=search)
         adversarial = attack.run(oracle, block, threat_model).adversarial
         predictions = oracle.predict(adversarial)
     return [
@@ -115,7 +115,7 @@ def examples(
     ]
 
 
-def _strongest(report: Report) -> tuple[AttackResult, GradientAttack]:
+def _strongest(report: EvaluationRecord) -> tuple[AttackResult, GradientAttack]:
     """Return the gradient attack that broke the most images, as the record describes it."""
     known = {field.name for field in fields(GradientAttack)}
     found = [result for result in report.attacks if known <= result.settings.keys()]
@@ -126,7 +126,7 @@ def _strongest(report: Report) -> tuple[AttackResult, GradientAttack]:
 
 
 def _example(
-    report: Report,
+    report: EvaluationRecord,
     attack: str,
     index: int,
     clean: Tensor,

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from robnet_zoo.eval.record import Part, Report
+from robnet_zoo.eval.record import EvaluationRecord, Part
 from robnet_zoo.eval.reports.examples import Example
 from robnet_zoo.eval.studies import sweep as sweeps
 from robnet_zoo.eval.studies import transfer_matrix as matrix
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 UNFOLDED = 3  # records; of more, each is folded away until asked for
 TEMPLATE = Path(__file__).with_name("report.html")
-Examples = Callable[[Report], list[Example]]  # raises ZooError where there are none
+Examples = Callable[[EvaluationRecord], list[Example]]  # raises ZooError where there are none
 
 
 def write(
     path: Path,
-    reports: Sequence[Report],
+    reports: Sequence[EvaluationRecord],
     matrices: Sequence[Matrix],
     examples: Examples,
 ) -> None:
@@ -40,7 +40,7 @@ def write(
 
 
 def page(
-    reports: Sequence[Report],
+    reports: Sequence[EvaluationRecord],
     matrices: Sequence[Matrix],
     examples: Examples,
 ) -> str:
@@ -60,7 +60,7 @@ def page(
     return template.substitute(title=escape(title), body="\n".join(sections))
 
 
-def _comparison(reports: Sequence[Report]) -> str:
+def _comparison(reports: Sequence[EvaluationRecord]) -> str:
     columns = {
         "model": "",
         "judged on": "r",
@@ -91,7 +91,7 @@ def _comparison(reports: Sequence[Report]) -> str:
     )
 
 
-def _threat(report: Report) -> str:
+def _threat(report: EvaluationRecord) -> str:
     return f"{report.threat_model.norm} {report.threat_model.epsilon}"
 
 
@@ -106,7 +106,9 @@ def _row(columns: Mapping[str, str], cells: Iterable[str]) -> str:
     return "<tr>" + "".join(f"<td class='{style}'>{cell}</td>" for style, cell in pairs) + "</tr>"
 
 
-def _section(report: Report, reports: Sequence[Report], examples: Examples) -> str:
+def _section(
+    report: EvaluationRecord, reports: Sequence[EvaluationRecord], examples: Examples
+) -> str:
     model, data, threat = report.model, report.data, report.threat_model
     failed = [check for check in report.checks if not check.passed]
     return "\n".join(
@@ -135,7 +137,7 @@ def _section(report: Report, reports: Sequence[Report], examples: Examples) -> s
     )
 
 
-def _opening(report: Report, reports: Sequence[Report]) -> str:
+def _opening(report: EvaluationRecord, reports: Sequence[EvaluationRecord]) -> str:
     name = escape(sweeps.label(report, reports))
     if len(reports) == 1:
         return "<section>"
@@ -159,7 +161,7 @@ def _verdict(checks: int, failed: int) -> str:
     return _fact("checks passed", f"{checks - failed} of {checks}", note, style)
 
 
-def _attacks(report: Report) -> str:
+def _attacks(report: EvaluationRecord) -> str:
     columns = {
         "attack": "",
         "accuracy": "n",
@@ -214,11 +216,11 @@ def _bar(found: Proportion) -> str:
     )
 
 
-def _warnings(report: Report) -> str:
+def _warnings(report: EvaluationRecord) -> str:
     return "".join(f"<p class=bad>{escape(warning)}</p>" for warning in report.warnings)
 
 
-def _checks(report: Report) -> str:
+def _checks(report: EvaluationRecord) -> str:
     if not report.checks:
         return ""
     lines = {
@@ -236,7 +238,7 @@ def _checks(report: Report) -> str:
     )
 
 
-def _own_plots(report: Report) -> str:
+def _own_plots(report: EvaluationRecord) -> str:
     plots = [_figure(one.plot(), one.caption) for one in sweeps.studies([report])]
     plots.append(_figure(sweeps.class_plot(report), "Accuracy of each class"))
     return f"<h3>Plots</h3><div class=plots>{''.join(plots)}</div>"
@@ -248,7 +250,7 @@ def _figure(plot: Figure, caption: str) -> str:
     )
 
 
-def _examples(report: Report, examples: Examples) -> str:
+def _examples(report: EvaluationRecord, examples: Examples) -> str:
     try:
         found = examples(report)
     except ZooError as error:
@@ -270,7 +272,7 @@ def _image(address: str, caption: str) -> str:
     return f"<div><img alt='{escape(caption)}' src='{address}'>{escape(caption)}</div>"
 
 
-def _details(report: Report) -> str:
+def _details(report: EvaluationRecord) -> str:
     values = {
         "model": asdict(report.model),
         "data": asdict(report.data),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from robnet_zoo.eval import protocols, record
-from robnet_zoo.eval.record import Report
+from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.statistics import Proportion
@@ -28,7 +28,7 @@ TWIN = "trained naturally: clean / PGD-20"
 MARKED = re.compile(r"(<!-- table:([\w.-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
 
 
-def read_records(folder: Path) -> dict[str, Report]:
+def read_records(folder: Path) -> dict[str, EvaluationRecord]:
     """Return every evaluation record of a folder by its file's name, without ".json".
 
     Raises:
@@ -41,7 +41,7 @@ def read_records(folder: Path) -> dict[str, Report]:
     return found
 
 
-def leaderboard(records: Mapping[str, Report]) -> str:
+def leaderboard(records: Mapping[str, EvaluationRecord]) -> str:
     """Return the leaderboard as CSV: a row for each record, the most robust first.
 
     Accuracies are fractions, each with the ends of its 95 % interval; those under attacks are
@@ -74,7 +74,7 @@ def leaderboard(records: Mapping[str, Report]) -> str:
     return buffer.getvalue()
 
 
-def _rate(report: Report, name: str) -> Proportion | None:
+def _rate(report: EvaluationRecord, name: str) -> Proportion | None:
     if name == "clean":
         return report.clean.accuracy
     if name == "all_attacks":
@@ -135,7 +135,7 @@ def _published() -> dict[str, tuple[dict[str, float], str]]:
     return {model: (own, "; ".join(sources[model])) for model, own in numbers.items() if own}
 
 
-def results_table(tag: str, records: Mapping[str, Report]) -> str:
+def results_table(tag: str, records: Mapping[str, EvaluationRecord]) -> str:
     """Return what the weights of a tag reach, beside their naturally trained twins, if any.
 
     Args:

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.record import AttackResult, Report
+from robnet_zoo.eval.record import AttackResult, EvaluationRecord
 from robnet_zoo.runtime.statistics import Proportion
 
 LAST = "accuracy: worst of all steps; last iterate: the final step alone, as in papers"
 
 
-def show(report: Report, console: Console | None = None) -> None:
+def show(report: EvaluationRecord, console: Console | None = None) -> None:
     """Print what was judged, and clean and robust accuracy with their confidence intervals."""
     console = console or Console()
     for line in _headings(report):
@@ -36,7 +36,7 @@ def show_path(path: Path, console: Console | None = None) -> None:
     (console or Console()).print(f"Record: {path}", highlight=False, soft_wrap=True)
 
 
-def _headings(report: Report) -> list[Text]:
+def _headings(report: EvaluationRecord) -> list[Text]:
     model, data, threat = report.model, report.data, report.threat_model
     sha = model.weights_file_sha256 or model.state_sha256
     genotype = f", genotype {model.genotype_status}" if model.genotype_status else ""
@@ -52,7 +52,7 @@ def _headings(report: Report) -> list[Text]:
     ]
 
 
-def _table(report: Report) -> Table:
+def _table(report: EvaluationRecord) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
     for heading in ("accuracy", "95 % interval", "last iterate", "time"):

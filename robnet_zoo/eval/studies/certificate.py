@@ -110,7 +110,7 @@ def certain(radii: Sequence[float], epsilon: float) -> Proportion:
     return share(bits(radius >= epsilon for radius in radii))
 
 
-def point(report: record.Report, radii: Sequence[float]) -> Point:
+def point(report: record.EvaluationRecord, radii: Sequence[float]) -> Point:
     """Return the accuracies at the size of a report of one attack."""
     (found,), threat = report.attacks, report.threat_model
     return Point(

@@ -18,13 +18,13 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from robnet_zoo.attacks.model import undisturbed
+from robnet_zoo.attacks.model import preserve_state
 from robnet_zoo.certify import certified_radius
 from robnet_zoo.certify.graph import trace
 from robnet_zoo.certify.margins import BISECTIONS, refuse_large
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.inputs import Images, take_first
-from robnet_zoo.eval.loading import Subject
+from robnet_zoo.eval.loading import EvalTarget
 from robnet_zoo.eval.record import bits
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.studies import certificate
@@ -41,7 +41,7 @@ SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)  # of epsilon: wher
 
 
 def certify(
-    subject: Subject,
+    subject: EvalTarget,
     *,
     n: int | None = None,
     norms: Sequence[Norm] = NORMS,
@@ -69,7 +69,7 @@ def certify(
     model, threat = subject.model, subject.threat_model
     device = next(model.parameters()).device
     images = take_first(subject.split, n, device)
-    with undisturbed(model), torch.no_grad():
+    with preserve_state(model), torch.no_grad():
         refuse_large(trace(model, images.take(torch.arange(1))))
     settings = {"method": "linear", "bisections": BISECTIONS, "attack": ATTACK, "seed": seed}
     with team() as processes:
@@ -142,7 +142,7 @@ def _certify_each(
                 started = time.perf_counter()
                 image = images.take(torch.tensor([number]))
                 label = images.labels[number : number + 1]
-                with undisturbed(model):
+                with preserve_state(model):
                     found = {
                         norm: certified_radius(model, image, label, norm=norm).item()
                         for norm in norms
@@ -156,7 +156,7 @@ def _certify_each(
     return [every[number] for number in sorted(every)]
 
 
-def run(arguments: Namespace, subject: Subject, out: Path) -> None:
+def run(arguments: Namespace, subject: EvalTarget, out: Path) -> None:
     """Certify as the command line asks: print the findings, write record, CSV and PNG.
 
     Raises:

@@ -16,7 +16,7 @@ from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.data import Dataset, describe
 from robnet_zoo.eval import loading
 from robnet_zoo.eval.protocols import Column, Protocol, Row
-from robnet_zoo.eval.record import Report
+from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
@@ -198,7 +198,7 @@ def compare(
 
 def _evaluate(
     run: Run, attacks: list[str], folders: Folders, arguments: Namespace, out: Path
-) -> Report:
+) -> EvaluationRecord:
     from robnet_zoo.eval.evaluation import evaluate
 
     subject = loading.load(arguments, _spec(run.weights, folders))
@@ -228,7 +228,7 @@ def _cell(
     row: Row,
     number: int,
     one: Plan,
-    reports: Mapping[Run, Report],
+    reports: Mapping[Run, EvaluationRecord],
     folders: Folders,
 ) -> Cell:
     column, published = protocol.columns[number], row.published[number]
@@ -247,7 +247,7 @@ def _cell(
     )
 
 
-def _accuracy(report: Report, attack: str) -> Proportion:
+def _accuracy(report: EvaluationRecord, attack: str) -> Proportion:
     if attack == CLEAN:
         return report.clean.accuracy
     result = report.attack(attack)
@@ -259,7 +259,7 @@ def _differences(
     column: Column,
     row: Row,
     weights: Weights,
-    report: Report,
+    report: EvaluationRecord,
 ) -> Iterable[str]:
     """Yield everything that was done otherwise than in the paper."""
     dataset = column.dataset or protocol.dataset

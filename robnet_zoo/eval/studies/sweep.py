@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.eval.record import Report
+from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.statistics import Proportion, proportion
@@ -22,13 +22,13 @@ from robnet_zoo.runtime.statistics import Proportion, proportion
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robnet_zoo.eval.loading import Subject
+    from robnet_zoo.eval.loading import EvalTarget
 
 Lines = dict[str, list[tuple[float, Proportion]]]
 
 
 def run(
-    subject: Subject,
+    subject: EvalTarget,
     attack: str,
     sizes: Sequence[str],
     folder: Path,
@@ -38,7 +38,7 @@ def run(
     batch_size: int = 256,
     resume: bool = False,
     quiet: bool = True,
-) -> list[Report]:
+) -> list[EvaluationRecord]:
     """Judge a model under one attack at several perturbation sizes.
 
     Args:
@@ -81,14 +81,14 @@ def _as_file(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.+_-]+", "-", name)
 
 
-def label(report: Report, reports: Sequence[Report]) -> str:
+def label(report: EvaluationRecord, reports: Sequence[EvaluationRecord]) -> str:
     """Return the model's name, with its hash where another model has the same name."""
     name, sha = report.model.name, report.model.state_sha256
     same = {other.model.state_sha256 for other in reports if other.model.name == name}
     return name if len(same) == 1 else f"{name} ({sha[:6]})"
 
 
-def epsilon_lines(reports: Sequence[Report], attack: str) -> Lines:
+def epsilon_lines(reports: Sequence[EvaluationRecord], attack: str) -> Lines:
     """Return each model's accuracies under an attack against epsilon, from the clean one on."""
     lines: Lines = {}
     for report in sorted(reports, key=lambda report: report.threat_model.epsilon_value):
@@ -99,7 +99,7 @@ def epsilon_lines(reports: Sequence[Report], attack: str) -> Lines:
     return {name: points for name, points in lines.items() if len(points) > 2}
 
 
-def step_lines(reports: Sequence[Report], attack: str) -> Lines:
+def step_lines(reports: Sequence[EvaluationRecord], attack: str) -> Lines:
     """Return accuracies after each step of an attack whose every iterate was judged.
 
     One model has a line for its last iterates, as in the papers, and one for any iterate so far;
@@ -125,7 +125,7 @@ def step_lines(reports: Sequence[Report], attack: str) -> Lines:
     return lines
 
 
-def sizes(reports: Sequence[Report], attack: str) -> dict[str, tuple[int, Proportion]]:
+def sizes(reports: Sequence[EvaluationRecord], attack: str) -> dict[str, tuple[int, Proportion]]:
     """Return each model's number of parameters and its accuracy under an attack."""
     return {
         label(report, reports): (report.model.parameters, result.robust)
@@ -135,7 +135,7 @@ def sizes(reports: Sequence[Report], attack: str) -> dict[str, tuple[int, Propor
     }
 
 
-def class_plot(report: Report) -> Figure:
+def class_plot(report: EvaluationRecord) -> Figure:
     """Draw a report's clean and robust accuracy for each class."""
     classes = report.totals.per_class
     return figures.bars(
@@ -164,7 +164,7 @@ class Study:
     plot: Callable[[], Figure]
 
 
-def studies(reports: Sequence[Report]) -> list[Study]:
+def studies(reports: Sequence[EvaluationRecord]) -> list[Study]:
     """Return every comparison that the records allow; none mixes data sets or norms."""
     found = []
     for (data, norm), group in _groups(reports, lambda r: (r.data.name, r.threat_model.norm)):
@@ -188,15 +188,17 @@ def _longest(names: Iterable[str]) -> list[str]:
 
 
 def _groups(
-    reports: Sequence[Report], key: Callable[[Report], tuple[str, ...]]
-) -> list[tuple[tuple[str, ...], list[Report]]]:
-    groups: dict[tuple[str, ...], list[Report]] = {}
+    reports: Sequence[EvaluationRecord], key: Callable[[EvaluationRecord], tuple[str, ...]]
+) -> list[tuple[tuple[str, ...], list[EvaluationRecord]]]:
+    groups: dict[tuple[str, ...], list[EvaluationRecord]] = {}
     for report in reports:
         groups.setdefault(key(report), []).append(report)
     return list(groups.items())
 
 
-def _against_epsilon(reports: Sequence[Report], attack: str, data: str, norm: str) -> Study:
+def _against_epsilon(
+    reports: Sequence[EvaluationRecord], attack: str, data: str, norm: str
+) -> Study:
     lines = epsilon_lines(reports, attack)
     return Study(
         stem=_as_file(f"epsilon-{attack}-{data}"),
@@ -207,7 +209,7 @@ def _against_epsilon(reports: Sequence[Report], attack: str, data: str, norm: st
     )
 
 
-def _against_steps(reports: Sequence[Report], attack: str, where: str) -> list[Study]:
+def _against_steps(reports: Sequence[EvaluationRecord], attack: str, where: str) -> list[Study]:
     lines = step_lines(reports, attack)
     if not any(len(points) > 2 for points in lines.values()):
         return []
@@ -222,7 +224,9 @@ def _against_steps(reports: Sequence[Report], attack: str, where: str) -> list[S
     ]
 
 
-def _against_parameters(reports: Sequence[Report], attack: str, where: str) -> list[Study]:
+def _against_parameters(
+    reports: Sequence[EvaluationRecord], attack: str, where: str
+) -> list[Study]:
     points = sizes(reports, attack)
     if len(points) < 2:
         return []

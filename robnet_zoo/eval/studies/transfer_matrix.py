@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from robnet_zoo.attacks.base import BLOCK_SIZE, Block
+from robnet_zoo.attacks.base import BLOCK_SIZE, AttackBatch
 from robnet_zoo.attacks.gradient import GradientAttack
-from robnet_zoo.attacks.model import Oracle, undisturbed
+from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
-from robnet_zoo.eval.loading import Subject
+from robnet_zoo.eval.loading import EvalTarget
 from robnet_zoo.eval.record import bits, share
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.runtime import console, files
@@ -87,7 +87,7 @@ def _percent(found: Proportion) -> str:
 
 
 def transfer_matrix(
-    subjects: Sequence[Subject],
+    subjects: Sequence[EvalTarget],
     base: GradientAttack,
     *,
     n: int | None = None,
@@ -127,10 +127,10 @@ def transfer_matrix(
                 console.progress(cost * len(images), "Transferring", "passes")
             )
         for source in sources:
-            stack.enter_context(undisturbed(source.model))
-        oracles = [Oracle(source.model, batch_size) for source in sources]
+            stack.enter_context(preserve_state(source.model))
+        oracles = [AttackedModel(source.model, batch_size) for source in sources]
         for number, indices in enumerate(torch.arange(len(images)).split(BLOCK_SIZE)):
-            block = Block(
+            block = AttackBatch(
                 number=number,
                 indices=indices,
                 images=images.take(indices),
@@ -167,7 +167,7 @@ def transfer_matrix(
     )
 
 
-def _refuse_mixture(subjects: Sequence[Subject]) -> None:
+def _refuse_mixture(subjects: Sequence[EvalTarget]) -> None:
     first = subjects[0]
     for number, one in enumerate(subjects):
         if (one.about.data, one.threat_model) != (first.about.data, first.threat_model):

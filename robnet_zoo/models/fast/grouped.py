@@ -75,7 +75,7 @@ def _outputs(state: Tensor, given: Sequence[Term], grouped: bool) -> list[Tensor
     """Return each term's map, in their order."""
     families: dict[Hashable, list[int]] = {}
     for place, term in enumerate(given):
-        families.setdefault(_kinship(term.operation, grouped) or place, []).append(place)
+        families.setdefault(_group_key(term.operation, grouped) or place, []).append(place)
     if any(isinstance(term.operation, SeparableConv | FactorizedReduce) for term in given):
         rectified = F.relu(state)
     found: dict[int, Tensor] = {}
@@ -95,7 +95,7 @@ def _outputs(state: Tensor, given: Sequence[Term], grouped: bool) -> list[Tensor
     return [found[place] for place in range(len(given))]
 
 
-def _kinship(operation: nn.Module, grouped: bool) -> Hashable:
+def _group_key(operation: nn.Module, grouped: bool) -> Hashable:
     """Return what operations that are computed together have in common; None for loners."""
     if isinstance(operation, NormalisedPool):
         return type(operation[0]), operation[0].stride

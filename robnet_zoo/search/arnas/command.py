@@ -13,7 +13,7 @@ from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
-    from robnet_zoo.runtime.distributed import World
+    from robnet_zoo.runtime.distributed import ProcessGroup
 
 TASKS = ("search", "orders", "designs")
 
@@ -40,14 +40,14 @@ def run(options: argparse.Namespace) -> int | None:
     if options.searches < 1:
         raise ZooError(f"--searches {options.searches} is not possible; give 1 or more.")
     recipe = recipe_from(options, RECIPES)
-    return in_processes(options, lambda world: _run(options, recipe, world))
+    return in_processes(options, lambda processes: _run(options, recipe, processes))
 
 
-def _run(options: argparse.Namespace, recipe: ArnasRecipe, world: World) -> None:
-    from robnet_zoo.search.arnas.session import Place, search
+def _run(options: argparse.Namespace, recipe: ArnasRecipe, processes: ProcessGroup) -> None:
+    from robnet_zoo.search.arnas.session import RunPaths, search
 
-    place = Place(
-        options.out, world, options.data, options.resume, parse_duration(options.save_every)
+    place = RunPaths(
+        options.out, processes, options.data, options.resume, parse_duration(options.save_every)
     )
     if options.task == "orders":
         from robnet_zoo.search.arnas.orders import compare_orders
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace, recipe: ArnasRecipe, world: World) -> None
             search(dataclasses.replace(recipe, seed=seed), place.inside(f"seed{seed}"))
             for seed in seeds
         ]
-        if world.main:
+        if processes.main:
             write_statistics(place.folder, found)
 
 

@@ -27,11 +27,11 @@ from robnet_zoo.models.networks import Network
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_text
 from robnet_zoo.search.arnas.recipe import ArnasRecipe, arrangement
-from robnet_zoo.search.arnas.session import Place
-from robnet_zoo.search.core.optimizers import WeightLearner, search_adversary
+from robnet_zoo.search.arnas.session import RunPaths
+from robnet_zoo.search.core.optimizers import WeightOptimizer, search_adversary
 from robnet_zoo.search.core.spaces import Space, arnas_space
 from robnet_zoo.search.run.data import Batch, SearchData, load_search_data
-from robnet_zoo.search.run.loop import Moment, run_search
+from robnet_zoo.search.run.loop import StepContext, run_search
 
 DESIGNS = "A1A2R2 R1R2A2 A1A2A2 R1R2R2 A1R2R2 A1A2R1 A1A2R4 A1A1R1"
 TABLE, ATTACK = "designs.csv", "pgd20"
@@ -85,18 +85,18 @@ def build(genotype: CellGenotype, design: Design, recipe: ArnasRecipe, data: Sea
             stem="cifar",
             auxiliary_side=None,
             denoise=False,
-        ).to(data.world.device)
+        ).to(data.processes.device)
 
 
 class Training:
     """Plain adversarial training, in the form that the searches' loop takes."""
 
     def __init__(self, network: Network, recipe: ArnasRecipe, data: SearchData) -> None:
-        self.network, self.recipe, self.rank = network, recipe, data.world.rank
-        self.learner = WeightLearner(network, recipe, data.world)
+        self.network, self.recipe, self.rank = network, recipe, data.processes.rank
+        self.learner = WeightOptimizer(network, recipe, data.processes)
         self.adversary = search_adversary(recipe, data.threat)
 
-    def step(self, at: Moment, batch: Batch) -> dict[str, Tensor]:
+    def step(self, at: StepContext, batch: Batch) -> dict[str, Tensor]:
         """Descend the cross-entropy of the attacked batch."""
         images, labels = batch
         if self.adversary is not None:
@@ -112,7 +112,7 @@ class Training:
         return {}
 
     def state(self) -> dict[str, Any]:
-        """Return the weights and their optimiser."""
+        """Return the weights and their optimizer."""
         return self.learner.state()
 
     def load(self, state: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class Training:
         self.learner.load(state)
 
 
-def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place: Place) -> None:
+def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place: RunPaths) -> None:
     """Train and judge each design, and write the table designs.csv.
 
     Raises:
@@ -133,7 +133,9 @@ def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place:
             "that an ARNAS search found."
         )
     check_writable(place.folder / TABLE)
-    data = load_search_data(recipe, streams=("weights",), world=place.world, root=place.root)
+    data = load_search_data(
+        recipe, streams=("weights",), processes=place.processes, root=place.root
+    )
     _, test = load_split(recipe.dataset, "test", root=place.root, threat_model=recipe.threat_model)
     rows = []
     for design in designs:
@@ -143,8 +145,8 @@ def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place:
         log = run_search(
             training, data, recipe, own.folder, resume=own.resume, save_every=own.save_every
         )
-        rows.append(_row(design, network, log, test.to(place.world.device), data))
-    if place.world.main:
+        rows.append(_row(design, network, log, test.to(place.processes.device), data))
+    if place.processes.main:
         text = io.StringIO()
         table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()

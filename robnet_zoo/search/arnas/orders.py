@@ -22,7 +22,7 @@ from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.search.arnas.objectives import classification
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.search import ArnasSearch
-from robnet_zoo.search.arnas.session import Place
+from robnet_zoo.search.arnas.session import RunPaths
 from robnet_zoo.search.core.unrolled import (
     Objective,
     VirtualStep,
@@ -31,7 +31,7 @@ from robnet_zoo.search.core.unrolled import (
     unrolled_gradients,
 )
 from robnet_zoo.search.run.data import load_search_data
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 from robnet_zoo.train.trainer import LAST
 
 RECORD, FORMAT = "orders.json", "robnet_zoo.search.orders/1"
@@ -40,7 +40,7 @@ DISTANCE = 0.1  # that the scores move, as an L2 norm over all cell types
 KINDS = ("first", "second", "exact")
 
 
-def compare_orders(recipe: ArnasRecipe, place: Place) -> None:
+def compare_orders(recipe: ArnasRecipe, place: RunPaths) -> None:
     """Measure the gradients and write orders.json into the search's folder.
 
     Args:
@@ -48,11 +48,11 @@ def compare_orders(recipe: ArnasRecipe, place: Place) -> None:
         place: its folder; without a checkpoint only the start is measured.
     """
     check_writable(place.folder / RECORD)
-    data = load_search_data(recipe, world=place.world, root=place.root)
+    data = load_search_data(recipe, processes=place.processes, root=place.root)
     search = ArnasSearch(recipe, data)
     measured = {"start": _measure(search, epoch=0)}
     if (place.folder / LAST).exists():
-        checkpoint = load_checkpoint(place.folder / LAST, place.world.device)
+        checkpoint = load_checkpoint(place.folder / LAST, place.processes.device)
         search.load(checkpoint["search"])
         epoch = min(checkpoint["epoch"], recipe.epochs - 1)
         measured[f"after {checkpoint['epoch']} epochs"] = _measure(search, epoch)
@@ -63,7 +63,7 @@ def compare_orders(recipe: ArnasRecipe, place: Place) -> None:
         "distance": DISTANCE,
         "batches": min(BATCHES, *map(len, data.streams)),
         "measured": measured,
-        "environment": environment(place.world.device),
+        "environment": environment(place.processes.device),
     }
     write_json(place.folder / RECORD, record)
 
@@ -74,7 +74,7 @@ def _measure(search: ArnasSearch, epoch: int) -> dict[str, Any]:
     sums: dict[str, dict[str, float]] = {}
     batches = min(BATCHES, *map(len, search.data.streams))
     for index in range(batches):
-        at = Moment(recipe.seed, epoch, index, lr, search.data.world.device)
+        at = StepContext(recipe.seed, epoch, index, lr, search.data.processes.device)
         batch, held = (stream.at(epoch, index) for stream in search.data.streams)
         attacked, attacked_held = search.attacked(at, batch, held)
         training = classification(search.supernet, attacked)

@@ -14,11 +14,11 @@ from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.arnas.objectives import classification, mixture, scaled, shares, size
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
-from robnet_zoo.search.core.architecture import ArchitectureLearner
+from robnet_zoo.search.core.architecture import ArchitectureOptimizer
 from robnet_zoo.search.core.discretise import best_two_edges
 from robnet_zoo.search.core.mgda import least_norm_weights
 from robnet_zoo.search.core.optimizers import (
-    WeightLearner,
+    WeightOptimizer,
     craft,
     search_adversary,
     seeded_supernet,
@@ -33,7 +33,7 @@ from robnet_zoo.search.core.unrolled import (
 )
 from robnet_zoo.search.run.artifacts import searched_source
 from robnet_zoo.search.run.data import Batch, SearchData
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 
 INITIAL_SCALE = 1e-3  # standard deviation of the architecture's scores at the start
 
@@ -52,34 +52,34 @@ class ArnasSearch:
 
     def __init__(self, recipe: ArnasRecipe, data: SearchData) -> None:
         self.recipe, self.data = recipe, data
-        world = data.world
+        processes = data.processes
         self.supernet = seeded_supernet(recipe.space(), recipe, data)
         space = self.supernet.space
         draws = keyed_generator(recipe.seed, "architecture")
         shape = (len(space.roles), EDGES, len(space.operations))
         scores = INITIAL_SCALE * torch.randn(shape, generator=draws)
-        self.architecture = [part.to(world.device).requires_grad_() for part in scores.unbind()]
-        self.learner = WeightLearner(self.supernet, recipe, world)
-        self.chooser = ArchitectureLearner(
+        self.architecture = [part.to(processes.device).requires_grad_() for part in scores.unbind()]
+        self.learner = WeightOptimizer(self.supernet, recipe, processes)
+        self.arch_optimizer = ArchitectureOptimizer(
             self.architecture,
             lr=recipe.architecture_lr,
             betas=recipe.architecture_betas,
             weight_decay=recipe.architecture_decay,
-            world=world,
+            processes=processes,
         )
         self.adversary = search_adversary(recipe, data.threat)
         self.size = size(self.supernet)
 
-    def step(self, at: Moment, batch: Batch, held: Batch) -> dict[str, Tensor]:
+    def step(self, at: StepContext, batch: Batch, held: Batch) -> dict[str, Tensor]:
         """Move the architecture, then the weights; return what is worth logging."""
         attacked, attacked_held = self.attacked(at, batch, held)
         objectives = self.objectives(held, attacked_held)
         outcomes = self.outcomes(list(objectives.values()), attacked, at.lr)
         rows = torch.stack([outcome.gradient for outcome in outcomes])
         losses = torch.stack([outcome.loss for outcome in outcomes])
-        self.data.world.average_([rows, losses])
+        self.data.processes.average_([rows, losses])
         mixed = least_norm_weights(rows).to(rows)
-        self.chooser.descend(mixed @ rows)
+        self.arch_optimizer.descend(mixed @ rows)
 
         cells = mixture(self.supernet.space, self.architecture)
         loss = F.cross_entropy(self.supernet(attacked.images, cells), attacked.labels)
@@ -89,9 +89,9 @@ class ArnasSearch:
             figures |= {name: losses[index] / factor, f"{name}_share": mixed[index]}
         return figures
 
-    def attacked(self, at: Moment, *batches: Batch) -> list[Batch]:
+    def attacked(self, at: StepContext, *batches: Batch) -> list[Batch]:
         """Return the batches attacked through the present supernet."""
-        draws = at.generator(f"noise of process {self.data.world.rank}")
+        draws = at.generator(f"noise of process {self.data.processes.rank}")
         cells = mixture(self.supernet.space, self.architecture)
         mode = self.recipe.craft_mode
         return [
@@ -127,8 +127,8 @@ class ArnasSearch:
         return unrolled_gradients(objectives, training, weights, self.architecture, step)
 
     def virtual_step(self, lr: float) -> VirtualStep:
-        """Return the step that the weights' optimiser would take, clipping left aside."""
-        state = self.learner.optimiser.state
+        """Return the step that the weights' optimizer would take, clipping left aside."""
+        state = self.learner.optimizer.state
         buffers = {
             name: state[weight]["momentum_buffer"]
             for name, weight in self.supernet.named_parameters()
@@ -163,9 +163,9 @@ class ArnasSearch:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
-        return {**self.learner.state(), "architecture": self.chooser.state()}
+        return {**self.learner.state(), "architecture": self.arch_optimizer.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.learner.load(state)
-        self.chooser.load(state["architecture"])
+        self.arch_optimizer.load(state["architecture"])

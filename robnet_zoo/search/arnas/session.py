@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.files import check_writable
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.search import ArnasSearch
@@ -21,31 +21,31 @@ TRACE = "trace.png"
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPaths:
     """Where a search runs and writes.
 
     Attributes:
         folder: its files.
-        world: its processes and their device.
+        processes: its processes and their device.
         root: folder of the data sets; None for the usual ones.
         resume: go on from a checkpoint.
         save_every: seconds between checkpoints.
     """
 
     folder: Path
-    world: World
+    processes: ProcessGroup
     root: Path | None = None
     resume: bool = False
     save_every: float = 300.0
 
-    def inside(self, name: str) -> Place:
+    def inside(self, name: str) -> RunPaths:
         """Return the place of one search of many, which resumes if it ever began."""
         folder = self.folder / name
         resume = self.resume and (folder / LAST).exists()
         return dataclasses.replace(self, folder=folder, resume=resume)
 
 
-def search(recipe: ArnasRecipe, place: Place) -> CellGenotype:
+def search(recipe: ArnasRecipe, place: RunPaths) -> CellGenotype:
     """Run a search; write its genotype, drawings, log, trace and record, and return the genotype.
 
     Raises:
@@ -53,13 +53,13 @@ def search(recipe: ArnasRecipe, place: Place) -> CellGenotype:
         ZooError: missing data, or a folder that holds another search.
     """
     check_writable(place.folder / TRACE)
-    data = load_search_data(recipe, world=place.world, root=place.root)
+    data = load_search_data(recipe, processes=place.processes, root=place.root)
     run = ArnasSearch(recipe, data)
     rows = run_search(
         run, data, recipe, place.folder, resume=place.resume, save_every=place.save_every
     )
     genotype = run.genotype(f"arnas-{data.dataset.name}-seed{recipe.seed}")
-    if place.world.main:
+    if place.processes.main:
         found = {
             "supernet_parameters": sum(p.numel() for p in run.supernet.parameters()),
             "efficient_epochs": [rows[index]["epoch"] for index in efficient(rows)],

@@ -26,8 +26,8 @@ from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo.registry import plan
 
 if TYPE_CHECKING:
-    from robnet_zoo.eval import Report
-    from robnet_zoo.eval.loading import Subject
+    from robnet_zoo.eval import EvaluationRecord
+    from robnet_zoo.eval.loading import EvalTarget
     from robnet_zoo.eval.studies.certificate import Certificate
 
 ASKED, RUN = "asked.json", "run"
@@ -162,29 +162,29 @@ def _weights(folder: Path, settings: Settings) -> Path:
     return folder / f"{folder.name}.{data}"
 
 
-def _subject(folder: Path, settings: Settings, device: str, root: Path | None) -> Subject:
+def _subject(folder: Path, settings: Settings, device: str, root: Path | None) -> EvalTarget:
     """Return a trained cell with the test images and the threat model to judge it by."""
     from robnet_zoo.data import load_split
-    from robnet_zoo.eval import About
-    from robnet_zoo.eval.loading import Subject
+    from robnet_zoo.eval import RunMetadata
+    from robnet_zoo.eval.loading import EvalTarget
     from robnet_zoo.zoo.registry import create_model, get_weights
 
     name = f"local-dir:{_weights(folder, settings)}"
     dataset, split = load_split(
         settings.dataset, "test", root=root, threat_model=settings.threat_model
     )
-    return Subject(
+    return EvalTarget(
         model=create_model(name, pretrained=True).to(device),
         dataset=dataset,
         split=split,
         threat_model=settings.threat(dataset.threat_model),
-        about=About.of_weights(get_weights(name), dataset, "test"),
+        about=RunMetadata.of_weights(get_weights(name), dataset, "test"),
     )
 
 
 def _attack(
-    folder: Path, subject: Subject, attacks: Sequence[str], n: int | None, seed: int
-) -> Report:
+    folder: Path, subject: EvalTarget, attacks: Sequence[str], n: int | None, seed: int
+) -> EvaluationRecord:
     """Attack a trained cell on the test images, or read what was found before."""
     from robnet_zoo.eval import evaluate
 
@@ -202,7 +202,7 @@ def _attack(
     )
 
 
-def _certify(folder: Path, subject: Subject, n: int | None, seed: int) -> Certificate | None:
+def _certify(folder: Path, subject: EvalTarget, n: int | None, seed: int) -> Certificate | None:
     """Certify a trained cell on the first n test images, or read what was found before."""
     if n is None:
         return None

@@ -15,7 +15,7 @@ from robnet_zoo.runtime.files import atomic_path, write_json, write_text
 from robnet_zoo.search.compare.certificates import columns, draw, radii
 
 if TYPE_CHECKING:
-    from robnet_zoo.eval import Report
+    from robnet_zoo.eval import EvaluationRecord
     from robnet_zoo.eval.studies.certificate import Certificate
     from robnet_zoo.runtime.statistics import Proportion
 
@@ -30,7 +30,7 @@ COLOURS = ("#8a97a3", "#0f8a7e", "#d9622b", "#5b63d3", "#b8860b", "#c2447f")
 class Judged:
     """A cell's evaluation, its certificate if one was asked for, and its record of training."""
 
-    report: Report
+    report: EvaluationRecord
     certificate: Certificate | None
     training: Mapping[str, Any]
 

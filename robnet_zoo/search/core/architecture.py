@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 
 BETAS = (0.5, 0.999)  # of Adam, as in DARTS and all that follows it
 
 
-class ArchitectureLearner:
+class ArchitectureOptimizer:
     """Adam on an architecture's tensors, its gradients averaged over the processes."""
 
     def __init__(
@@ -22,11 +22,11 @@ class ArchitectureLearner:
         *,
         lr: float,
         weight_decay: float,
-        world: World,
+        processes: ProcessGroup,
         betas: Sequence[float] = BETAS,
     ) -> None:
-        self.learned, self.world = list(learned), world
-        self.optimiser = torch.optim.Adam(
+        self.learned, self.processes = list(learned), processes
+        self.optimizer = torch.optim.Adam(
             self.learned, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay
         )
 
@@ -35,16 +35,16 @@ class ArchitectureLearner:
         if isinstance(gradients, Tensor):
             parts = gradients.split([each.numel() for each in self.learned])
             gradients = [part.view_as(each) for part, each in zip(parts, self.learned, strict=True)]
-        self.world.average_(gradients)
+        self.processes.average_(gradients)
         for each, gradient in zip(self.learned, gradients, strict=True):
             each.grad = gradient
-        self.optimiser.step()
+        self.optimizer.step()
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
         return {
             "learned": [each.detach() for each in self.learned],
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -52,4 +52,4 @@ class ArchitectureLearner:
         with torch.no_grad():
             for each, kept in zip(self.learned, state["learned"], strict=True):
                 each.copy_(kept)
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.pgd import Adversary
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.core.spaces import Space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.run.data import Batch, SearchData
@@ -27,7 +27,7 @@ def seeded_supernet(space: Space, recipe: SearchRecipe, data: SearchData) -> Sup
             num_classes=data.dataset.num_classes,
             in_channels=data.dataset.in_channels,
         )
-    return supernet.to(data.world.device).train()
+    return supernet.to(data.processes.device).train()
 
 
 def search_adversary(recipe: SearchRecipe, threat: ThreatModel) -> Adversary | None:
@@ -69,15 +69,15 @@ def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-class WeightLearner:
+class WeightOptimizer:
     """SGD with momentum and clipping on a supernet's weights, averaged over the processes."""
 
-    def __init__(self, supernet: nn.Module, recipe: SearchRecipe, world: World) -> None:
+    def __init__(self, supernet: nn.Module, recipe: SearchRecipe, processes: ProcessGroup) -> None:
         self.supernet = supernet
         self.parameters = list(supernet.parameters())
         self.buffers = [buffer for buffer in supernet.buffers() if buffer.is_floating_point()]
-        self.clip, self.world = recipe.clip, world
-        self.optimiser = torch.optim.SGD(
+        self.clip, self.processes = recipe.clip, processes
+        self.optimizer = torch.optim.SGD(
             self.parameters,
             lr=recipe.lr,
             momentum=recipe.momentum,
@@ -90,19 +90,19 @@ class WeightLearner:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         used = [gradient for gradient in gradients if gradient is not None]
-        self.world.average_([*used, *self.buffers])
+        self.processes.average_([*used, *self.buffers])
         if self.clip:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold of the weights."""
-        return {"supernet": self.supernet.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return {"supernet": self.supernet.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up the weights of a checkpoint."""
         self.supernet.load_state_dict(state["supernet"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -39,7 +39,7 @@ class VirtualStep:
         lr: its learning rate.
         momentum: decay of the momentum buffers.
         weight_decay: L2 penalty, added to the gradient.
-        buffers: the optimiser's momentum buffers by name; those missing count as zero.
+        buffers: the optimizer's momentum buffers by name; those missing count as zero.
     """
 
     lr: float

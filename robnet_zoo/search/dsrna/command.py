@@ -11,7 +11,7 @@ from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
 from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
-    from robnet_zoo.runtime.distributed import World
+    from robnet_zoo.runtime.distributed import ProcessGroup
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from robnet_zoo.search.run.data import load_search_data
     from robnet_zoo.search.run.loop import run_search
 
-    def body(world: World) -> None:
-        data = load_search_data(recipe, world=world, root=options.data)
+    def body(processes: ProcessGroup) -> None:
+        data = load_search_data(recipe, processes=processes, root=options.data)
         search = DsrnaSearch(recipe, data)
         rows = run_search(
             search, data, recipe, options.out, resume=options.resume, save_every=save_every
         )
-        if world.main:
+        if processes.main:
             genotype = search.genotype(f"dsrna_{recipe.metric}-{recipe.dataset}")
             finish(options.out, "dsrna", recipe, data, genotype, rows)
             print(f"{options.out}: {genotype.name} after {rows[-1]['seconds']:.0f} s")

@@ -95,7 +95,7 @@ RECIPES = {
         DsrnaRecipe(
             name="paper",
             claim="the search on CIFAR-10, as far as its settings are known",
-            source="second-hand reports of the paper; optimisers of an unofficial re-run",
+            source="second-hand reports of the paper; optimizers of an unofficial re-run",
             epochs=50,
             batch_size=64,
             channels=16,

@@ -16,9 +16,9 @@ from torch.func import functional_call
 
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.randomness import keyed_generator
-from robnet_zoo.search.core.architecture import ArchitectureLearner
+from robnet_zoo.search.core.architecture import ArchitectureOptimizer
 from robnet_zoo.search.core.discretise import best_two_edges
-from robnet_zoo.search.core.optimizers import WeightLearner, seeded_supernet
+from robnet_zoo.search.core.optimizers import WeightOptimizer, seeded_supernet
 from robnet_zoo.search.core.spaces import EDGES, NODES, TARGETS, Space
 from robnet_zoo.search.core.supernet import CellWeights
 from robnet_zoo.search.core.unrolled import (
@@ -36,7 +36,7 @@ from robnet_zoo.search.dsrna.metrics import (
 from robnet_zoo.search.dsrna.recipe import DsrnaRecipe
 from robnet_zoo.search.run.artifacts import searched_source
 from robnet_zoo.search.run.data import Batch, SearchData
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 
 INITIAL_SCALE = 1e-3  # standard deviation of the architecture's scores at the start
 
@@ -64,29 +64,31 @@ class DsrnaSearch:
 
     def __init__(self, recipe: DsrnaRecipe, data: SearchData) -> None:
         self.recipe, self.data = recipe, data
-        world = data.world
+        processes = data.processes
         self.supernet = seeded_supernet(recipe.space(), recipe, data)
         space = self.supernet.space
         draws = keyed_generator(recipe.seed, "architecture")
         roles = len(space.roles)
         self.architecture = [
-            (INITIAL_SCALE * torch.randn(shape, generator=draws)).to(world.device).requires_grad_()
+            (INITIAL_SCALE * torch.randn(shape, generator=draws))
+            .to(processes.device)
+            .requires_grad_()
             for shape in ((roles, EDGES, len(space.operations)), (roles, EDGES))
         ]
-        self.learner = WeightLearner(self.supernet, recipe, world)
-        self.chooser = ArchitectureLearner(
+        self.learner = WeightOptimizer(self.supernet, recipe, processes)
+        self.arch_optimizer = ArchitectureOptimizer(
             self.architecture,
             lr=recipe.architecture_lr,
             betas=recipe.architecture_betas,
             weight_decay=recipe.architecture_decay,
-            world=world,
+            processes=processes,
         )
 
-    def step(self, at: Moment, batch: Batch, held: Batch) -> dict[str, float | Tensor]:
+    def step(self, at: StepContext, batch: Batch, held: Batch) -> dict[str, float | Tensor]:
         """Move the architecture, then the weights; return what is worth logging."""
         figures: dict[str, float | Tensor] = {}
         outcome = self.outcome(at, batch, held, figures)
-        self.chooser.descend(outcome.gradient)
+        self.arch_optimizer.descend(outcome.gradient)
 
         cells = mixture(self.supernet.space, self.architecture)
         loss = F.cross_entropy(self.supernet(batch.images, cells), batch.labels)
@@ -94,7 +96,7 @@ class DsrnaSearch:
         return {"loss": loss.detach(), **figures}
 
     def outcome(
-        self, at: Moment, batch: Batch, held: Batch, figures: dict[str, float | Tensor]
+        self, at: StepContext, batch: Batch, held: Batch, figures: dict[str, float | Tensor]
     ) -> Outcome:
         """Return the outer objective's value and gradient; its terms go into `figures`."""
 
@@ -120,7 +122,7 @@ class DsrnaSearch:
 
     def robustness(
         self,
-        at: Moment,
+        at: StepContext,
         weights: Weights,
         architecture: Sequence[Tensor],
         batch: Batch,
@@ -172,7 +174,7 @@ class DsrnaSearch:
             self.supernet.train()
 
     def _momentum_buffers(self) -> dict[str, Tensor]:
-        state = self.learner.optimiser.state
+        state = self.learner.optimizer.state
         return {
             name: state[weight]["momentum_buffer"]
             for name, weight in self.supernet.named_parameters()
@@ -202,9 +204,9 @@ class DsrnaSearch:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
-        return {**self.learner.state(), "architecture": self.chooser.state()}
+        return {**self.learner.state(), "architecture": self.arch_optimizer.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.learner.load(state)
-        self.chooser.load(state["architecture"])
+        self.arch_optimizer.load(state["architecture"])

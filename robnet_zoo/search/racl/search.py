@@ -12,10 +12,10 @@ from torch import Tensor
 from robnet_zoo.data import to_float
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.randomness import keyed_generator
-from robnet_zoo.search.core.architecture import ArchitectureLearner
+from robnet_zoo.search.core.architecture import ArchitectureOptimizer
 from robnet_zoo.search.core.discretise import best_two_edges
 from robnet_zoo.search.core.optimizers import (
-    WeightLearner,
+    WeightOptimizer,
     craft,
     search_adversary,
     seeded_supernet,
@@ -28,7 +28,7 @@ from robnet_zoo.search.racl.moments import LogNormal, network_moments
 from robnet_zoo.search.racl.recipe import RaclRecipe
 from robnet_zoo.search.run.artifacts import searched_source
 from robnet_zoo.search.run.data import Batch, SearchData
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 
 
 class RaclSearch:
@@ -49,36 +49,36 @@ class RaclSearch:
 
     def __init__(self, recipe: RaclRecipe, data: SearchData) -> None:
         self.recipe, self.data = recipe, data
-        world = data.world
+        processes = data.processes
         self.supernet = seeded_supernet(recipe.space(), recipe, data)
         space = self.supernet.space
         draws = keyed_generator(recipe.seed, "architecture")
         self.distribution = Distribution(
-            space.roles, len(space.operations), recipe.deviation, draws, world.device
+            space.roles, len(space.operations), recipe.deviation, draws, processes.device
         )
         self.row_of_cell = [space.roles.index(slot.role) for slot in space.slots]
         self.constants = OperationConstants(
             self.supernet, data.dataset.image_size, draws, batch_norm=recipe.batch_norm
         )
-        self.learner = WeightLearner(self.supernet, recipe, world)
+        self.learner = WeightOptimizer(self.supernet, recipe, processes)
         learned = [self.distribution.means]
         if recipe.deviation:
             learned.append(self.distribution.scales)
         self.choosers = [
-            ArchitectureLearner(
+            ArchitectureOptimizer(
                 group,
                 lr=recipe.architecture_lr,
                 weight_decay=recipe.architecture_decay,
-                world=world,
+                processes=processes,
             )
             for group in learned
         ]
         self.adversary = search_adversary(recipe, data.threat)
         self.theta, self.log_target = 0.0, recipe.log_target
-        self.log_lambda = self.constants.step().to(world.device)
+        self.log_lambda = self.constants.step().to(processes.device)
         self.trajectory: list[Tensor] = []
 
-    def step(self, at: Moment, batch: Batch, held: Batch) -> dict[str, Tensor]:
+    def step(self, at: StepContext, batch: Batch, held: Batch) -> dict[str, Tensor]:
         """Move the architecture, after the warm-up, then the weights; return the weights' loss."""
         self.log_lambda = self.constants.step().to(at.device)
         if at.epoch >= self.recipe.warmup:
@@ -91,25 +91,25 @@ class RaclSearch:
         self.learner.descend(loss, at.lr)
         return {"loss": loss.detach()}
 
-    def _move_architecture(self, at: Moment, held: Batch) -> None:
+    def _move_architecture(self, at: StepContext, held: Batch) -> None:
         noise = self.distribution.noise(at.generator("sample for the architecture"))
         held = self._attacked(at, "architecture", self._cells(noise), held)
         if self.log_target is None:
             whole = self._constraint(0.0).violation(self.score())
             self.log_target = float(whole.detach()) - self.recipe.target_drop
         constraint = self._constraint(self.log_target)
-        for chooser in self.choosers:
+        for arch_optimizer in self.choosers:
             loss = F.cross_entropy(self.supernet(held.images, self._cells(noise)), held.labels)
             violation = constraint.violation(self.score())
             total = loss + constraint.cost(violation, self.theta)
-            chooser.descend(torch.autograd.grad(total, chooser.learned))
+            arch_optimizer.descend(torch.autograd.grad(total, arch_optimizer.learned))
         violation = constraint.violation(self.score()).detach()
         self.theta = constraint.raised(self.theta, float(violation))
 
     def _attacked(
-        self, at: Moment, stream: str, cells: Mapping[str, CellWeights], batch: Batch
+        self, at: StepContext, stream: str, cells: Mapping[str, CellWeights], batch: Batch
     ) -> Batch:
-        draws = at.generator(f"noise on {stream} of process {self.data.world.rank}")
+        draws = at.generator(f"noise on {stream} of process {self.data.processes.rank}")
         mode = self.recipe.craft_mode
         return craft(self.supernet, cells, self.adversary, batch, draws, mode=mode)
 
@@ -165,7 +165,7 @@ class RaclSearch:
     def genotype(self, name: str) -> CellGenotype:
         """Return the best operations, "none" left out, on each node's two best edges."""
         space = self.supernet.space
-        draws = keyed_generator(self.recipe.seed, "choice", device=self.data.world.device)
+        draws = keyed_generator(self.recipe.seed, "choice", device=self.data.processes.device)
         worth = self.distribution.worth(self.recipe.choice, draws)
         cells = {
             role: best_two_edges(worth[row], space.operations)
@@ -177,7 +177,7 @@ class RaclSearch:
         """Return everything that the next step depends on."""
         return {
             **self.learner.state(),
-            "distribution": [chooser.state() for chooser in self.choosers],
+            "distribution": [arch_optimizer.state() for arch_optimizer in self.choosers],
             "vectors": self.constants.norms.vectors,
             "log_lambda": self.log_lambda,
             "theta": self.theta,
@@ -189,8 +189,8 @@ class RaclSearch:
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.learner.load(state)
-        for chooser, kept in zip(self.choosers, state["distribution"], strict=True):
-            chooser.load(kept)
+        for arch_optimizer, kept in zip(self.choosers, state["distribution"], strict=True):
+            arch_optimizer.load(kept)
         self.constants.norms.vectors = state["vectors"]
         self.log_lambda, self.theta = state["log_lambda"], state["theta"]
         self.log_target = state["log_target"]

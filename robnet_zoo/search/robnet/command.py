@@ -51,21 +51,23 @@ def run(options: argparse.Namespace) -> int:
     options.set = [*options.set, *given(options, "space", *CANDIDATES)]
     recipe = recipe_from(options, RECIPES)
     save_every, patience = parse_duration(options.save_every), parse_duration(options.patience)
-    from robnet_zoo.runtime.distributed import World
+    from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.robnet.stages import study, train_supernet
     from robnet_zoo.search.run.data import load_search_data
 
-    def load(world: World) -> SearchData:
-        return load_search_data(recipe, streams=("weights",), world=world, root=options.data)
+    def load(processes: ProcessGroup) -> SearchData:
+        return load_search_data(
+            recipe, streams=("weights",), processes=processes, root=options.data
+        )
 
-    def body(world: World) -> None:
+    def body(processes: ProcessGroup) -> None:
         train_supernet(
-            recipe, load(world), options.out, resume=options.resume, save_every=save_every
+            recipe, load(processes), options.out, resume=options.resume, save_every=save_every
         )
         if not options.supernet_only:  # from here on every process is a worker of its own
             study(
                 recipe,
-                load(World(device=world.device)),
+                load(ProcessGroup(device=processes.device)),
                 options.out,
                 options.out,
                 storage=options.storage,

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.models.networks import Network
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.randomness import keyed_generator
-from robnet_zoo.search.core.optimizers import WeightLearner
+from robnet_zoo.search.core.optimizers import WeightOptimizer
 from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.codes import Codes
 from robnet_zoo.search.robnet.inherit import subnetwork
@@ -102,13 +102,13 @@ def settle(network: Network, stream: Batches, batches: int) -> None:
 def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
     """Train a network adversarially for a few epochs; it is left in eval mode."""
     stream, adversary = data.streams[0], attacker(recipe, data.threat)
-    learner = WeightLearner(network, recipe, data.world)
+    learner = WeightOptimizer(network, recipe, data.processes)
     steps = len(stream)
     total = recipe.finetune_epochs * steps
     for step in range(total):
         epoch, index = divmod(step, steps)
         images, labels = stream.at(epoch, index)
-        noise = keyed_generator(recipe.seed, "finetune", step, device=data.world.device)
+        noise = keyed_generator(recipe.seed, "finetune", step, device=data.processes.device)
         network.train(recipe.craft_mode == "train")
         images = images.contiguous(memory_format=LAYOUT)
         attacked = adversary(network, images, labels, generator=noise)
@@ -134,6 +134,6 @@ def score(network: Network, data: SearchData, recipe: RobNetRecipe) -> Accuracy:
         scoring_adversary(recipe, data.threat),
         batch_size=SCORING_BATCH,
         seed=recipe.seed,
-        world=World(device=data.world.device),  # a candidate is one process's own
+        processes=ProcessGroup(device=data.processes.device),  # a candidate is one process's own
     )
     return Accuracy(found.clean, float(found.robust or 0.0))

@@ -80,7 +80,7 @@ def measure_candidates(
     draw: Callable[[int], Codes],
     folder: Path,
 ) -> list[Measured]:
-    """Measure the recipe's `flows` candidates, together with any other workers.
+    """Measure the recipe's `fsp_candidates` candidates, together with any other workers.
 
     The folder's candidates.csv has those that are measured; none is measured twice.
 
@@ -104,7 +104,7 @@ def measure_candidates(
         if done:
             write_table(folder / CANDIDATES, done)
 
-    rows = work(study, recipe.flows, measure, report, score="robust_before")
+    rows = work(study, recipe.fsp_candidates, measure, report, score="robust_before")
     return [measured_from(row) for row in rows]
 
 

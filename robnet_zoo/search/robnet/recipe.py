@@ -51,7 +51,7 @@ class RobNetRecipe(SearchRecipe):
     finetune_lr: float
     score_steps: int = 20
     settle_batches: int = 8
-    flows: int = 2000
+    fsp_candidates: int = 2000
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,7 +118,7 @@ RECIPES = {
             architectures=100,
             finetune_lr=0.02,
             score_steps=10,
-            flows=200,
+            fsp_candidates=200,
         ),
         RobNetRecipe(
             name="smoke",
@@ -137,7 +137,7 @@ RECIPES = {
             finetune_lr=0.02,
             score_steps=1,
             settle_batches=1,
-            flows=20,
+            fsp_candidates=20,
         ),
     )
 }

@@ -51,7 +51,9 @@ def train_supernet(
     """Train the supernet; the folder gets history.csv and last.pt."""
     training = SupernetTraining(recipe, data)
     run_search(training, data, recipe, folder, resume=resume, save_every=save_every)
-    data.world.sum(training.learner.parameters[0].new_zeros(1))  # the file is whole for everyone
+    data.processes.sum(
+        training.learner.parameters[0].new_zeros(1)
+    )  # the file is whole for everyone
 
 
 def supernet_recipe(folder: Path) -> RobNetRecipe:
@@ -76,7 +78,7 @@ def load_supernet(
     folder: Path, recipe: RobNetRecipe, data: SearchData
 ) -> tuple[Supernet, list[dict[str, Any]]]:
     """Return a trained supernet in eval mode, and the log of its training."""
-    state = load_checkpoint(folder / LAST, data.world.device)
+    state = load_checkpoint(folder / LAST, data.processes.device)
     supernet = build_supernet(recipe, data)
     supernet.load_state_dict(state["search"]["supernet"])
     return supernet.eval(), state["rows"]
@@ -106,10 +108,10 @@ def study(
     settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name not in moot}
     settings["supernet"] = sha256_of(supernet_folder / LAST)
     opened = open_study(folder, settings, url=storage, patience=patience)
-    flows = partial(
+    fsp_candidates = partial(
         open_study, folder / FLOWS, settings | {"of": FLOWS}, url=storage, patience=patience
     )
-    candidate = candidates(recipe, supernet, data, folder, flows)
+    candidate = candidates(recipe, supernet, data, folder, fsp_candidates)
 
     def judged(number: int) -> Row:
         codes, before = candidate(number)
@@ -138,13 +140,13 @@ def candidates(
     supernet: Supernet,
     data: SearchData,
     folder: Path,
-    flows: Callable[[], optuna.Study],
+    fsp_candidates: Callable[[], optuna.Study],
 ) -> Callable[[int], Candidate]:
     """Return the function from a candidate's number to its codes.
 
     Cell-free, candidates are those of the drawn architectures that an attack moves least, which
-    workers measure together in the study that `flows` opens. That attack has also told their
-    robust accuracy with inherited weights.
+    workers measure together in the study that `fsp_candidates` opens. That attack has also told
+    their robust accuracy with inherited weights.
     """
     draw_from = sampler(
         cells=recipe.cells,
@@ -159,7 +161,7 @@ def candidates(
 
     if recipe.space == "cell":
         return lambda number: (draw(number), None)
-    measured = measure_candidates(flows(), supernet, data, recipe, draw, folder)
+    measured = measure_candidates(fsp_candidates(), supernet, data, recipe, draw, folder)
     kept = reject(measured, recipe.architectures)
     return lambda number: (kept[number].codes, kept[number].robust_before)
 

@@ -143,7 +143,7 @@ def work(
     reported, before = -1, len(tally(study, count)[0])
     with progress(count - before, "study", "architectures") as bar:
         while True:
-            _bury(study)
+            _fail_stale_trials(study)
             judged, running = tally(study, count)
             if len(judged) > reported:
                 report([judged[number] for number in sorted(judged)])
@@ -188,7 +188,7 @@ def _claim(study: optuna.Study, trial: optuna.Trial, count: int) -> int | None:
         for other in study.get_trials(deepcopy=False)
     ):
         time.sleep(POLL / 10)
-        _bury(study)
+        _fail_stale_trials(study)
     judged, running = tally(study, count)
     free = (number for number in range(count) if number not in judged and number not in running)
     number = next(free, None)
@@ -206,7 +206,7 @@ def _is_choosing(trial: FrozenTrial) -> bool:
     return begun is None or (datetime.now() - begun).total_seconds() < CHOOSING_SECONDS
 
 
-def _bury(study: optuna.Study) -> None:
+def _fail_stale_trials(study: optuna.Study) -> None:
     """End the trials of workers that give no sign of life any more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Judge candidates with any other workers until all are judged, and write what was found."""
     patience = parse_duration(options.patience)
-    from robnet_zoo.runtime.distributed import World
+    from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.robnet.stages import study, supernet_recipe
     from robnet_zoo.search.run.data import load_search_data
 
@@ -35,10 +35,10 @@ def run(options: argparse.Namespace) -> None:
     trained = supernet_recipe(options.supernet)
     fixed = vars(trained).keys() - set(STUDY_SETTINGS)
     recipe = override(trained, changes, fixed=fixed)
-    world = World(device=pick_device(options.device))
+    processes = ProcessGroup(device=pick_device(options.device))
     study(
         recipe,
-        load_search_data(recipe, streams=("weights",), world=world, root=options.data),
+        load_search_data(recipe, streams=("weights",), processes=processes, root=options.data),
         options.supernet,
         options.out or options.supernet,
         storage=options.storage,

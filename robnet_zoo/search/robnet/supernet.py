@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.search.core.optimizers import (
-    WeightLearner,
+    WeightOptimizer,
     craft,
     search_adversary,
     seeded_supernet,
@@ -24,7 +24,7 @@ from robnet_zoo.search.robnet.codes import density, random_codes
 from robnet_zoo.search.robnet.inherit import masks
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
 from robnet_zoo.search.run.data import Batch, SearchData
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 from robnet_zoo.threat_models import ThreatModel
 
 LAYOUT = torch.channels_last  # twice as fast as contiguous for separable convolutions on a CPU
@@ -51,12 +51,12 @@ class SupernetTraining:
     """
 
     def __init__(self, recipe: RobNetRecipe, data: SearchData) -> None:
-        self.recipe, self.threat, self.rank = recipe, data.threat, data.world.rank
+        self.recipe, self.threat, self.rank = recipe, data.threat, data.processes.rank
         self.steps = recipe.epochs * len(data.streams[0])
         self.supernet = build_supernet(recipe, data)
-        self.learner = WeightLearner(self.supernet, recipe, data.world)
+        self.learner = WeightOptimizer(self.supernet, recipe, data.processes)
 
-    def risen(self, at: Moment) -> float:
+    def risen(self, at: StepContext) -> float:
         """Return the share of their full size that epsilon and the learning rate have reached.
 
         At first a narrow network learns nothing from an adversary of full size.
@@ -65,7 +65,7 @@ class SupernetTraining:
         step = at.epoch * (self.steps // self.recipe.epochs) + at.index
         return min(1.0, (step + 1) / warmup) if warmup else 1.0
 
-    def step(self, at: Moment, batch: Batch) -> dict[str, float | Tensor]:
+    def step(self, at: StepContext, batch: Batch) -> dict[str, float | Tensor]:
         """Attack one random architecture on a batch and take one step down its loss."""
         recipe = self.recipe
         rng = random.Random(f"{at.seed}/{at.epoch}/{at.index}")

@@ -70,7 +70,7 @@ def finish(
         "last": dict(rows[-1]) if rows else None,
         "found": dict(found or {}),
         "seconds": round(rows[-1]["seconds"], 1) if rows else None,
-        "processes": data.world.size,
-        "environment": environment(data.world.device),
+        "processes": data.processes.size,
+        "environment": environment(data.processes.device),
     }
     write_json(folder / RECORD, record)

@@ -14,7 +14,7 @@ from robnet_zoo.runtime.options import override
 from robnet_zoo.search.run.recipe import HEADER, AnyRecipe, read_recipe
 
 if TYPE_CHECKING:
-    from robnet_zoo.runtime.distributed import World
+    from robnet_zoo.runtime.distributed import ProcessGroup
 
 DIRECT = ("dataset", "threat_model", "epochs", "batch_size", "channels", "layers", "seed")
 
@@ -74,7 +74,7 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
     return changes
 
 
-def in_processes(options: argparse.Namespace, body: Callable[[World], None]) -> int:
+def in_processes(options: argparse.Namespace, body: Callable[[ProcessGroup], None]) -> int:
     """Run a command's body as one of torchrun's processes, or alone; return the exit code.
 
     A request to stop ends it with 128 plus the signal's number, as shells do, after the body has
@@ -83,12 +83,12 @@ def in_processes(options: argparse.Namespace, body: Callable[[World], None]) -> 
     from robnet_zoo.runtime.distributed import join, leave
     from robnet_zoo.train.trainer import Stopped
 
-    world = join(pick_device(options.device))
+    processes = join(pick_device(options.device))
     try:
-        body(world)
+        body(processes)
     except Stopped as stopped:
         print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
         return 128 + stopped.number
     finally:
-        leave(world)
+        leave(processes)
     return 0

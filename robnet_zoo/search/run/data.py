@@ -18,7 +18,7 @@ from torch import Tensor
 from robnet_zoo.data import Dataset, load_split, to_float
 from robnet_zoo.data.augment import NO_FLIP, augment
 from robnet_zoo.data.splits import Split
-from robnet_zoo.runtime.distributed import World
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.run.recipe import SearchRecipe
@@ -40,7 +40,7 @@ class Batches:
     recipe: SearchRecipe
     stream: str
     flip: bool
-    world: World
+    processes: ProcessGroup
 
     def __len__(self) -> int:
         """Batches in an epoch; the images of an incomplete one wait for another epoch."""
@@ -50,11 +50,11 @@ class Batches:
         """Return this process's part of a batch."""
         size = self.recipe.batch_size
         order = _order(len(self.split), self.recipe.seed, self.stream, epoch)
-        rows = self.world.share(size)
+        rows = self.processes.share(size)
         chosen = order[index * size : (index + 1) * size][rows].to(self.split.device)
         images, labels = self.split.images(chosen), self.split.labels[chosen]
         key = (self.recipe.seed, self.stream, "augment", epoch, index)
-        draws = keyed_generator(*key, device=self.world.device)
+        draws = keyed_generator(*key, device=self.processes.device)
         moved = augment(images, self.recipe, draws, flip=self.flip, rows=rows, total=size)
         return Batch(to_float(moved), labels)
 
@@ -73,21 +73,21 @@ class SearchData:
         threat: the threat model that images are crafted under.
         streams: one for the weights, and one for the architecture where a search needs it.
         validation: held-out images, to judge by.
-        world: the processes that share the work.
+        processes: the processes that share the work.
     """
 
     dataset: Dataset
     threat: ThreatModel
     streams: tuple[Batches, ...]
     validation: Split
-    world: World
+    processes: ProcessGroup
 
 
 def load_search_data(
     recipe: SearchRecipe,
     *,
     streams: Sequence[str] = ("weights", "architecture"),
-    world: World | None = None,
+    processes: ProcessGroup | None = None,
     root: Path | None = None,
 ) -> SearchData:
     """Load a search's images; each stream gets an equal part of the training images.
@@ -95,23 +95,23 @@ def load_search_data(
     Args:
         recipe: names the data set; its seed draws the parts.
         streams: names of the streams.
-        world: the processes that share the work; None for this one alone.
+        processes: the processes that share the work; None for this one alone.
         root: folder of the data sets.
 
     Raises:
         ZooError: missing data, or a batch that does not fit it or the processes.
     """
-    world = world or World()
+    processes = processes or ProcessGroup()
     chosen = recipe.threat_model
     dataset, training = load_split(recipe.dataset, "train", root=root, threat_model=chosen)
     _, validation = load_split(recipe.dataset, "validation", root=root, threat_model=chosen)
     threat = dataset.threat_model
     images = min(recipe.images or len(training), len(training))
     size = images // len(streams)
-    if recipe.batch_size > size or recipe.batch_size % world.size:
+    if recipe.batch_size > size or recipe.batch_size % processes.size:
         raise ZooError(
-            f"Batch size {recipe.batch_size} does not fit {size} images a stream and {world.size} "
-            f"process(es); choose a multiple of {world.size} that is at most {size}."
+            f"Batch size {recipe.batch_size} does not fit {size} images a stream and "
+            f"{processes.size} process(es); choose a multiple of {processes.size} that is at most {size}."
         )
     order = torch.randperm(len(training), generator=keyed_generator(recipe.seed, "parts"))
     parts = order[: size * len(streams)].chunk(len(streams))
@@ -120,9 +120,9 @@ def load_search_data(
         dataset,
         threat.at(recipe.epsilon) if recipe.epsilon else threat,
         tuple(
-            Batches(training.subset(part).to(world.device), recipe, stream, flip, world)
+            Batches(training.subset(part).to(processes.device), recipe, stream, flip, processes)
             for stream, part in zip(streams, parts, strict=True)
         ),
-        validation.to(world.device),
-        world,
+        validation.to(processes.device),
+        processes,
     )

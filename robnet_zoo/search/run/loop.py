@@ -21,14 +21,14 @@ from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.runtime.tables import write_history
 from robnet_zoo.search.run.data import SearchData
 from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
-from robnet_zoo.train.budget import Clock, stop_signals
+from robnet_zoo.train.budget import TimeBudget, stop_signals
 from robnet_zoo.train.trainer import LAST, Stopped
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepContext:
     """A step's place in a search.
 
     Attributes:
@@ -104,8 +104,8 @@ def run_search(
     check_writable(path)
     run = _Run(search, data, recipe, path)
     if resume:
-        run.load(load_checkpoint(path, data.world.device))
-    clock = Clock(save_every, None)
+        run.load(load_checkpoint(path, data.processes.device))
+    clock = TimeBudget(save_every, None)
     with stop_signals(clock):
         while run.epoch < recipe.epochs:
             run.train_epoch(clock)
@@ -122,16 +122,18 @@ class _Run:
         self.sums: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
 
-    def train_epoch(self, clock: Clock) -> None:
+    def train_epoch(self, clock: TimeBudget) -> None:
         """Train to the end of the epoch under way and write its row."""
         steps, size = len(self.data.streams[0]), self.recipe.batch_size
         lr = self.recipe.rate(self.epoch)
         began, first = time.monotonic(), self.index
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
-        main = self.data.world.main
+        main = self.data.processes.main
         with progress((steps - first) * size, title) if main else nullcontext() as bar:
             while self.index < steps:
-                at = Moment(self.recipe.seed, self.epoch, self.index, lr, self.data.world.device)
+                at = StepContext(
+                    self.recipe.seed, self.epoch, self.index, lr, self.data.processes.device
+                )
                 batches = (stream.at(self.epoch, self.index) for stream in self.data.streams)
                 for key, value in self.search.step(at, *batches).items():
                     self.sums[key] = self.sums.get(key, 0.0) + value
@@ -159,9 +161,9 @@ class _Run:
         self.seconds += now - began
         return now
 
-    def _checkpoint(self, clock: Clock) -> None:
+    def _checkpoint(self, clock: TimeBudget) -> None:
         """Save; raise Stopped where that was asked for."""
-        if self.data.world.main:
+        if self.data.processes.main:
             state = {
                 "recipe": dataclasses.asdict(self.recipe),
                 "epoch": self.epoch,

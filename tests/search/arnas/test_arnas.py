@@ -17,11 +17,11 @@ from robnet_zoo.search.arnas.search import ArnasSearch
 from robnet_zoo.search.core.mgda import least_norm_weights
 from robnet_zoo.search.core.spaces import ARNAS_OPERATIONS
 from robnet_zoo.search.run.data import load_search_data
-from robnet_zoo.search.run.loop import Moment, run_search
+from robnet_zoo.search.run.loop import StepContext, run_search
 from robnet_zoo.train.trainer import Stopped
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], images=32, batch_size=8, attack_steps=1)
-MOMENT = Moment(0, 0, 0, RECIPE.lr, "cpu")
+MOMENT = StepContext(0, 0, 0, RECIPE.lr, "cpu")
 
 
 @pytest.fixture(scope="module")

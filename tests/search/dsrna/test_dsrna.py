@@ -24,7 +24,7 @@ from robnet_zoo.search.dsrna.metrics import (
 from robnet_zoo.search.dsrna.recipe import RECIPES
 from robnet_zoo.search.dsrna.search import DsrnaSearch, mixture
 from robnet_zoo.search.run.data import Batch, load_search_data
-from robnet_zoo.search.run.loop import Moment, run_search
+from robnet_zoo.search.run.loop import StepContext, run_search
 from robnet_zoo.train.trainer import Stopped
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], warmup=0, metric="jacobian")
@@ -36,7 +36,7 @@ def data():
 
 
 def moment(epoch=0):
-    return Moment(0, epoch, 0, RECIPE.lr, "cpu")
+    return StepContext(0, epoch, 0, RECIPE.lr, "cpu")
 
 
 def batches(data):

@@ -14,7 +14,7 @@ from robnet_zoo.search.racl.distribution import Distribution
 from robnet_zoo.search.racl.recipe import RECIPES
 from robnet_zoo.search.racl.search import RaclSearch
 from robnet_zoo.search.run.data import load_search_data
-from robnet_zoo.search.run.loop import Moment, run_search
+from robnet_zoo.search.run.loop import StepContext, run_search
 from robnet_zoo.zoo.registry import create_model
 
 TINY = dataclasses.replace(RECIPES["smoke"], images=32, batch_size=8, epochs=2, warmup=1)
@@ -28,7 +28,7 @@ def start(**changes):
 
 def take_step(search, data, epoch=1, index=0):
     batches = [stream.at(epoch, index) for stream in data.streams]
-    return search.step(Moment(0, epoch, index, 0.1, "cpu"), *batches)
+    return search.step(StepContext(0, epoch, index, 0.1, "cpu"), *batches)
 
 
 def distribution(deviation=0.1):
@@ -58,7 +58,7 @@ def test_the_start_is_near_the_uniform_mixture():
 
 
 def learned(search):
-    return [tensor for chooser in search.choosers for tensor in chooser.learned]
+    return [tensor for arch_optimizer in search.choosers for tensor in arch_optimizer.learned]
 
 
 def test_normalised_samples_sum_to_one():

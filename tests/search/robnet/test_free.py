@@ -18,7 +18,7 @@ from robnet_zoo.search.robnet.supernet import build_supernet
 from robnet_zoo.search.robnet.table import Measured, read_candidates
 from robnet_zoo.search.run.data import load_search_data
 
-RECIPE = replace(RECIPES["smoke"], space="free", flows=10, score_steps=2, batch_size=16)
+RECIPE = replace(RECIPES["smoke"], space="free", fsp_candidates=10, score_steps=2, batch_size=16)
 
 
 def draw(number):
@@ -36,8 +36,8 @@ def supernet(data):
     return build_supernet(RECIPE, data)
 
 
-def search(supernet, data, folder, flows=RECIPE.flows, draw=draw):
-    recipe = replace(RECIPE, flows=flows)
+def search(supernet, data, folder, fsp_candidates=RECIPE.fsp_candidates, draw=draw):
+    recipe = replace(RECIPE, fsp_candidates=fsp_candidates)
     return measure_candidates(open_study(folder, {}), supernet, data, recipe, draw, folder)
 
 
@@ -68,14 +68,14 @@ def test_the_table_holds_what_was_measured(searched):
 
 def test_a_search_that_goes_on_measures_nothing_twice(searched, supernet, data, tmp_path):
     measured, _ = searched
-    first = search(supernet, data, tmp_path, flows=3)
+    first = search(supernet, data, tmp_path, fsp_candidates=3)
     drawn = []
 
     def draw_and_note(number):
         drawn.append(number)
         return draw(number)
 
-    both = search(supernet, data, tmp_path, flows=5, draw=draw_and_note)
+    both = search(supernet, data, tmp_path, fsp_candidates=5, draw=draw_and_note)
     assert drawn == [3, 4]
     assert both[:3] == first and both == measured[:5]
     assert len(read_candidates(tmp_path)) == 5

@@ -16,7 +16,7 @@ from robnet_zoo.search.robnet.inherit import subnetwork
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.search.robnet.supernet import SupernetTraining, attacker, build_supernet
 from robnet_zoo.search.run.data import SearchData, load_search_data
-from robnet_zoo.search.run.loop import Moment
+from robnet_zoo.search.run.loop import StepContext
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], images=32, batch_size=8, weight_decay=0.0)
 
@@ -26,8 +26,8 @@ def data() -> SearchData:
     return load_search_data(RECIPE, streams=("weights",))
 
 
-def moment(index: int) -> Moment:
-    return Moment(RECIPE.seed, 0, index, 0.1, "cpu")
+def moment(index: int) -> StepContext:
+    return StepContext(RECIPE.seed, 0, index, 0.1, "cpu")
 
 
 @pytest.mark.parametrize("space", ["cell", "free"])
@@ -73,7 +73,7 @@ def test_training_goes_on_bitwise_from_its_state(data: SearchData) -> None:
 
 def test_the_adversary_grows_to_its_full_size(data: SearchData) -> None:
     training = SupernetTraining(dataclasses.replace(RECIPE, warmup=0.5, epochs=2), data)
-    shares = [training.risen(Moment(0, e, i, 0.1, "cpu")) for e in range(2) for i in range(4)]
+    shares = [training.risen(StepContext(0, e, i, 0.1, "cpu")) for e in range(2) for i in range(4)]
     assert shares == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
     half = attacker(RECIPE, data.threat, 0.5)
     assert half.epsilon == pytest.approx(data.threat.epsilon.value / 2)
