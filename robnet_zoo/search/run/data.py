@@ -111,7 +111,8 @@ def load_search_data(
     if recipe.batch_size > size or recipe.batch_size % processes.size:
         raise ZooError(
             f"Batch size {recipe.batch_size} does not fit {size} images a stream and "
-            f"{processes.size} process(es); choose a multiple of {processes.size} that is at most {size}."
+            f"{processes.size} process(es); choose a multiple of {processes.size} that is "
+            f"at most {size}."
         )
     order = torch.randperm(len(training), generator=keyed_generator(recipe.seed, "parts"))
     parts = order[: size * len(streams)].chunk(len(streams))
