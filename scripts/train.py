@@ -30,10 +30,10 @@ from robnet_zoo.runtime import console  # noqa: E402
 from robnet_zoo.runtime.checkpoint import load_checkpoint  # noqa: E402
 from robnet_zoo.runtime.environment import pick_device, tune  # noqa: E402
 from robnet_zoo.runtime.errors import ZooError  # noqa: E402
-from robnet_zoo.runtime.tables import CURVES, HISTORY  # noqa: E402
+from robnet_zoo.runtime.tables import HISTORY  # noqa: E402
 from robnet_zoo.train.pack import pack, pack_average, unpack  # noqa: E402
 from robnet_zoo.train.recipes import get_recipe, override  # noqa: E402
-from robnet_zoo.train.session import RECORD, train  # noqa: E402
+from robnet_zoo.train.session import CURVES, RECORD, train  # noqa: E402
 from robnet_zoo.train.settings import (  # noqa: E402
     HOW,
     SETTINGS,

@@ -12,19 +12,20 @@ from typing import Any
 import torch
 
 from robnet_zoo.data import load_split
+from robnet_zoo.plotting.curves import learning_curves
+from robnet_zoo.plotting.style import save
 from robnet_zoo.runtime.checkpoint import load_checkpoint
 from robnet_zoo.runtime.distributed import join, leave
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.runtime.lock import hold
-from robnet_zoo.runtime.tables import draw_curves
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 from robnet_zoo.train.state import Run, build_run
 from robnet_zoo.train.trainer import LAST, fit
 from robnet_zoo.zoo.registry import plan
 
-RECORD = "record.json"
+RECORD, CURVES = "record.json", "curves.png"
 SAVE_EVERY = 300.0
 
 
@@ -85,7 +86,7 @@ def train(
                 if processes.main:
                     write_json(folder / RECORD, record)
                     if find_spec("matplotlib"):  # not needed for anything else here
-                        draw_curves(folder, run.position.history)
+                        save(learning_curves(run.position.history), folder / CURVES)
         return record
     finally:
         leave(processes)

@@ -21,8 +21,8 @@ from robnet_zoo.models.fast.folded import refresh
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import atomic_path
-from robnet_zoo.runtime.tables import write_history
+from robnet_zoo.runtime.files import atomic_path, write_text
+from robnet_zoo.runtime.tables import HISTORY, csv_records
 from robnet_zoo.train.body import autocast
 from robnet_zoo.train.budget import TimeBudget, pace, stop_signals, validated
 from robnet_zoo.train.schedule import validation_adversary
@@ -205,7 +205,7 @@ def _finish_epoch(run: Run, folder: Path, clock: TimeBudget, *, images_per_secon
         if better:  # the same state
             with atomic_path(folder / BEST) as temporary:
                 shutil.copyfile(folder / LAST, temporary)
-        write_history(folder, position.history)
+        write_text(folder / HISTORY, csv_records(position.history))
         _say(_told(row, score))
 
 

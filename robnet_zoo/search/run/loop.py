@@ -16,9 +16,9 @@ import torch
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import check_writable
+from robnet_zoo.runtime.files import check_writable, write_text
 from robnet_zoo.runtime.randomness import keyed_generator
-from robnet_zoo.runtime.tables import write_history
+from robnet_zoo.runtime.tables import HISTORY, csv_records
 from robnet_zoo.search.run.data import SearchData
 from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
 from robnet_zoo.train.budget import TimeBudget, stop_signals
@@ -151,7 +151,7 @@ class _Run:
         self.rows.append(row | {"images_per_second": rate, "seconds": self.seconds})
         self.epoch, self.index, self.sums = self.epoch + 1, 0, {}
         if main:
-            write_history(self.path.parent, self.rows)
+            write_text(self.path.parent / HISTORY, csv_records(self.rows))
             told = ", ".join(f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float))
             print(f"epoch {self.epoch}: {told}", file=sys.stderr, flush=True)
         self._checkpoint(clock)

@@ -1,0 +1,57 @@
+"""JSON and TOML read into typed values, and written from them.
+
+A type is a msgspec.Struct, or a frozen dataclass, whose annotations are the schema: types,
+literals, and ranges as `Annotated[int, msgspec.Meta(ge=1)]`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_text
+
+T = TypeVar("T")
+
+
+def read_json(path: Path, kind: type[T], what: str) -> T:
+    """Read a JSON file as a value of type `kind`; `what` names it in errors, such as "record".
+
+    Raises:
+        ZooError: the file cannot be read, is not JSON, or does not fit the type.
+    """
+    return _read(path, kind, what, "JSON", msgspec.json.decode)
+
+
+def read_toml(path: Path, kind: type[T], what: str) -> T:
+    """Read a TOML file as a value of type `kind`; `what` names it in errors, such as "recipe".
+
+    Raises:
+        ZooError: the file cannot be read, is not TOML, or does not fit the type.
+    """
+    return _read(path, kind, what, "TOML", msgspec.toml.decode)
+
+
+def to_builtins(value: Any) -> Any:
+    """Return a typed value as dicts, lists and plain values, ready for JSON."""
+    return msgspec.to_builtins(value)
+
+
+def write_typed(path: Path, value: Any) -> None:
+    """Write a typed value to `path` atomically, as indented JSON."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    write_text(path, text + "\n")
+
+
+def _read(path: Path, kind: type[T], what: str, syntax: str, decode: Any) -> T:
+    try:
+        return decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise ZooError(f"Cannot read the {what} '{path}': {error.strerror}.") from error
+    except msgspec.ValidationError as error:
+        raise ZooError(f"The {what} '{path}' does not fit its format: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ZooError(f"The {what} '{path}' is not {syntax}: {error}.") from error
