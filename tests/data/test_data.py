@@ -318,7 +318,7 @@ def test_missing_files_are_told_with_the_way_out(tmp_path, name):
 def test_a_silent_network_is_given_up_soon_and_clearly(tmp_path):
     """A proxy that takes the call and never answers is the slowest way not to have a network."""
     program = (
-        "import socket, sys; from robnet_zoo import console, data\n"
+        "import socket, sys; from robnet_zoo import data; from robnet_zoo.runtime import console\n"
         "from robnet_zoo.data import public\n"
         "public.TIMEOUT = 0.3\n"
         f"code = console.run(lambda: data.load_split('mnist', 'test', root={str(tmp_path)!r}))\n"

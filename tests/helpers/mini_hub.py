@@ -25,7 +25,7 @@ TOKEN = "hf_test"
 LFS_SIZE = 10_000  # bytes; larger files go through the LFS routes, as on the Hub
 FETCH = """
 import sys
-from robnet_zoo import console
+from robnet_zoo.runtime import console
 from robnet_zoo.zoo.hub import fetch
 raise SystemExit(console.run(lambda: print(fetch(sys.argv[1]))))
 """

@@ -81,7 +81,7 @@ def test_the_wheel_is_small_and_whole(wheel, installed):
     assert tracked or not (ROOT / ".git").exists()
     missing = [name for name in tracked if not (installed / name).is_file()]
     assert missing == []
-    assert not list((installed / "pretrained").glob("*/*.svg"))
+    assert not list((installed / "zoo" / "pretrained").glob("*/*.svg"))
 
 
 def test_every_packaged_file_opens(installed):
@@ -118,7 +118,7 @@ print(time.perf_counter() - start, "torch" in sys.modules, robnet_zoo.__file__)
 def test_the_console_command_knows_the_embedded_weights(home, tmp_path):
     """And none of a checkout's weights/."""
     shown = run([home / "bin" / "robnet-zoo", "list"], tmp_path)
-    embedded = {path.name for path in (ROOT / "robnet_zoo" / "pretrained").glob("*.*")}
+    embedded = {path.name for path in (ROOT / "robnet_zoo" / "zoo" / "pretrained").glob("*.*")}
     assert embedded <= set(list_models(pretrained=True))
     for name in embedded:
         architecture, _, tag = name.partition(".")

@@ -15,7 +15,8 @@ from helpers.tiny_weights import save_tiny
 TENSORS = "model.safetensors"
 LOAD = """
 import sys
-from robnet_zoo import console, create_model
+from robnet_zoo import create_model
+from robnet_zoo.runtime import console
 raise SystemExit(console.run(lambda: print(type(create_model(sys.argv[1], verify=True)).__name__)))
 """
 

@@ -45,7 +45,7 @@ def published(hub, checkout, tmp_path_factory):
     dry = client.everything(PUBLISH, COMMANDS)
     assert not hub.asked("POST")
     assert not hub.repositories
-    assert json.loads((checkout / "robnet_zoo" / "pins.json").read_text()) == {}
+    assert json.loads((checkout / "robnet_zoo" / "zoo" / "pins.json").read_text()) == {}
     sent = client.everything(f"{PUBLISH} --yes;{PUBLISH}", COMMANDS, HF_TOKEN=TOKEN)
     edit_config(checkout / "weights" / "racl.tiny", results={})
     changed = client.everything(f"{PUBLISH};{PUBLISH} --yes", COMMANDS, HF_TOKEN=TOKEN)
@@ -86,7 +86,7 @@ def test_only_what_differs_is_told_and_sent(published, hub):
 
 def test_what_is_published_is_pinned(published, hub, checkout):
     config = json.loads((checkout / "elsewhere" / "racl.tiny" / "config.json").read_text())
-    assert json.loads((checkout / "robnet_zoo" / "pins.json").read_text()) == {
+    assert json.loads((checkout / "robnet_zoo" / "zoo" / "pins.json").read_text()) == {
         "racl.tiny": {
             "repository": "org/racl.tiny",
             "revision": hub.repositories["org/racl.tiny"].newest,

@@ -9,7 +9,8 @@ from helpers.tiny_weights import edit_config, save_tiny
 
 GET = """
 import sys
-from robnet_zoo import console, get_weights
+from robnet_zoo import get_weights
+from robnet_zoo.runtime import console
 run = lambda: print(get_weights(*sys.argv[1].split()).training["place"])
 raise SystemExit(console.run(run))
 """
@@ -37,13 +38,13 @@ def checkout(hub, tmp_path):
     ignored = shutil.ignore_patterns("__pycache__", "pretrained")
     shutil.copytree(ROOT / "robnet_zoo", root / "robnet_zoo", ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", root)
-    place(root / "robnet_zoo" / "pretrained" / "racl.tiny", "package")
+    place(root / "robnet_zoo" / "zoo" / "pretrained" / "racl.tiny", "package")
     place(root / "weights" / "racl.tiny", "checkout")
     place(root / "elsewhere", "folder")
     newest = hub.repositories["org/racl.tiny"].newest
     config = json.loads(hub.repositories["org/racl.tiny"].commits[newest]["config.json"])
     pin = {"repository": "org/racl.tiny", "revision": newest, "sha256": config["sha256"]}
-    (root / "robnet_zoo" / "pins.json").write_text(json.dumps({"racl.tiny": pin}))
+    (root / "robnet_zoo" / "zoo" / "pins.json").write_text(json.dumps({"racl.tiny": pin}))
     return root
 
 
@@ -52,7 +53,7 @@ def test_the_order_is_folder_package_checkout_cache_hub(hub, checkout, tmp_path)
     assert client.run("racl ./elsewhere", GET) == "folder"
     for name in ("racl", "racl tiny", "racl.tiny"):
         assert client.run(name, GET) == "package"
-    shutil.rmtree(checkout / "robnet_zoo" / "pretrained")
+    shutil.rmtree(checkout / "robnet_zoo" / "zoo" / "pretrained")
     assert client.run("racl", GET) == "checkout"
     shutil.rmtree(checkout / "weights")
     assert hub.requests == []
@@ -69,6 +70,6 @@ def test_the_order_is_folder_package_checkout_cache_hub(hub, checkout, tmp_path)
 
 def test_damaged_weights_are_not_passed_over_for_others(hub, checkout, tmp_path):
     client = Client(hub, tmp_path / "home", checkout)
-    (checkout / "robnet_zoo" / "pretrained" / "racl.tiny" / "config.json").write_text("{")
+    (checkout / "robnet_zoo" / "zoo" / "pretrained" / "racl.tiny" / "config.json").write_text("{")
     assert "not valid JSON" in client.fail("racl", GET)
     assert hub.requests == []

@@ -211,8 +211,8 @@ def test_names_and_weights_must_agree(folder):
 def test_a_checkout_s_weights_are_found_and_full_size_ones_come_first(tmp_path):
     """A copy of the checkout with weights of its own, as after a full-size training."""
     shutil.copytree(ROOT / "robnet_zoo", tmp_path / "robnet_zoo")
-    shutil.rmtree(tmp_path / "robnet_zoo" / "pretrained", ignore_errors=True)
-    save_tiny(tmp_path / "robnet_zoo" / "pretrained" / "racl.digits")
+    shutil.rmtree(tmp_path / "robnet_zoo" / "zoo" / "pretrained", ignore_errors=True)
+    save_tiny(tmp_path / "robnet_zoo" / "zoo" / "pretrained" / "racl.digits")
     for tag in ("abc", "cifar10"):
         save_tiny(tmp_path / "weights" / f"racl.{tag}")
     save_tiny(tmp_path / "weights" / "stranger.cifar10")

@@ -17,7 +17,7 @@ STUDY_SETTINGS = (  # what a study may set anew on a supernet that is trained
     "finetune_lr",
     "score_steps",
     "settle_batches",
-    "flows",
+    "fsp_candidates",
 )
 
 
@@ -37,8 +37,8 @@ class RobNetRecipe(SearchRecipe):
         score_steps: PGD steps on held-out images, before and after fine-tuning.
         settle_batches: clean batches from which a candidate takes batch norm's statistics anew,
             the supernet's being those of all architectures at once; 0 keeps the supernet's.
-        flows: cell-free architectures drawn, of which the `architectures` with the least FSP
-            distance are fine-tuned.
+        fsp_candidates: cell-free architectures drawn, of which the `architectures` with the
+            least FSP distance are fine-tuned.
     """
 
     space: Literal["cell", "free"] = "cell"
@@ -55,7 +55,13 @@ class RobNetRecipe(SearchRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("architectures", "parameters", "score_steps", "flows", "attack_steps"):
+        for name in (
+            "architectures",
+            "parameters",
+            "score_steps",
+            "fsp_candidates",
+            "attack_steps",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ZooError(f"Recipe setting {name}={value} is out of range; it is at least 1.")
@@ -90,7 +96,7 @@ RECIPES = {
             "architectures, 3 epochs of fine-tuning. Ours, the paper being silent: width and depth "
             "(those of the released networks), epochs, batch, keep, both rates (that of the "
             "authors' training code, 1.2 at 1,536 images, scaled to the batch; a tenth for "
-            "fine-tuning), score_steps, settle_batches, flows",
+            "fine-tuning), score_steps, settle_batches, fsp_candidates",
             epochs=60,
             batch_size=256,
             channels=36,

@@ -104,14 +104,14 @@ def study(
         patience: as for `open_study`.
     """
     supernet, rows = load_supernet(supernet_folder, recipe, data)
-    moot = ("architectures", "flows" if recipe.space == "cell" else "")
+    moot = ("architectures", "fsp_candidates" if recipe.space == "cell" else "")
     settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name not in moot}
     settings["supernet"] = sha256_of(supernet_folder / LAST)
     opened = open_study(folder, settings, url=storage, patience=patience)
-    fsp_candidates = partial(
+    open_fsp_study = partial(
         open_study, folder / FLOWS, settings | {"of": FLOWS}, url=storage, patience=patience
     )
-    candidate = candidates(recipe, supernet, data, folder, fsp_candidates)
+    candidate = candidates(recipe, supernet, data, folder, open_fsp_study)
 
     def judged(number: int) -> Row:
         codes, before = candidate(number)
@@ -140,12 +140,12 @@ def candidates(
     supernet: Supernet,
     data: SearchData,
     folder: Path,
-    fsp_candidates: Callable[[], optuna.Study],
+    open_fsp_study: Callable[[], optuna.Study],
 ) -> Callable[[int], Candidate]:
     """Return the function from a candidate's number to its codes.
 
     Cell-free, candidates are those of the drawn architectures that an attack moves least, which
-    workers measure together in the study that `fsp_candidates` opens. That attack has also told
+    workers measure together in the study that `open_fsp_study` opens. That attack has also told
     their robust accuracy with inherited weights.
     """
     draw_from = sampler(
@@ -161,7 +161,7 @@ def candidates(
 
     if recipe.space == "cell":
         return lambda number: (draw(number), None)
-    measured = measure_candidates(fsp_candidates(), supernet, data, recipe, draw, folder)
+    measured = measure_candidates(open_fsp_study(), supernet, data, recipe, draw, folder)
     kept = reject(measured, recipe.architectures)
     return lambda number: (kept[number].codes, kept[number].robust_before)
 

@@ -14,6 +14,7 @@ from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import write_text
 
 NOT_NEGATIVE = ("lr_end", "momentum", "weight_decay", "clip", "attack_steps", "crop", "cutout")
+FORMERLY = {"flows": "fsp_candidates"}  # names of settings in older files
 HEADER = ("name", "claim", "source")  # what a recipe says of itself; no override may touch it
 
 
@@ -116,6 +117,7 @@ def read_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
     except tomllib.TOMLDecodeError as error:
         raise ZooError(f"The recipe '{path}' is not TOML: {error}.") from error
     known = [field.name for field in dataclasses.fields(kind)]
+    values = {FORMERLY.get(key, key): value for key, value in values.items()}
     for key in values:
         if key not in known:
             raise unknown_name(f"setting in '{path}':", key, known)

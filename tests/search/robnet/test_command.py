@@ -73,7 +73,7 @@ def test_a_budget_is_kept_in_another_study_of_the_supernet(trained: Path, tmp_pa
 
 
 def test_a_cell_free_search_rejects_by_flow(tmp_path: Path) -> None:
-    options = ["--space", "free", "--architectures", "10", "--set", "flows=12"]
+    options = ["--space", "free", "--architectures", "10", "--set", "fsp_candidates=12"]
     assert main(["robnet", *TINY, *QUICK, *options, "--out", str(tmp_path)]) == 0
     with (tmp_path / "candidates.csv").open(newline="") as file:
         drawn = sorted(csv.DictReader(file), key=lambda row: float(row["deep_distance"]))
