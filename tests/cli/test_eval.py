@@ -1,8 +1,4 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +7,6 @@ from helpers.fitted import save_fitted
 import robnet_zoo
 from robnet_zoo.cli.eval import main
 from robnet_zoo.data import load_split
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +150,11 @@ def test_resuming_another_evaluation_is_refused(run):
     assert "made with another data" in err
 
 
-def test_help_comes_without_torch():
+def test_help_comes_without_torch(run_python):
     code = (
         "import sys, robnet_zoo.cli.eval as m\n"
         "try: m.main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+    run_python(code)

@@ -2,17 +2,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from helpers.tiny_weights import save_tiny
 
-import robnet_zoo
 from robnet_zoo.cli.main import main
 from robnet_zoo.genotypes import genotype_to_dict, published
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-
-ROOT = Path(robnet_zoo.__file__).parents[1]
 
 
 def failure(capsys, *arguments):
@@ -34,11 +30,11 @@ def failure(capsys, *arguments):
         ("convert", "missing.pth.tar", "--model", "robnet_free", "--out", "here"),
     ],
 )
-def test_a_mistake_ends_with_one_line_and_code_2(tmp_path, arguments):
+def test_a_mistake_ends_with_one_line_and_code_2(tmp_path, root, arguments):
     done = subprocess.run(
         [sys.executable, "-m", "robnet_zoo", *arguments],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,
@@ -122,7 +118,7 @@ def test_other_commands_are_passed_on(capsys, name, word):
     assert word in capsys.readouterr().out
 
 
-def test_help_and_listing_leave_torch_alone():
+def test_help_and_listing_leave_torch_alone(run_python):
     code = """
 import sys
 from robnet_zoo.cli.main import main
@@ -134,6 +130,4 @@ for command in ([], ["train"], ["eval"], ["search", "arnas"]):
         pass
 assert "torch" not in sys.modules
 """
-    call = [sys.executable, "-c", code]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_python(code)

@@ -1,8 +1,6 @@
 """The training command: what it writes, what it refuses, and the weights it exports."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from robnet_zoo.train.recipes import RECIPES
 from robnet_zoo.train.session import train
 
 
-def test_help_and_mistakes_do_not_wait_for_torch():
+def test_help_and_mistakes_do_not_wait_for_torch(run_python):
     code = (
         "import sys\n"
         "from robnet_zoo.cli.train import build_parser, main\n"
@@ -26,9 +24,8 @@ def test_help_and_mistakes_do_not_wait_for_torch():
         "assert main(['--model', 'racl', '--recipe', 'standart']) == 2\n"
         "assert 'torch' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Unknown recipe 'standart'; did you mean standard" in done.stderr
+    _, complaint = run_python(code)
+    assert "Unknown recipe 'standart'; did you mean standard" in complaint
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from robnet_zoo.data import describe, list_datasets, load_split, to_float
 from robnet_zoo.data.splits import ArraySplit, hold_out
 from robnet_zoo.runtime.errors import ZooError
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 PARTS = ("train", "validation", "test")
 
 
@@ -35,7 +34,7 @@ def contents(split) -> set[bytes]:
 # What is known by name
 
 
-def test_every_name_is_described_without_torch_or_files():
+def test_every_name_is_described_without_torch_or_files(run_python):
     program = (
         "import sys; from robnet_zoo.data import describe, list_datasets\n"
         "rows = [describe(name) for name in list_datasets()]\n"
@@ -43,7 +42,7 @@ def test_every_name_is_described_without_torch_or_files():
         "assert all(r.threat_model.name == r.name for r in rows)\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_python(program)
     assert set(list_datasets()) == {
         *("digits", "cifar10", "cifar100", "svhn", "mnist", "tiny-imagenet", "imagenet")
     }
@@ -288,9 +287,9 @@ def test_svhn_is_read_from_its_own_layout(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the real MNIST files are not at hand")
-def test_real_mnist_is_read(tmp_path):
-    with tarfile.open(SHARED / "mnist-raw.tar.xz") as archive:
+@pytest.mark.parity
+def test_real_mnist_is_read(tmp_path, shared):
+    with tarfile.open(shared("data/mnist-raw.tar.xz")) as archive:
         archive.extractall(tmp_path, filter="data")
     dataset, test = load_split("mnist", "test", root=tmp_path, download=False)
     assert len(test) == 10_000

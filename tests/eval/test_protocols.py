@@ -1,7 +1,6 @@
 import csv
 import json
 import re
-from pathlib import Path
 
 import pytest
 from helpers.fitted import save_fitted
@@ -14,7 +13,6 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.zoo.weights import read_weights
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts"
 GOOD = """
 title = "A paper, Table 1"
 source = "Somebody 2020"
@@ -69,12 +67,11 @@ class TestFiles:
             assert published_threat(protocol, column).epsilon.value > 0
         assert len({column.name for column in protocol.columns}) == len(protocol.columns)
 
-    @pytest.mark.skipif(not FACTS.is_dir(), reason="no fact sheets")
+    @pytest.mark.parity
     @pytest.mark.parametrize("paper", ["robnet", "racl", "arnas", "dsrna"])
-    def test_published_numbers_are_those_of_the_fact_sheets(self, paper):
-        facts = {
-            float(number) for number in re.findall(r"\d+\.\d+", (FACTS / f"{paper}.md").read_text())
-        }
+    def test_published_numbers_are_those_of_the_fact_sheets(self, paper, shared):
+        sheet = shared(f"facts/{paper}.md").read_text()
+        facts = {float(number) for number in re.findall(r"\d+\.\d+", sheet)}
         for name in (name for name in protocols.names() if name.startswith(paper)):
             for row in protocols.load(name).rows:
                 assert {value for value in row.published if value is not None} <= facts

@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
@@ -41,9 +39,9 @@ def test_every_published_genotype_has_its_source_and_survives_a_round_trip():
         assert genotype_from_dict(genotype_to_dict(genotype)) == genotype
 
 
-def test_genotypes_do_not_import_torch():
+def test_genotypes_do_not_import_torch(run_python):
     use = "import sys; from robnet_zoo.genotypes import published; published('racl')"
-    subprocess.run([sys.executable, "-c", f"{use}; assert 'torch' not in sys.modules"], check=True)
+    run_python(f"{use}; assert 'torch' not in sys.modules")
 
 
 @pytest.mark.parametrize(

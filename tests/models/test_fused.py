@@ -1,7 +1,5 @@
 """The kernel of separable convolutions against torch's own, in Triton's interpreter; no GPU."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
@@ -53,17 +51,9 @@ print("alike")
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with torch for CUDA only")
-def test_the_kernel_is_torchs_two_convolutions_and_their_gradient():
-    from os import environ
-
-    done = subprocess.run(
-        [sys.executable, "-c", COMPARE],
-        env={**environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "alike\n", done.stderr
+def test_the_kernel_is_torchs_two_convolutions_and_their_gradient(run_python):
+    printed, _ = run_python(COMPARE, TRITON_INTERPRET="1")
+    assert printed == "alike\n"
 
 
 def shaken(name, **sizes):

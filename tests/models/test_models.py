@@ -1,9 +1,5 @@
 """Sizes, shapes and behaviour of the networks."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -339,7 +335,7 @@ def test_impossible_baselines_are_refused():
         build_baseline("vgg19", denoise=True)
 
 
-def test_narrow_reductions_keep_to_their_memory_on_older_processors():
+def test_narrow_reductions_keep_to_their_memory_on_older_processors(run_python):
     """oneDNN's AVX2 gradient of a narrow, strided 1x1 convolution would end this process."""
     script = """
 import torch
@@ -352,11 +348,5 @@ for inputs in (2, 4, 6):
         reduce(x.requires_grad_()).sum().backward()
 print("alive")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "alive\n", done.stderr
+    printed, _ = run_python(script, ONEDNN_MAX_CPU_ISA="AVX2", OMP_NUM_THREADS="1")
+    assert printed == "alive\n"

@@ -22,6 +22,8 @@ from benchmarks.plain import plain_cell
 from robnet_zoo.genotypes import published
 from robnet_zoo.models import build_network, count_macs, count_parameters
 
+pytestmark = pytest.mark.parity
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 TOLERANCE = 1e-5  # float32, tiny networks
 TRAIN_TOLERANCE = 1e-3  # batch statistics of two images amplify rounding

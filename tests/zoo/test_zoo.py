@@ -1,8 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,20 +13,12 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.registry import default_tag, plan
 
-ROOT = Path(robnet_zoo.__file__).parents[1]
 EMBEDDED = list_models(pretrained=True)
 
 
 def parameters(name, **overrides):
     with torch.device("meta"):
         return count_parameters(create_model(name, **overrides))
-
-
-def python(code, root=ROOT):
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -50,7 +39,7 @@ def test_genotype_status_is_the_registry_s(name):
     assert plan(name).status == ARCHITECTURES[name].status
 
 
-def test_importing_is_fast_and_leaves_torch_alone():
+def test_importing_is_fast_and_leaves_torch_alone(run_python):
     code = """
 import sys, time
 start = time.perf_counter()
@@ -60,7 +49,7 @@ robnet_zoo.list_models()
 robnet_zoo.zoo.registry.plan("racl")
 print(taken, "torch" in sys.modules)
 """
-    runs = [python(code).split() for _ in range(3)]
+    runs = [run_python(code)[0].split() for _ in range(3)]
     assert {torch_imported for _, torch_imported in runs} == {"False"}
     assert min(float(taken) for taken, _ in runs) < 0.3
 
@@ -208,9 +197,9 @@ def test_names_and_weights_must_agree(folder):
         create_model(f"local-dir:{folder}", weights="digits")
 
 
-def test_a_checkout_s_weights_are_found_and_full_size_ones_come_first(tmp_path):
+def test_a_checkout_s_weights_are_found_and_full_size_ones_come_first(tmp_path, root, run_python):
     """A copy of the checkout with weights of its own, as after a full-size training."""
-    shutil.copytree(ROOT / "robnet_zoo", tmp_path / "robnet_zoo")
+    shutil.copytree(root / "robnet_zoo", tmp_path / "robnet_zoo")
     shutil.rmtree(tmp_path / "robnet_zoo" / "zoo" / "pretrained", ignore_errors=True)
     save_tiny(tmp_path / "robnet_zoo" / "zoo" / "pretrained" / "racl.digits")
     for tag in ("abc", "cifar10"):
@@ -223,9 +212,12 @@ print(tags("racl"), default_tag("racl"), default_tag("arnas"), list_models(pretr
 create_model("racl", pretrained=True, verify=True), create_model("racl.digits", verify=True)
 print(get_weights("racl").name)
 """
-    assert python(code, tmp_path) == "['digits'] digits None ['racl.digits']\nracl.digits"
+    assert run_python(code, cwd=tmp_path)[0].splitlines() == [
+        "['digits'] digits None ['racl.digits']",
+        "racl.digits",
+    ]
     (tmp_path / "pyproject.toml").touch()  # what makes the folder a checkout
-    assert python(code, tmp_path).splitlines() == [
+    assert run_python(code, cwd=tmp_path)[0].splitlines() == [
         "['cifar10', 'digits', 'abc'] cifar10 None ['racl.cifar10', 'racl.digits', 'racl.abc']",
         "racl.cifar10",
     ]
