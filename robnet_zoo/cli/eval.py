@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from robnet_zoo.cli import eval_commands as commands
-from robnet_zoo.eval import loading
+from robnet_zoo.cli.options import add_target_options, target_options
+from robnet_zoo.eval.target import load_target
 from robnet_zoo.runtime import console, files
 from robnet_zoo.runtime.environment import Compile
 from robnet_zoo.runtime.errors import ZooError
@@ -59,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--weights", help="tag of the weights or their folder (default: the model's own)")
     add("--attack", help="one attack or several, with commas between them")
     add("--protocol", help="in place of --model and --attack: one table of the papers, below")
-    loading.add_options(parser)
+    add_target_options(parser)
     add("--restarts", type=int, help="independent runs of attacks that start at random")
     add("--targeted", action="store_true", help="aim at a random other class of each image")
     add(
@@ -105,38 +106,52 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             f"An untrained {arguments.model} has nothing to judge; leave out --weights none, or "
             f"train it first: python -m robnet_zoo.train --model {arguments.model}."
         )
-    name = get_weights(arguments.model, arguments.weights).name
-    out = arguments.out or _default_out(name, arguments.attack)
+    weights = get_weights(arguments.model, arguments.weights)
+    out = arguments.out or _default_out(weights.name, arguments.attack)
+    if certifying:
+        _validate_certify(arguments, out)
     for path in (out, arguments.html):
         if path is not None:
             files.check_writable(path)
-    subject = loading.load(arguments, arguments.model, arguments.weights)
+    options = target_options(arguments)
+    target = load_target(weights, options)
     if certifying:
         from robnet_zoo.eval.studies import certify
 
-        certify.run(arguments, subject, out)
+        certify.run(target, options, out, resume=arguments.resume)
         return 0
     report = evaluate(
-        subject.model,
-        subject.split,
+        target.model,
+        target.split,
         attacks,
-        subject.threat_model,
-        n=arguments.n,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
+        target.threat_model,
+        n=options.n,
+        seed=options.seed,
+        batch_size=options.batch_size,
         compile=arguments.compile,
         out=out,
         resume=arguments.resume,
-        about=subject.about,
+        metadata=target.metadata,
         quiet=False,
     )
     if os.environ.get("RANK", "0") == "0":
         show(report)
         show_path(out)
         if arguments.html is not None:
-            commands.write_page(arguments.html, report, subject)
+            commands.write_page(arguments.html, report, target)
     failed = any(not check.passed for check in report.checks)
     return FAILED_CHECK if arguments.strict and failed else 0
+
+
+def _validate_certify(arguments: argparse.Namespace, out: Path) -> None:
+    """Refuse what does not go with --attack certify, and a record that is finished."""
+    if arguments.attack != "certify":
+        raise ZooError(f"certify stands alone, not in '{arguments.attack}'; it runs pgd20 too.")
+    for option in ("restarts", "targeted", "early_exit", "html"):
+        if getattr(arguments, option):
+            raise ZooError(f"--{option.replace('_', '-')} does not go with --attack certify.")
+    if arguments.resume and out.exists() and not out.with_name(f"{out.name}.parts").exists():
+        raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
 
 
 def _attacks(arguments: argparse.Namespace) -> list[Attack | Suite]:

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from robnet_zoo.eval import loading
+from robnet_zoo.cli.options import add_target_options, target_options
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.reports import leaderboard as tables
+from robnet_zoo.eval.target import EvalTarget, load_target
 from robnet_zoo.runtime import console, files
 from robnet_zoo.runtime.errors import ZooError
 
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = matrix.add_argument
     add("--models", required=True, help="two models or more, with commas between them")
     add("--attack", default="pgd10", help="fgsm, bimN, pgdN or mifgsmN (default: pgd10)")
-    loading.add_options(matrix)
+    add_target_options(matrix)
     add("--out", type=Path, default=Path("runs/eval/matrix"), help="folder (runs/eval/matrix)")
     matrix.set_defaults(run=_matrix)
 
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--attack", default="pgd20", help="attack at every size (default: pgd20)")
     add("--epsilons", default="", help="sizes such as 2/255,4/255,8/255")
     add("--iterations", type=int, help="length of the PGD run, such as 100")
-    loading.add_options(sweep)
+    add_target_options(sweep)
     add("--out", type=Path, default=Path("runs/eval/sweep"), help="folder (runs/eval/sweep)")
     add("--resume", action="store_true", help="go on where an interrupted sweep stopped")
     sweep.set_defaults(run=_sweep)
@@ -113,7 +114,9 @@ def run_protocol(arguments: argparse.Namespace) -> None:
     from robnet_zoo.eval.studies import protocol as comparison
 
     folders = comparison.weights_at_hand(arguments.weights and Path(arguments.weights))
-    table = comparison.compare(protocol, folders, arguments, out)
+    table = comparison.compare(
+        protocol, folders, target_options(arguments), out, resume=arguments.resume
+    )
     if os.environ.get("RANK", "0") == "0":
         comparison.write(protocol, table, out)
         show(protocol, table, Console())
@@ -126,13 +129,14 @@ def _matrix(arguments: argparse.Namespace) -> None:
     from robnet_zoo.eval.studies import transfer_matrix as matrix
 
     base = gradient_only(get_attack(arguments.attack))
+    options = target_options(arguments)
     files.check_writable(arguments.out / "matrix.json")
     found = matrix.transfer_matrix(
-        [loading.load(arguments, name) for name in names_in(arguments.models)],
+        [load_target(name, options) for name in names_in(arguments.models)],
         base,
-        n=arguments.n,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
+        n=options.n,
+        seed=options.seed,
+        batch_size=options.batch_size,
         quiet=False,
     )
     matrix.write(found, arguments.out)
@@ -145,24 +149,24 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from robnet_zoo.eval.studies import sweep as sweeps
 
     files.check_writable(arguments.out / "records" / "record.json")
-    sizes = names_in(arguments.epsilons)
+    options, sizes = target_options(arguments), names_in(arguments.epsilons)
     if not sizes and arguments.iterations is None:
         raise ZooError("There is nothing to sweep; give --epsilons, --iterations or both.")
     reports = []
     for name in names_in(arguments.model):
-        subject = loading.load(arguments, name)
+        target = load_target(name, options)
         runs = [(arguments.attack, sizes)] if sizes else []
         if arguments.iterations is not None:
-            runs.append((f"pgd{arguments.iterations}", [subject.threat_model.epsilon.text]))
+            runs.append((f"pgd{arguments.iterations}", [target.threat_model.epsilon.text]))
         for attack, at in runs:
             found = sweeps.run(
-                subject,
+                target,
                 attack,
                 at,
                 arguments.out / "records",
-                n=arguments.n,
-                seed=arguments.seed,
-                batch_size=arguments.batch_size,
+                n=options.n,
+                seed=options.seed,
+                batch_size=options.batch_size,
                 resume=arguments.resume,
                 quiet=False,
             )
@@ -205,12 +209,12 @@ def _report(arguments: argparse.Namespace) -> None:
     _tell([arguments.out])
 
 
-def write_page(path: Path, found: EvaluationRecord, subject: loading.EvalTarget) -> None:
+def write_page(path: Path, found: EvaluationRecord, target: EvalTarget) -> None:
     """Write the page of one evaluation that has just been made."""
     from robnet_zoo.eval.reports import html as report
     from robnet_zoo.eval.reports.examples import examples
 
-    report.write(path, [found], [], lambda one: examples(one, subject.model, subject.split))
+    report.write(path, [found], [], lambda one: examples(one, target.model, target.split))
     _tell([path])
 
 

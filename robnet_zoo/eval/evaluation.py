@@ -23,6 +23,7 @@ from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, EvaluationRecord, bits, share
 from robnet_zoo.eval.shards import Shards, validate_identity
+from robnet_zoo.eval.target import BATCH_SIZE
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.console import progress
@@ -34,7 +35,6 @@ from robnet_zoo.threat_models import ThreatModel, get_threat_model
 if TYPE_CHECKING:
     from robnet_zoo.data.splits import Split
 
-BATCH_SIZE = 256  # images in a forward pass
 LIMIT = 2**32
 
 
@@ -51,7 +51,7 @@ def evaluate(
     resume: bool = False,
     folded: bool = True,
     compile: Compile | None = None,
-    about: RunMetadata | None = None,
+    metadata: RunMetadata | None = None,
     quiet: bool = True,
 ) -> EvaluationRecord:
     """Judge a model under attacks; every verdict is given by the model as it is, in float32.
@@ -78,7 +78,7 @@ def evaluate(
         folded: let attacks see the network's folded form; with False, the network itself.
         compile: compile what attacks see, in this mode of torch.compile ("reduce-overhead" and
             "max-autotune" use CUDA graphs): minutes at the start, then faster.
-        about: names for the record.
+        metadata: names for the record.
         quiet: show no progress bar.
 
     Returns:
@@ -88,7 +88,7 @@ def evaluate(
         ZooError: unknown names, n out of range, `out` not writable, data or model of a wrong
             form, or blocks of another evaluation.
     """
-    about = about or RunMetadata()
+    metadata = metadata or RunMetadata()
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     chosen = _attacks(attacks)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
@@ -101,7 +101,7 @@ def evaluate(
     if path is not None:
         files.check_writable(path)
     images = take_first(data, n, device)
-    info = model_info(model, about)
+    info = model_info(model, metadata)
     settings = {attack.name: _settings(attack, threat) for attack in chosen}
     identity = _identity(info, images.sha256, threat.norm, threat.epsilon.value, settings, seed)
     parts = None if path is None else path.with_name(f"{path.name}.parts")
@@ -142,8 +142,8 @@ def evaluate(
         report = EvaluationRecord(
             model=info,
             data=record.DataInfo(
-                name=about.data,
-                split=about.split,
+                name=metadata.data,
+                split=metadata.split,
                 n=len(images),
                 available=images.available,
                 sha256=images.sha256,
@@ -164,7 +164,7 @@ def evaluate(
                 predictions=tuple(predictions),
             ),
             attacks=found,
-            totals=_totals(correct, found, labels, about.class_names),
+            totals=_totals(correct, found, labels, metadata.class_names),
             environment=environment(str(device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             warnings=tuple(dict.fromkeys(work.warnings)),
@@ -174,7 +174,7 @@ def evaluate(
             checks=(
                 *checks,
                 check_unchanged(model, before),
-                *check_results(report, len(about.class_names) or None, about.card),
+                *check_results(report, len(metadata.class_names) or None, metadata.card),
             ),
         )
         if processes.rank == 0 and path is not None:

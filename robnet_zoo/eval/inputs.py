@@ -123,7 +123,7 @@ def _check(images: Tensor, labels: Tensor) -> None:
         )
 
 
-def model_info(model: nn.Module, about: RunMetadata) -> ModelInfo:
+def model_info(model: nn.Module, metadata: RunMetadata) -> ModelInfo:
     """Return what the record says about the model.
 
     Raises:
@@ -137,12 +137,12 @@ def model_info(model: nn.Module, about: RunMetadata) -> ModelInfo:
         sha.update(f"{name} {list(tensor.shape)}".encode())
         sha.update(tensor.cpu().contiguous().numpy().tobytes())
     return ModelInfo(
-        name=about.model or type(model).__name__,
-        architecture=about.architecture,
-        arguments=about.arguments,
-        weights=about.weights,
-        weights_file_sha256=about.weights_file_sha256,
+        name=metadata.model or type(model).__name__,
+        architecture=metadata.architecture,
+        arguments=metadata.arguments,
+        weights=metadata.weights,
+        weights_file_sha256=metadata.weights_file_sha256,
         state_sha256=sha.hexdigest(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        genotype_status=about.genotype_status,
+        genotype_status=metadata.genotype_status,
     )

@@ -18,8 +18,8 @@ from robnet_zoo.cli.eval import main
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.eval import RunMetadata
-from robnet_zoo.eval.loading import EvalTarget
 from robnet_zoo.eval.studies import certificate, certify
+from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.zoo.registry import plan
@@ -35,7 +35,7 @@ def subject(epsilon="0.15"):
         dataset=describe("digits"),
         split=ArraySplit((images * 255).round().to(torch.uint8), labels),
         threat_model=get_threat_model("digits").at(epsilon),
-        about=RunMetadata(model="small", data="digits", split="test"),
+        metadata=RunMetadata(model="small", data="digits", split="test"),
     )
 
 

@@ -522,7 +522,7 @@ def test_attacks_without_gradients_to_follow_are_refused():
 def test_the_card_is_compared_in_an_evaluation():
     card = Card(data="digits", split="test", n=48, accuracy=0.5)
     report = judge(
-        robust_net(), ["fgsm"], about=RunMetadata(data="digits", split="test", card=card)
+        robust_net(), ["fgsm"], metadata=RunMetadata(data="digits", split="test", card=card)
     )
     assert [one.name for one in report.checks if not one.passed] == ["card"]
 

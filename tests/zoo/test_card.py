@@ -32,9 +32,9 @@ def weights(tmp_path):
     return save_tiny(tmp_path / "racl.tiny")[1]
 
 
-def judge(folder, out, attacks=("fgsm", "pgd5"), n=20, threat="digits", about=NAMES):
+def judge(folder, out, attacks=("fgsm", "pgd5"), n=20, threat="digits", metadata=NAMES):
     model = create_model(f"local-dir:{folder}")
-    return evaluate(model, digits(n), list(attacks), threat, out=out, about=about)
+    return evaluate(model, digits(n), list(attacks), threat, out=out, metadata=metadata)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -24,14 +23,13 @@ from robnet_zoo.certify.graph import trace
 from robnet_zoo.certify.margins import BISECTIONS, refuse_large
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.inputs import Images, take_first
-from robnet_zoo.eval.loading import EvalTarget
 from robnet_zoo.eval.record import bits
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.studies import certificate
 from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate
+from robnet_zoo.eval.target import EvalOptions, EvalTarget
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.environment import environment
-from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.process_group import Team, team
 from robnet_zoo.threat_models import Norm, ThreatModel
 
@@ -41,7 +39,7 @@ SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)  # of epsilon: wher
 
 
 def certify(
-    subject: EvalTarget,
+    target: EvalTarget,
     *,
     n: int | None = None,
     norms: Sequence[Norm] = NORMS,
@@ -54,7 +52,7 @@ def certify(
     """Certify a model's class on each image, and attack it at several sizes beside.
 
     Args:
-        subject: the model, its images and its threat model.
+        target: the model, its images and its threat model.
         n: judge the first n images; all if None.
         norms: of the radii, the threat model's among them; each takes its time.
         seed: of the attack.
@@ -66,9 +64,9 @@ def certify(
     Raises:
         ZooError: the model is too large, or has parts that bounds are not known for.
     """
-    model, threat = subject.model, subject.threat_model
+    model, threat = target.model, target.threat_model
     device = next(model.parameters()).device
-    images = take_first(subject.split, n, device)
+    images = take_first(target.split, n, device)
     with preserve_state(model), torch.no_grad():
         refuse_large(trace(model, images.take(torch.arange(1))))
     settings = {"method": "linear", "bisections": BISECTIONS, "attack": ATTACK, "seed": seed}
@@ -76,13 +74,13 @@ def certify(
         reports = [
             evaluate(
                 model,
-                subject.split,
+                target.split,
                 [ATTACK],
                 size,
                 n=n,
                 seed=seed,
                 batch_size=batch_size,
-                about=subject.about,
+                metadata=target.metadata,
             )
             for size in _sizes(threat)
         ]
@@ -156,26 +154,19 @@ def _certify_each(
     return [every[number] for number in sorted(every)]
 
 
-def run(arguments: Namespace, subject: EvalTarget, out: Path) -> None:
-    """Certify as the command line asks: print the findings, write record, CSV and PNG.
+def run(target: EvalTarget, options: EvalOptions, out: Path, *, resume: bool = False) -> None:
+    """Certify a model: print the findings, write record, CSV and PNG.
 
     Raises:
-        ZooError: as `certify` does, options that are not for it, or a record that is finished.
+        ZooError: as `certify` does.
     """
-    if arguments.attack != "certify":
-        raise ZooError(f"certify stands alone, not in '{arguments.attack}'; it runs {ATTACK} too.")
-    for option in ("restarts", "targeted", "early_exit", "html"):
-        if getattr(arguments, option):
-            raise ZooError(f"--{option.replace('_', '-')} does not go with --attack certify.")
-    if arguments.resume and out.exists() and not out.with_name(f"{out.name}.parts").exists():
-        raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
     found = certify(
-        subject,
-        n=arguments.n,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
+        target,
+        n=options.n,
+        seed=options.seed,
+        batch_size=options.batch_size,
         out=out,
-        resume=arguments.resume,
+        resume=resume,
         quiet=False,
     )
     if os.environ.get("RANK", "0") == "0":

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.data import Dataset, describe
-from robnet_zoo.eval import loading
 from robnet_zoo.eval.protocols import Column, Protocol, Row
 from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.target import EvalOptions, load_target
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
@@ -156,15 +155,16 @@ def step_of(step: str, threat_model: ThreatModel) -> Epsilon:
 
 
 def compare(
-    protocol: Protocol, folders: Folders, arguments: Namespace, out: Path
+    protocol: Protocol, folders: Folders, options: EvalOptions, out: Path, *, resume: bool = False
 ) -> list[tuple[Row, list[Cell]]]:
     """Run a protocol on the weights at hand.
 
     Args:
         protocol: the table.
         folders: name -> folder of the weights.
-        arguments: the options of `loading.add_options`, and `resume`.
+        options: what the models are judged on, and how.
         out: folder for the records, one a run.
+        resume: take finished records and blocks from there.
 
     Raises:
         ZooError: there are weights for no cell, or an evaluation is not possible.
@@ -185,7 +185,8 @@ def compare(
             f"(the first: {first}); name a folder of weights folders by --weights."
         )
     reports = {
-        run: _evaluate(run, attacks, folders, arguments, out) for run, attacks in wanted.items()
+        run: _evaluate(run, attacks, folders, options, out, resume)
+        for run, attacks in wanted.items()
     }
     return [
         (
@@ -197,23 +198,28 @@ def compare(
 
 
 def _evaluate(
-    run: Run, attacks: list[str], folders: Folders, arguments: Namespace, out: Path
+    run: Run,
+    attacks: list[str],
+    folders: Folders,
+    options: EvalOptions,
+    out: Path,
+    resume: bool,
 ) -> EvaluationRecord:
     from robnet_zoo.eval.evaluation import evaluate
 
-    subject = loading.load(arguments, _spec(run.weights, folders))
+    target = load_target(read_weights(folders[run.weights]), options)
     settings = {} if run.step is None else {"step": step_of(run.step, run.threat_model).text}
     return evaluate(
-        subject.model,
-        subject.split,
+        target.model,
+        target.split,
         [get_attack(name, **settings) for name in dict.fromkeys(attacks) if name != CLEAN],
         run.threat_model,
-        n=arguments.n,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
+        n=options.n,
+        seed=options.seed,
+        batch_size=options.batch_size,
         out=out / _file(run),
-        resume=arguments.resume,
-        about=subject.about,
+        resume=resume,
+        metadata=target.metadata,
         quiet=False,
     )
 

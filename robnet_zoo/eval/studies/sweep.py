@@ -22,13 +22,13 @@ from robnet_zoo.runtime.statistics import Proportion, proportion
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from robnet_zoo.eval.loading import EvalTarget
+    from robnet_zoo.eval.target import EvalTarget
 
 Lines = dict[str, list[tuple[float, Proportion]]]
 
 
 def run(
-    subject: EvalTarget,
+    target: EvalTarget,
     attack: str,
     sizes: Sequence[str],
     folder: Path,
@@ -42,7 +42,7 @@ def run(
     """Judge a model under one attack at several perturbation sizes.
 
     Args:
-        subject: the model, its images and its threat model.
+        target: the model, its images and its threat model.
         attack: name of the attack.
         sizes: such as "4/255"; the step stays in proportion.
         folder: where the records go, one a size.
@@ -57,12 +57,12 @@ def run(
     """
     from robnet_zoo.eval.evaluation import evaluate
 
-    threats = [subject.threat_model.at(size) for size in sizes]
-    name = _as_file(f"{subject.about.model}-{attack}")
+    threats = [target.threat_model.at(size) for size in sizes]
+    name = _as_file(f"{target.metadata.model}-{attack}")
     return [
         evaluate(
-            subject.model,
-            subject.split,
+            target.model,
+            target.split,
             [attack],
             threat,
             n=n,
@@ -70,7 +70,7 @@ def run(
             batch_size=batch_size,
             out=folder / f"{name}-{_as_file(threat.epsilon.text)}.json",
             resume=resume,
-            about=subject.about,
+            metadata=target.metadata,
             quiet=quiet,
         )
         for threat in threats

@@ -20,8 +20,8 @@ from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
-from robnet_zoo.eval.loading import EvalTarget
 from robnet_zoo.eval.record import bits, share
+from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.runtime import console, files
 from robnet_zoo.runtime.environment import environment
@@ -87,7 +87,7 @@ def _percent(found: Proportion) -> str:
 
 
 def transfer_matrix(
-    subjects: Sequence[EvalTarget],
+    targets: Sequence[EvalTarget],
     base: GradientAttack,
     *,
     n: int | None = None,
@@ -98,7 +98,7 @@ def transfer_matrix(
     """Judge every model on the adversarial images of every model.
 
     Args:
-        subjects: the models, on the same images under the same threat model.
+        targets: the models, on the same images under the same threat model.
         base: the attack on each of them.
         n: judge the first n images; all if None.
         seed: of all randomness.
@@ -108,11 +108,11 @@ def transfer_matrix(
     Raises:
         ZooError: data sets or threat models differ, or a model is named twice.
     """
-    first = subjects[0]
-    _refuse_mixture(subjects)
+    first = targets[0]
+    _refuse_mixture(targets)
     threat_model = first.threat_model
     images = take_first(first.split, n, next(first.model.parameters()).device)
-    sources = [Source(one.about.model, one.model) for one in subjects]
+    sources = [Source(one.metadata.model, one.model) for one in targets]
     attacks = [
         Transfer(name=f"{PREFIX}{source.name}:{base.name}", source=source, base=base)
         for source in sources
@@ -153,8 +153,8 @@ def transfer_matrix(
         models_sha256=tuple(source.sha256 for source in sources),
         attack=base.settings(threat_model),
         data={
-            "name": first.about.data,
-            "split": first.about.split,
+            "name": first.metadata.data,
+            "split": first.metadata.split,
             "n": len(images),
             "sha256": images.sha256,
         },
@@ -167,17 +167,17 @@ def transfer_matrix(
     )
 
 
-def _refuse_mixture(subjects: Sequence[EvalTarget]) -> None:
-    first = subjects[0]
-    for number, one in enumerate(subjects):
-        if (one.about.data, one.threat_model) != (first.about.data, first.threat_model):
+def _refuse_mixture(targets: Sequence[EvalTarget]) -> None:
+    first = targets[0]
+    for number, one in enumerate(targets):
+        if (one.metadata.data, one.threat_model) != (first.metadata.data, first.threat_model):
             raise ZooError(
-                f"{first.about.model} is judged on {first.about.data} under {first.threat_model} "
-                f"and {one.about.model} on {one.about.data} under {one.threat_model}; "
-                "a matrix needs one data set and threat model."
+                f"{first.metadata.model} is judged on {first.metadata.data} under "
+                f"{first.threat_model} and {one.metadata.model} on {one.metadata.data} under "
+                f"{one.threat_model}; a matrix needs one data set and threat model."
             )
-        if one.about.model in [other.about.model for other in subjects[:number]]:
-            raise ZooError(f"Model '{one.about.model}' is named twice; name each model once.")
+        if one.metadata.model in [other.metadata.model for other in targets[:number]]:
+            raise ZooError(f"Model '{one.metadata.model}' is named twice; name each model once.")
 
 
 def write(matrix: Matrix, folder: Path) -> None:

@@ -27,8 +27,8 @@ from robnet_zoo.zoo.registry import plan
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import EvaluationRecord
-    from robnet_zoo.eval.loading import EvalTarget
     from robnet_zoo.eval.studies.certificate import Certificate
+    from robnet_zoo.eval.target import EvalTarget
 
 ASKED, RUN = "asked.json", "run"
 
@@ -95,17 +95,17 @@ def run(options: argparse.Namespace) -> int:
     except Stopped as stopped:
         print(f"stopped; the same command goes on in {options.out}", file=sys.stderr)
         return 128 + stopped.number
-    subjects = {
+    targets = {
         name: _subject(options.out / name, settings, device, options.data)
         for name, settings in asked.items()
     }
     judged = {
         name: Judged(
-            _attack(options.out / name, subject, attacks, options.n, options.seed),
-            _certify(options.out / name, subject, options.certify, options.seed),
+            _attack(options.out / name, target, attacks, options.n, options.seed),
+            _certify(options.out / name, target, options.certify, options.seed),
             trained[name],
         )
-        for name, subject in subjects.items()
+        for name, target in targets.items()
     }
     write_comparison(options.out, judged, device)
     print((options.out / PAGE).read_text(encoding="utf-8"), end="")
@@ -166,43 +166,44 @@ def _subject(folder: Path, settings: Settings, device: str, root: Path | None) -
     """Return a trained cell with the test images and the threat model to judge it by."""
     from robnet_zoo.data import load_split
     from robnet_zoo.eval import RunMetadata
-    from robnet_zoo.eval.loading import EvalTarget
-    from robnet_zoo.zoo.registry import create_model, get_weights
+    from robnet_zoo.eval.target import EvalTarget
+    from robnet_zoo.zoo.registry import load
+    from robnet_zoo.zoo.weights import read_weights
 
-    name = f"local-dir:{_weights(folder, settings)}"
+    weights = read_weights(_weights(folder, settings))
     dataset, split = load_split(
         settings.dataset, "test", root=root, threat_model=settings.threat_model
     )
     return EvalTarget(
-        model=create_model(name, pretrained=True).to(device),
+        model=load(weights).to(device),
         dataset=dataset,
         split=split,
         threat_model=settings.threat(dataset.threat_model),
-        about=RunMetadata.of_weights(get_weights(name), dataset, "test"),
+        metadata=RunMetadata.of_weights(weights, dataset, "test"),
     )
 
 
 def _attack(
-    folder: Path, subject: EvalTarget, attacks: Sequence[str], n: int | None, seed: int
+    folder: Path, target: EvalTarget, attacks: Sequence[str], n: int | None, seed: int
 ) -> EvaluationRecord:
     """Attack a trained cell on the test images, or read what was found before."""
     from robnet_zoo.eval import evaluate
 
     print(f"attacking {folder.name}", file=sys.stderr)
     return evaluate(
-        subject.model,
-        subject.split,
+        target.model,
+        target.split,
         attacks,
-        subject.threat_model,
+        target.threat_model,
         n=n,
         seed=seed,
         out=folder / EVALUATION,
         resume=True,
-        about=subject.about,
+        metadata=target.metadata,
     )
 
 
-def _certify(folder: Path, subject: EvalTarget, n: int | None, seed: int) -> Certificate | None:
+def _certify(folder: Path, target: EvalTarget, n: int | None, seed: int) -> Certificate | None:
     """Certify a trained cell on the first n test images, or read what was found before."""
     if n is None:
         return None
@@ -213,7 +214,7 @@ def _certify(folder: Path, subject: EvalTarget, n: int | None, seed: int) -> Cer
     if path.exists() and (found := certificate.read(path)).data.n == n:
         return found
     print(f"certifying {folder.name}", file=sys.stderr)
-    norms = [subject.threat_model.norm]
-    found = certify(subject, n=n, norms=norms, seed=seed, out=path, resume=True, quiet=False)
+    norms = [target.threat_model.norm]
+    found = certify(target, n=n, norms=norms, seed=seed, out=path, resume=True, quiet=False)
     write_json(path, found.to_dict())
     return found
