@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-
 from benchmarks.limits import REST
-from robnet_zoo.plotting.accuracy import COLOURS, STYLE, save
+from robnet_zoo.plotting.style import FAINT, MUTED, canvas, palette, save
 
-GREYS = ("#a3a8ae", "#d5d8dc")
+GREYS = (MUTED, FAINT)
 
 
 def kinds(forms: dict[str, Any]) -> list[str]:
@@ -28,9 +25,8 @@ def draw(record: dict[str, Any], path: Path) -> None:
     """Draw the profile in a record of `benchmarks.limits` as a PNG file."""
     forms: dict[str, Any] = record["forms"]
     order = kinds(forms)
-    colours = [*COLOURS[: len(order) - len(REST)], *GREYS]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 1.3 + 0.5 * len(forms)))
+    colours = [*palette(len(order) - len(REST)), *GREYS]
+    with canvas(8.0, 1.3 + 0.5 * len(forms)) as figure:
         axes = figure.add_subplot()
         ends = dict.fromkeys(forms, 0.0)
         for kind, colour in zip(order, colours, strict=True):

@@ -180,7 +180,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
 def _figures(arguments: argparse.Namespace) -> None:
     from robnet_zoo.eval import record
     from robnet_zoo.eval.studies import sweep as sweeps
-    from robnet_zoo.plotting import accuracy as figures
+    from robnet_zoo.plotting.style import save
 
     reports = {path: record.read(path) for path in arguments.records}
     files.check_writable(arguments.out / "figure.png")
@@ -188,7 +188,7 @@ def _figures(arguments: argparse.Namespace) -> None:
     written = [path for study in together for path in sweeps.write(study, arguments.out)]
     for path, report in reports.items():
         written.append(arguments.out / f"classes-{path.stem}.png")
-        figures.save(sweeps.class_plot(report), written[-1])
+        save(sweeps.class_plot(report), written[-1])
     _tell(written)
 
 

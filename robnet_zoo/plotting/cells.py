@@ -7,14 +7,15 @@ can meet; the grey line below leads the concatenated nodes to the output.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.genotypes import Genotype, Nodes, RobNetGenotype, robnet_nodes
+from robnet_zoo.plotting.style import INK, MUTED, PAPER, canvas, save
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import atomic_path, check_writable
+from robnet_zoo.runtime.files import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ROLES = {"reduce": "reduction cell (edges from the inputs have stride 2)"}
 SUFFIXES = (".svg", ".png")
-INK, MUTED, PAPER = "#22303c", "#8a97a3", "#ffffff"
 ABSENT = ("none", "00")
 # One hue for each family of operations, darker for larger kernels.
 STYLES: dict[str, tuple[str, str]] = {
@@ -83,25 +83,14 @@ def draw(genotype: Genotype, path: Path, title: str, subtitle: str = "") -> None
         ZooError: another file type, an unwritable path, or matplotlib is not installed.
     """
     path = Path(path)
-    kind = path.suffix.lower()
-    if kind not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ZooError(f"Cannot draw into '{path}'; its name must end in .svg or .png.")
     check_writable(path)
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ZooError("Drawing needs matplotlib; pip install 'robnet-zoo[eval]'.") from error
-    with mpl.rc_context({"svg.hashsalt": "robnet_zoo", "font.family": "DejaVu Sans"}):
-        figure = cell_figure(panels(genotype), title, subtitle)
-        metadata = {"Date": None} if kind == ".svg" else None  # the same cell, the same bytes
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind[1:], dpi=160, metadata=metadata)
+    save(cell_figure(panels(genotype), title, subtitle), path, crop=False)
 
 
 def cell_figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
     """Return the drawing: cells one below the other up to three, small multiples beyond."""
-    from matplotlib.figure import Figure
-
     small = len(cells) > 3
     columns = 4 if small else 1
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
@@ -112,45 +101,46 @@ def cell_figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
     width = unit * (right + BOX[0] + 0.02)
     heights = [unit * (top - BUS + 0.2) for top in tops]
     full_width = columns * (width + gap) - gap + 2 * margin
-    legend = _legend(cells)
+    operations = {arc.operation for cell in cells for arc in _arcs(cell)}
     entries = int(full_width / 1.5)  # inches that the longest one takes
-    foot = 0.4 + 0.24 * math.ceil(len(legend) / entries)
+    foot = 0.4 + 0.24 * math.ceil(len(operations) / entries)
     size = (full_width, head + sum(heights) + gap * (len(rows) - 1) + foot)
-    figure = Figure(figsize=size, facecolor=PAPER)
-    left = margin / size[0]
-    figure.text(left, 1 - 0.25 / size[1], title, size=16, weight="bold", color=INK, va="top")
-    figure.text(left, 1 - 0.58 / size[1], subtitle, size=9.5, color=MUTED, va="top")
-    y = size[1] - head
-    for row, top, height in zip(rows, tops, heights, strict=True):
-        y -= height
-        for column, cell in enumerate(row):
-            x = margin + column * (width + gap)
-            axes = figure.add_axes((x / size[0], y / size[1], width / size[0], height / size[1]))
-            axes.set(xlim=(-BOX[0] - 0.02, right), ylim=(BUS - 0.2, top))
-            axes.set_axis_off()
-            axes.text(-BOX[0], top, cell.title, size=9 if small else 12, color=INK, va="top")
-            _draw_cell(axes, cell, small)
-        y -= gap
-    figure.legend(
-        handles=legend,
-        loc="lower center",
-        ncols=max(1, min(entries, len(legend))),
-        frameon=False,
-        fontsize=9.5,
-        labelcolor=INK,
-    )
+    with canvas(*size) as figure:
+        left = margin / size[0]
+        figure.text(left, 1 - 0.25 / size[1], title, size=16, weight="bold", color=INK, va="top")
+        figure.text(left, 1 - 0.58 / size[1], subtitle, size=9.5, color=MUTED, va="top")
+        y = size[1] - head
+        for row, top, height in zip(rows, tops, heights, strict=True):
+            y -= height
+            for column, cell in enumerate(row):
+                x = margin + column * (width + gap)
+                axes = figure.add_axes(
+                    (x / size[0], y / size[1], width / size[0], height / size[1])
+                )
+                axes.set(xlim=(-BOX[0] - 0.02, right), ylim=(BUS - 0.2, top))
+                axes.set_axis_off()
+                axes.text(-BOX[0], top, cell.title, size=9 if small else 12, color=INK, va="top")
+                _draw_cell(axes, cell, small)
+            y -= gap
+        figure.legend(
+            handles=_legend(operations),
+            loc="lower center",
+            ncols=max(1, min(entries, len(operations))),
+            frameon=False,
+            fontsize=9.5,
+            labelcolor=INK,
+        )
     return figure
 
 
-def _legend(cells: Sequence[Panel]) -> list[Line2D]:
+def _legend(operations: Collection[str]) -> list[Line2D]:
     """Return a line for every operation that occurs."""
     from matplotlib.lines import Line2D
 
-    used = {arc.operation for cell in cells for arc in _arcs(cell)}
     return [
         Line2D([], [], color=colour, linewidth=3, label=label)
         for operation, (label, colour) in STYLES.items()
-        if operation in used
+        if operation in operations
     ]
 
 

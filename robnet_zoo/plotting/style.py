@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +29,13 @@ STYLE: dict[Any, Any] = {
     "axes.titlecolor": INK,
     "axes.titlesize": 10,
     "figure.dpi": 150,
+    "font.family": "DejaVu Sans",
     "font.size": 10,
     "grid.alpha": 0.18,
     "grid.color": INK,
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "savefig.bbox": "tight",
-    "svg.fonttype": "none",
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -63,10 +65,43 @@ def canvas(
         yield Figure(figsize=(width, height), layout=layout)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, or as SVG where `path` ends in .svg, atomically."""
+def save(figure: Figure, path: Path, *, crop: bool = True) -> None:
+    """Write a figure as PNG, or as SVG where `path` ends in .svg, atomically.
+
+    The same figure gives the same SVG, whose letters are outlines: it looks alike everywhere.
+
+    Args:
+        figure: the figure.
+        path: of the file.
+        crop: take the figure's size from what is drawn, not from its canvas.
+    """
     from matplotlib import rc_context
 
-    kind = "svg" if path.suffix == ".svg" else "png"
-    with rc_context(STYLE), atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind)
+    kind = "svg" if path.suffix.lower() == ".svg" else "png"
+    metadata = {"Date": None} if kind == "svg" else None
+    style = {**STYLE, "svg.hashsalt": "robnet_zoo"}
+    if not crop:
+        style["savefig.bbox"] = None
+    with rc_context(style), atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=metadata)
+
+
+def svg_element(figure: Figure, salt: str) -> str:
+    """Return a figure as an SVG element on a transparent ground, in its page's font and colour.
+
+    Args:
+        figure: the figure.
+        salt: keeps the ids of one figure apart from those of the others on the page.
+    """
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    element = text[text.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1>', element, count=1
+    )
+    return element.replace(INK, "currentColor")

@@ -16,7 +16,7 @@ from robnet_zoo.eval.reports.examples import Example
 from robnet_zoo.eval.studies import sweep as sweeps
 from robnet_zoo.eval.studies import transfer_matrix as matrix
 from robnet_zoo.eval.studies.transfer_matrix import Matrix
-from robnet_zoo.plotting import accuracy as figures
+from robnet_zoo.plotting.style import svg_element
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
@@ -246,7 +246,7 @@ def _own_plots(report: EvaluationRecord) -> str:
 
 def _figure(plot: Figure, caption: str) -> str:
     return (
-        f"<figure><figcaption>{escape(caption)}</figcaption>{figures.svg(plot, caption)}</figure>"
+        f"<figure><figcaption>{escape(caption)}</figcaption>{svg_element(plot, caption)}</figure>"
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.plotting import accuracy as figures
+from robnet_zoo.plotting.style import save
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.statistics import Proportion, proportion
 
@@ -252,5 +253,5 @@ def write(study: Study, folder: Path) -> list[Path]:
             rows.writerow([name, f"{at:.10g}", found.n, found.correct, *rates])
     table, picture = (folder / f"{study.stem}.{kind}" for kind in ("csv", "png"))
     files.write_text(table, buffer.getvalue())
-    figures.save(study.plot(), picture)
+    save(study.plot(), picture)
     return [table, picture]

@@ -23,6 +23,7 @@ from robnet_zoo.eval.inputs import take_first
 from robnet_zoo.eval.record import bits, share
 from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.plotting import accuracy as figures
+from robnet_zoo.plotting.style import save
 from robnet_zoo.runtime import console, files
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
@@ -184,7 +185,7 @@ def write(matrix: Matrix, folder: Path) -> None:
     """Write matrix.json, matrix.csv and matrix.png into a folder."""
     files.write_json(folder / "matrix.json", matrix.to_dict())
     files.write_text(folder / "matrix.csv", matrix.to_csv())
-    figures.save(heat_map(matrix), folder / "matrix.png")
+    save(heat_map(matrix), folder / "matrix.png")
 
 
 def heat_map(matrix: Matrix) -> Figure:

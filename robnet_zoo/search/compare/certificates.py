@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.plotting.cells import INK
+from robnet_zoo.plotting.style import INK
 from robnet_zoo.runtime.files import atomic_path
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robnet_zoo.plotting.cells import INK
+from robnet_zoo.plotting.style import INK
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.files import atomic_path, write_json, write_text
 from robnet_zoo.search.compare.certificates import columns, draw, radii

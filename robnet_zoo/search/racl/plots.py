@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.plotting.cells import INK, MUTED, STYLES
+from robnet_zoo.plotting.cells import STYLES
+from robnet_zoo.plotting.style import INK, MUTED
 from robnet_zoo.runtime.files import atomic_path, write_text
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 

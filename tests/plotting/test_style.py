@@ -1,0 +1,40 @@
+import pytest
+from PIL import Image
+
+from robnet_zoo.plotting import style
+
+
+def test_colours_start_again_where_there_are_not_enough():
+    colours = style.palette(len(style.PALETTE) + 1)
+    assert colours[0] == colours[-1] == style.PALETTE[0]
+
+
+@pytest.mark.parametrize(("crop", "size"), [(False, (300, 150)), (True, (150, 150))])
+def test_a_figure_is_cropped_only_where_asked_for(tmp_path, crop, size):
+    with style.canvas(2, 1) as figure:
+        figure.text(0.5, 0.5, "x")
+    style.save(figure, tmp_path / "x.png", crop=crop)
+    with Image.open(tmp_path / "x.png") as image:
+        assert all(own <= most for own, most in zip(image.size, size, strict=True))
+        assert (image.size == size) is not crop
+
+
+def test_svg_is_always_the_same_and_needs_no_font(tmp_path):
+    files = [tmp_path / f"{number}.svg" for number in range(2)]
+    for file in files:
+        with style.canvas(2, 1) as figure:
+            figure.add_subplot().plot([0, 1], label="line")
+        style.save(figure, file)
+    first, second = (file.read_bytes() for file in files)
+    assert first == second
+    assert b"<text" not in first
+
+
+def test_an_element_takes_the_colour_of_its_page():
+    with style.canvas(2, 1) as figure:
+        figure.text(0.5, 0.5, "word")
+    element = style.svg_element(figure, "salt")
+    assert element.startswith('<svg class="plot" viewBox=')
+    assert "currentColor" in element
+    assert style.INK not in element
+    assert ">word</text>" in element
