@@ -73,9 +73,9 @@ class Apgd(LibraryAttack):
 
     @torch.no_grad()
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block."""
+        """Attack a batch."""
         base = require(self.name, "pyautoattack.autopgd_base")
         common = {
             "n_iter": self.steps,
@@ -83,17 +83,17 @@ class Apgd(LibraryAttack):
             "eot_iter": self.eot,
             "eps": threat_model.epsilon.value,
             "norm": threat_model.norm,
-            "seed": block.seed + block.number,
-            "device": block.images.device,
+            "seed": batch.seed + batch.number,
+            "device": batch.images.device,
         }
         if self.loss == "dlr-targeted":
-            targets = others(self.name, oracle, block, self.target_classes, least=4)
-            attack = base.APGDAttack_targeted(oracle, n_target_classes=targets, **common)
+            targets = others(self.name, model, batch, self.target_classes, least=4)
+            attack = base.APGDAttack_targeted(model, n_target_classes=targets, **common)
         else:
             if self.loss == "dlr":
-                others(self.name, oracle, block, 1, least=3)
-            attack = base.APGDAttack(oracle, loss=self.loss, **common)
-        return AttackOutput(adversarial=attack.perturb(block.images, block.labels))
+                others(self.name, model, batch, 1, least=3)
+            attack = base.APGDAttack(model, loss=self.loss, **common)
+        return AttackOutput(adversarial=attack.perturb(batch.images, batch.labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,21 +110,21 @@ class Fab(LibraryAttack):
 
     @torch.no_grad()
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block; images that FAB could not break within epsilon come back clean."""
+        """Attack a batch; images that FAB could not break within epsilon come back clean."""
         attack = require(self.name, "pyautoattack.fab_pt").FABAttack_PT(
-            oracle,
+            model,
             n_iter=self.steps,
             n_restarts=self.restarts,
             eps=threat_model.epsilon.value,
             norm=threat_model.norm,
-            seed=block.seed + block.number,
+            seed=batch.seed + batch.number,
             targeted=True,
-            n_target_classes=others(self.name, oracle, block, self.target_classes, least=2),
-            device=block.images.device,
+            n_target_classes=others(self.name, model, batch, self.target_classes, least=2),
+            device=batch.images.device,
         )
-        return AttackOutput(adversarial=attack.perturb(block.images, block.labels))
+        return AttackOutput(adversarial=attack.perturb(batch.images, batch.labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,27 +150,27 @@ class CarliniWagner(LibraryAttack):
         return self.steps
 
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block."""
+        """Attack a batch."""
         attack = require(self.name, "torchattacks").CW(
-            oracle, c=self.c, kappa=self.kappa, steps=self.steps, lr=self.lr
+            model, c=self.c, kappa=self.kappa, steps=self.steps, lr=self.lr
         )
-        attack.set_device(block.images.device)
+        attack.set_device(batch.images.device)
         return AttackOutput(
-            adversarial=attack(block.images.clamp(self.inset, 1 - self.inset), block.labels)
+            adversarial=attack(batch.images.clamp(self.inset, 1 - self.inset), batch.labels)
         )
 
 
 def others(
-    attack: str, oracle: AttackedModel, block: AttackBatch, wanted: int, *, least: int
+    attack: str, model: AttackedModel, batch: AttackBatch, wanted: int, *, least: int
 ) -> int:
     """Return how many other classes to aim at: `wanted`, or as many as there are.
 
     Raises:
         ZooError: the model has fewer than `least` classes, too few for this attack's loss.
     """
-    classes = oracle(block.images[:1]).shape[1]
+    classes = model(batch.images[:1]).shape[1]
     if classes < least:
         raise ZooError(
             f"Attack '{attack}' needs at least {least} classes and this model has {classes}; "

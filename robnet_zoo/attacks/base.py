@@ -46,16 +46,16 @@ class AttackOutput:
 
     Attributes:
         adversarial: the images to judge (B, C, H, W).
-        path: whether each image is robust at each iterate (steps + 1, B), over all restarts; row 0
-            is the start. Only attacks whose every iterate the harness has judged fill it.
-        complete: whether the path goes on behind an image's first broken iterate.
+        robust_at_step: whether each image is robust at each iterate (steps + 1, B), over all
+            restarts; row 0 is the start. Only attacks whose every iterate was judged fill it.
+        complete: whether `robust_at_step` goes on behind an image's first broken iterate.
         queries: forward passes spent on each image (B,), of attacks that count them.
         on_source: whether the model that a transferred image was made on still classifies it
             correctly (B,).
     """
 
     adversarial: Tensor
-    path: Tensor | None = None
+    robust_at_step: Tensor | None = None
     complete: bool = True
     queries: Tensor | None = None
     on_source: Tensor | None = None
@@ -82,9 +82,9 @@ class Attack(Protocol):
         """Return everything a repetition needs, as JSON-ready values."""
 
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block of images that the model classifies correctly."""
+        """Attack a batch of images that the model classifies correctly."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,15 +42,15 @@ class DeepFool:
         return asdict(self)
 
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block; images that no step fooled come back where their steps ended."""
-        adversarial = block.images.clone()
-        left = torch.arange(len(block.labels), device=block.labels.device)
+        """Attack a batch; images that no step fooled come back where their steps ended."""
+        adversarial = batch.images.clone()
+        left = torch.arange(len(batch.labels), device=batch.labels.device)
         for _ in range(self.steps):
             moved = [
-                self._step(oracle, adversarial, part, block.labels[part])
-                for part in left.split(oracle.chunk)
+                self._step(model, adversarial, part, batch.labels[part])
+                for part in left.split(model.chunk)
             ]
             left = torch.cat(moved) if moved else left
             if not len(left):
@@ -58,12 +58,12 @@ class DeepFool:
         return AttackOutput(adversarial=adversarial)
 
     def _step(
-        self, oracle: AttackedModel, adversarial: Tensor, part: Tensor, labels: Tensor
+        self, model: AttackedModel, adversarial: Tensor, part: Tensor, labels: Tensor
     ) -> Tensor:
         """Move those of `part` that are classified correctly; return their positions."""
         with torch.enable_grad():
             images = adversarial[part].requires_grad_()
-            logits = oracle(images)
+            logits = model(images)
             gradients = torch.stack(
                 [
                     torch.autograd.grad(logits[:, k].sum(), images, retain_graph=True)[0]

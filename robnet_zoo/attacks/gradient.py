@@ -88,44 +88,46 @@ class GradientAttack:
         return {**asdict(self), "step": step.text, "step_value": step.value}
 
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block; an image that several restarts met is returned as the first broke it."""
-        aims = self._targets(oracle, block) if self.targeted else block.labels
-        n, device = len(block.labels), block.labels.device
-        path = torch.ones(self.steps + 1, n, dtype=torch.bool, device=device)
-        adversarial = block.images.clone()
+        """Attack a batch; an image that several restarts met is returned as the first broke it."""
+        aims = self._targets(model, batch) if self.targeted else batch.labels
+        n, device = len(batch.labels), batch.labels.device
+        robust_at_step = torch.ones(self.steps + 1, n, dtype=torch.bool, device=device)
+        adversarial = batch.images.clone()
         for restart in range(self.restarts):
-            standing = path[-1].clone()
+            standing = robust_at_step[-1].clone()
             pursued = torch.arange(n, device=device)[standing | (not self.early_exit)]
-            final = self._ascend(oracle, block, threat_model, aims, restart, path, pursued)
+            final = self._ascend(model, batch, threat_model, aims, restart, robust_at_step, pursued)
             adversarial[standing] = final[standing]
-        return AttackOutput(adversarial=adversarial, path=path, complete=not self.early_exit)
+        return AttackOutput(
+            adversarial=adversarial, robust_at_step=robust_at_step, complete=not self.early_exit
+        )
 
     def _ascend(
         self,
-        oracle: AttackedModel,
-        block: AttackBatch,
+        model: AttackedModel,
+        batch: AttackBatch,
         threat_model: ThreatModel,
         aims: Tensor,
         restart: int,
-        path: Tensor,
+        robust_at_step: Tensor,
         pursued: Tensor,
     ) -> Tensor:
-        """Run one restart on the pursued images; note verdicts in `path`, return final iterates.
+        """Run one restart on the pursued images; return final iterates, note in `robust_at_step`.
 
-        Where the oracle searches with another form of the model, the model itself is asked
+        Where attacks see another form of the model, the model itself is asked
         about the iterate that first breaks an image, and about the last one.
         """
-        adversary, images = self.adversary(threat_model), block.images
-        current = adversary.begin(images, self._noise(block, threat_model, restart)).clone()
+        adversary, images = self.adversary(threat_model), batch.images
+        current = adversary.begin(images, self._noise(batch, threat_model, restart)).clone()
         velocity = None if self.momentum is None else torch.zeros_like(images)
         for step in range(self.steps + 1):
-            for part in pursued.split(oracle.chunk):
+            for part in pursued.split(model.chunk):
                 here, moved = current[part], None
                 if step < self.steps:
                     moved, pushed, logits = adversary.ascend(
-                        oracle,
+                        model,
                         here,
                         images[part],
                         aims[part],
@@ -133,40 +135,40 @@ class GradientAttack:
                     )
                     if velocity is not None and pushed is not None:
                         velocity[part] = pushed
-                    broken = classes(logits) != block.labels[part]
-                    first = broken & path[:, part].all(0)
-                    broken &= ~first | oracle.confirm(first, here, block.labels[part])
+                    broken = classes(logits) != batch.labels[part]
+                    first = broken & robust_at_step[:, part].all(0)
+                    broken &= ~first | model.confirm(first, here, batch.labels[part])
                 else:
-                    broken = oracle.predict(here) != block.labels[part]
+                    broken = model.predict(here) != batch.labels[part]
                 broken &= within(here, images[part], threat_model)
-                path[step, part] &= ~broken
+                robust_at_step[step, part] &= ~broken
                 if moved is not None:
                     going = part[~broken] if self.early_exit else part
                     current[going] = moved[~broken] if self.early_exit else moved
             if self.early_exit:
-                path[step:] &= path[step].clone()
-                pursued = pursued[path[step, pursued]]
+                robust_at_step[step:] &= robust_at_step[step].clone()
+                pursued = pursued[robust_at_step[step, pursued]]
             if step % WATCH_EVERY == 0:
-                block.watch(path.all(0))
+                batch.watch(robust_at_step.all(0))
         return current
 
-    def _noise(self, block: AttackBatch, threat_model: ThreatModel, restart: int) -> Tensor | None:
+    def _noise(self, batch: AttackBatch, threat_model: ThreatModel, restart: int) -> Tensor | None:
         if self.start == "clean":
             return None
         noise = noise_for(  # one name for all lengths, so that PGD-100 begins as PGD-10 does
-            block.indices,
-            block.images.shape[1:],
-            seed=block.seed,
+            batch.indices,
+            batch.images.shape[1:],
+            seed=batch.seed,
             attack="pgd",
             restart=restart,
             norm=threat_model.norm,
         )
-        return noise.to(block.images.device)
+        return noise.to(batch.images.device)
 
-    def _targets(self, oracle: AttackedModel, block: AttackBatch) -> Tensor:
+    def _targets(self, model: AttackedModel, batch: AttackBatch) -> Tensor:
         """Return a class other than the label for each image (B,), drawn for it by itself."""
         with torch.no_grad():
-            others = oracle(block.images[:1]).shape[1] - 1
-        drawn = noise_for(block.indices, (1, 1, 1), seed=block.seed, attack="target").flatten()
+            others = model(batch.images[:1]).shape[1] - 1
+        drawn = noise_for(batch.indices, (1, 1, 1), seed=batch.seed, attack="target").flatten()
         offset = 1 + ((drawn + 1) / 2 * others).long().clamp(max=others - 1)
-        return (block.labels + offset.to(block.labels.device)) % (others + 1)
+        return (batch.labels + offset.to(batch.labels.device)) % (others + 1)

@@ -17,7 +17,7 @@ BATCH_MULTIPLE = 16  # images
 
 
 def round_up_batch(batch_size: int) -> int:
-    """Return the batch size rounded up to whole lanes."""
+    """Return the batch size rounded up to a multiple of BATCH_MULTIPLE."""
     return -(-batch_size // BATCH_MULTIPLE) * BATCH_MULTIPLE
 
 
@@ -25,14 +25,15 @@ class AttackedModel(nn.Module):
     """Passes images through a model in chunks, and counts them.
 
     An attack hands over as many images as it likes; they go through the model in chunks of
-    `batch_size`. Every chunk is a multiple of LANE images, the last one filled up with copies:
-    CPU kernels give an image the same bits in any such batch (they do not in a batch of 7), so
-    that verdicts do not depend on the batch size. Gradients through more than one chunk recompute
-    the forward pass, so that memory is bounded by a chunk, not by what the attack hands over.
+    `batch_size`. Every chunk is a multiple of BATCH_MULTIPLE images, the last one filled up with
+    copies: CPU kernels give an image the same bits in any such batch (they do not in a batch of
+    7), so that verdicts do not depend on the batch size. Gradients through more than one chunk
+    recompute the forward pass, so that memory is bounded by a chunk, not by what the attack hands
+    over.
 
     Attributes:
         model: gives the verdicts.
-        search: computes what attacks see: the model, or a faster form of it.
+        attack_model: computes what attacks see: the model, or a faster form of it.
         compiled: whether that form is compiled, for one batch size: chunks are then filled up.
         chunk: images in one forward pass at most.
         forwards, backwards: images passed so far, without the copies.
@@ -44,12 +45,12 @@ class AttackedModel(nn.Module):
         batch_size: int,
         on_forward: Callable[[int], None] | None = None,
         *,
-        search: nn.Module | None = None,
+        attack_model: nn.Module | None = None,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.compiled = model, compiled
-        self.search = model if search is None else search
+        self.attack_model = model if attack_model is None else attack_model
         self.chunk = round_up_batch(batch_size)
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
@@ -57,12 +58,12 @@ class AttackedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images (N, C, H, W) in [0,1], as attacks see them."""
-        return self._pass(self.search, images)
+        return self._pass(self.attack_model, images)
 
     def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
         chunks = images.split(self.chunk)
         recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
-        fill = self.chunk if self.compiled and model is self.search else BATCH_MULTIPLE
+        fill = self.chunk if self.compiled and model is self.attack_model else BATCH_MULTIPLE
         logits = [
             checkpoint(_filled, model, chunk, fill, use_reentrant=False)
             if recompute
@@ -72,10 +73,10 @@ class AttackedModel(nn.Module):
         self.forwards += len(images)
         if self.on_forward is not None:
             self.on_forward(len(images))
-        found = logits[0] if len(logits) == 1 else torch.cat(logits)
-        if found.requires_grad:
-            found.register_hook(self._count_backward)
-        return found
+        joined = logits[0] if len(logits) == 1 else torch.cat(logits)
+        if joined.requires_grad:
+            joined.register_hook(self._count_backward)
+        return joined
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
@@ -87,7 +88,7 @@ class AttackedModel(nn.Module):
 
     def confirm(self, suspected: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return which of the suspected images (N,) the model itself misclassifies."""
-        if self.search is self.model or not suspected.any():
+        if self.attack_model is self.model or not suspected.any():
             return suspected
         confirmed = suspected.clone()
         confirmed[suspected] = self.predict(images[suspected]) != labels[suspected]
@@ -95,11 +96,11 @@ class AttackedModel(nn.Module):
 
     @torch.no_grad()
     def disputes(self, images: Tensor, labels: Tensor) -> bool:
-        """Return whether an image is misclassified by `search` alone, so that an attack gave up."""
-        if self.search is self.model:
+        """Return whether `attack_model` alone misclassifies an image, so that an attack gave up."""
+        if self.attack_model is self.model:
             return False
-        searched = classes(self(images)) != labels
-        return bool((searched & ~self.confirm(searched, images, labels)).any())
+        fooled = classes(self(images)) != labels
+        return bool((fooled & ~self.confirm(fooled, images, labels)).any())
 
 
 def _filled(model: nn.Module, images: Tensor, fill: int) -> Tensor:

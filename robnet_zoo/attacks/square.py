@@ -47,44 +47,44 @@ class Square(LibraryAttack):
 
     @torch.no_grad()
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
-        """Attack a block and count each image's queries."""
-        seed = block.seed + block.number
-        model = oracle if block.images.is_cuda else LogitCache(oracle)
+        """Attack a batch and count each image's queries."""
+        seed = batch.seed + batch.number
+        asked = model if batch.images.is_cuda else LogitCache(model)
         attack = require(self.name, "pyautoattack.square").SquareAttack(
-            model,
+            asked,
             p_init=FIRST,
             n_queries=self.queries,
             eps=threat_model.epsilon.value,
             norm=threat_model.norm,
             seed=seed,
             resc_schedule=False,
-            device=block.images.device,
+            device=batch.images.device,
         )
         torch.manual_seed(seed)
         if threat_model.norm == "Linf":
-            queries, points = ahead(model, attack, block, oracle.chunk)
+            queries, points = ahead(asked, attack, batch, model.chunk)
         else:
-            attack.init_hyperparam(block.images)  # with the seed, what `perturb` does; but that
-            queries, points = attack.attack_single_run(block.images, block.labels)  # drops counts
-        broken = oracle.predict(points) != block.labels
-        found = torch.where(broken[:, None, None, None], points, block.images)
-        return AttackOutput(adversarial=found, queries=queries)
+            attack.init_hyperparam(batch.images)  # with the seed, what `perturb` does; but that
+            queries, points = attack.attack_single_run(batch.images, batch.labels)  # drops counts
+        broken = model.predict(points) != batch.labels
+        adversarial = torch.where(broken[:, None, None, None], points, batch.images)
+        return AttackOutput(adversarial=adversarial, queries=queries)
 
 
 def ahead(
-    model: Callable[[Tensor], Tensor], attack: Any, block: AttackBatch, room: int
+    model: Callable[[Tensor], Tensor], attack: Any, batch: AttackBatch, room: int
 ) -> tuple[Tensor, Tensor]:
     """Return queries (B,) and points (B, C, H, W) of pyautoattack's SquareAttack under Linf.
 
     Args:
         model: whom to ask.
         attack: the library's, for its settings; the global generator is at its seed.
-        block: what to attack.
+        batch: what to attack.
         room: proposals to try together at most, where there are fewer images.
     """
-    images, labels = block.images, block.labels
+    images, labels = batch.images, batch.labels
     n, channels, _, width = images.shape
     epsilon, total = attack.eps, attack.n_queries
     start = attack.random_choice([n, channels, 1, width])
@@ -102,17 +102,17 @@ def ahead(
         tried = best[whose] + proposals(step[whose] + place)
         clean = images[whose]
         tried = tried.max(clean - epsilon).min(clean + epsilon).clamp(0, 1)
-        found = -margin(model(tried), labels[whose])
-        better = ~(found >= leads[whose])  # what is not a number ends an image's run too
+        reached = -margin(model(tried), labels[whose])
+        better = ~(reached >= leads[whose])  # what is not a number ends an image's run too
         first = depth.scatter_reduce(0, owner[better], place[better], "amin")  # depth: none
         won = (first < depth).nonzero()[:, 0]
         hit = (begins + first)[won]
-        best[rows[won]], leads[rows[won]] = tried[hit], found[hit]
+        best[rows[won]], leads[rows[won]] = tried[hit], reached[hit]
         taken = torch.minimum(first + 1, depth)
         step[rows] += taken
         calm[rows] += taken
         calm[rows[won]] = 0
-        block.watch(leads > 0)
+        batch.watch(leads > 0)
     return 1.0 + step, best
 
 

@@ -103,10 +103,10 @@ class Transfer:
         }
 
     def run(
-        self, oracle: AttackedModel, block: AttackBatch, threat_model: ThreatModel
+        self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
         """Make, or fetch, the images and hand them over."""
-        made, survived = adversarial_block(self, block, threat_model, oracle)
+        made, survived = adversarial_block(self, batch, threat_model, model)
         return AttackOutput(adversarial=made, on_source=survived)
 
 
@@ -142,39 +142,41 @@ def gradient_only(attack: Attack | Suite) -> GradientAttack:
 
 
 def adversarial_block(
-    attack: Transfer, block: AttackBatch, threat_model: ThreatModel, oracle: AttackedModel
+    attack: Transfer, batch: AttackBatch, threat_model: ThreatModel, attacked_model: AttackedModel
 ) -> tuple[Tensor, Tensor]:
-    """Return adversarial images (B, C, H, W) for a block, from the kept ones where they exist.
+    """Return adversarial images (B, C, H, W) for a batch, from the kept ones where they exist.
 
     Beside them, whether the source itself still classifies each image correctly (B,).
 
     Args:
         attack: the source and the attack on it.
-        block: the images.
+        batch: the images.
         threat_model: the ball they may move in.
-        oracle: lends its batch size, and counts the passes for the progress bar.
+        attacked_model: lends its batch size, and counts the passes for the progress bar.
 
     Raises:
         ZooError: the source takes images of another shape.
     """
-    source, shape = attack.source, tuple(block.images.shape[1:])
+    source, shape = attack.source, tuple(batch.images.shape[1:])
     if source.shape is not None and source.shape != shape:
         raise ZooError(
             f"Source '{source.name}' takes images of shape {_times(source.shape)} and these are "
             f"{_times(shape)}; transfer from a model of the same data set."
         )
-    key = _key(attack, block, threat_model)
+    key = _key(attack, batch, threat_model)
     path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     kept = _fetch(path, key)
     if kept is not None:
-        return kept[0].to(block.images.device), kept[1].to(block.images.device)
-    model = source.model.to(block.images.device)
+        return kept[0].to(batch.images.device), kept[1].to(batch.images.device)
+    model = source.model.to(batch.images.device)
     with preserve_state(model):
-        search = fold(model, image_size=block.images.shape[-1])
-        own = AttackedModel(model, oracle.chunk, oracle.on_forward, search=search)
-        quiet = replace(block, watch=lambda robust: None)  # it would tell of the source's fate
+        attack_model = fold(model, image_size=batch.images.shape[-1])
+        own = AttackedModel(
+            model, attacked_model.chunk, attacked_model.on_forward, attack_model=attack_model
+        )
+        quiet = replace(batch, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
-        survived = own.predict(made) == block.labels
+        survived = own.predict(made) == batch.labels
     _keep(path, key, made, survived)
     return made, survived
 
@@ -189,10 +191,10 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _key(attack: Transfer, block: AttackBatch, threat_model: ThreatModel) -> str:
+def _key(attack: Transfer, batch: AttackBatch, threat_model: ThreatModel) -> str:
     """Return everything that the images depend on, as text."""
     content = hashlib.sha256()
-    for tensor in (block.indices, block.labels, block.images):
+    for tensor in (batch.indices, batch.labels, batch.images):
         content.update(tensor.cpu().contiguous().numpy().tobytes())
     settings = attack.base.settings(threat_model)
     kept = {key: value for key, value in settings.items() if key not in ("name", "step")}
@@ -202,7 +204,7 @@ def _key(attack: Transfer, block: AttackBatch, threat_model: ThreatModel) -> str
             "source": attack.source.sha256,
             "attack": kept,
             "threat model": [threat_model.norm, threat_model.epsilon.value],
-            "seed": block.seed,
+            "seed": batch.seed,
             "images": content.hexdigest(),
         },
         sort_keys=True,

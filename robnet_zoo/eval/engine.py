@@ -36,12 +36,12 @@ Done = TypeVar("Done")
 class Engine:
     """One evaluation under way; `batch_size` shrinks and `warnings` grow as it goes.
 
-    Attacks see `search`: the model itself, or a faster form of it that passed its check and may be
-    compiled.
+    Attacks see `attack_model`: the model itself, or a faster form of it that passed its check and
+    may be compiled.
     """
 
     model: nn.Module
-    search: nn.Module
+    attack_model: nn.Module
     compiled: bool
     images: Images
     threat_model: ThreatModel
@@ -72,12 +72,12 @@ class Engine:
                 self.threat_model,
                 seed=self.seed,
                 batch_size=self.batch_size,
-                search=None if self.search is self.model else self._oracle(),
+                attack_model=None if self.attack_model is self.model else self._attacked_model(),
             )
 
         checks = self._within_memory(work)
         if any(check.name == FORM and not check.passed for check in checks):
-            self.search, self.compiled = self.model, False
+            self.attack_model, self.compiled = self.model, False
             self.warnings.append("Attacks saw the model itself: its folded form failed its check.")
         return checks
 
@@ -155,8 +155,8 @@ class Engine:
                 note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
                 self.bar.advance(min(passes, self._expected - self.bar.done), note)
 
-        oracle = self._oracle(tick)
-        block = AttackBatch(
+        attacked_model = self._attacked_model(tick)
+        batch = AttackBatch(
             number=number,
             indices=indices,
             images=self.images.take(indices),
@@ -166,24 +166,30 @@ class Engine:
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = attack.run(oracle, block, self.threat_model)
-            if found.path is None and oracle.disputes(found.adversarial, block.labels):
-                oracle = AttackedModel(self.model, self.batch_size, tick)
-                found = attack.run(oracle, block, self.threat_model)
-        verdicts = results.judge(attack, found, oracle, block, self.threat_model)
+            output = attack.run(attacked_model, batch, self.threat_model)
+            if output.robust_at_step is None and attacked_model.disputes(
+                output.adversarial, batch.labels
+            ):
+                attacked_model = AttackedModel(self.model, self.batch_size, tick)
+                output = attack.run(attacked_model, batch, self.threat_model)
+        verdicts = results.judge(attack, output, attacked_model, batch, self.threat_model)
         self._standing = standing - verdicts["robust"].count(False)
         outcome = Outcome(
             **verdicts,
             seconds=round(time.perf_counter() - started, 3),
-            forwards=oracle.forwards,
-            backwards=oracle.backwards,
+            forwards=attacked_model.forwards,
+            backwards=attacked_model.backwards,
             warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
         )
         return outcome.to_dict()
 
-    def _oracle(self, on_forward: Callable[[int], None] | None = None) -> AttackedModel:
+    def _attacked_model(self, on_forward: Callable[[int], None] | None = None) -> AttackedModel:
         return AttackedModel(
-            self.model, self.batch_size, on_forward, search=self.search, compiled=self.compiled
+            self.model,
+            self.batch_size,
+            on_forward,
+            attack_model=self.attack_model,
+            compiled=self.compiled,
         )
 
     def _catch_up(self, passes: float) -> None:

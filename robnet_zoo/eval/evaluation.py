@@ -115,12 +115,14 @@ def evaluate(
         processes.wait()
         before = fingerprint(model)
         with preserve_state(model):  # in full precision, which decides the form
-            search = fold(model, image_size=images.side) if folded else model
+            attack_model = fold(model, image_size=images.side) if folded else model
             if compile is not None:
-                search = cast(nn.Module, torch.compile(search, mode=compile, dynamic=False))
+                attack_model = cast(
+                    nn.Module, torch.compile(attack_model, mode=compile, dynamic=False)
+                )
         work = Engine(
             model=model,
-            search=search,
+            attack_model=attack_model,
             compiled=compile is not None,
             images=images,
             threat_model=threat,
@@ -155,7 +157,7 @@ def evaluate(
                 batch_size=work.batch_size,
                 device=str(device),
                 attacks=tuple(settings),
-                folded=folded and work.search is not model,
+                folded=folded and work.attack_model is not model,
                 compile=compile,
             ),
             clean=record.Clean(

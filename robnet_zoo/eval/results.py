@@ -53,10 +53,10 @@ class Outcome:
         return asdict(self)
 
 
-def from_dict(found: dict[str, Any]) -> Outcome:
+def from_dict(stored: dict[str, Any]) -> Outcome:
     """Return what `Outcome.to_dict` wrote, read back from JSON."""
     values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
     }
     return Outcome(**values)
 
@@ -64,20 +64,20 @@ def from_dict(found: dict[str, Any]) -> Outcome:
 @torch.no_grad()
 def judge(
     attack: Attack,
-    found: AttackOutput,
-    oracle: AttackedModel,
-    block: AttackBatch,
+    output: AttackOutput,
+    attacked_model: AttackedModel,
+    batch: AttackBatch,
     threat_model: ThreatModel,
 ) -> dict[str, Any]:
-    """Measure and judge what an attack returned for a block; return fields of its Outcome.
+    """Measure and judge what an attack returned for a batch; return fields of its Outcome.
 
     An image is broken if it lies within the threat model and the model misclassifies it. Images
     of minimal attacks are first moved into the ball.
     """
-    adversarial, images = found.adversarial.detach().float(), block.images
-    fields: dict[str, Any] = {"indices": tuple(block.indices.tolist())}
+    adversarial, images = output.adversarial.detach().float(), batch.images
+    fields: dict[str, Any] = {"indices": tuple(batch.indices.tolist())}
     if attack.minimal:
-        fooled = oracle.predict(adversarial) != block.labels
+        fooled = attacked_model.predict(adversarial) != batch.labels
         sizes = distances(adversarial, images, threat_model.norm)
         fields["found_at"] = tuple(
             size if yes else None for size, yes in zip(sizes.tolist(), fooled.tolist(), strict=True)
@@ -86,14 +86,14 @@ def judge(
     inside = within(adversarial, images, threat_model)
     fields["over_epsilon"] = int((~inside).sum())
     fields["max_perturbation"] = _largest(adversarial, images, threat_model)
-    if found.queries is not None:
-        fields["queries"] = tuple(int(count) for count in found.queries.tolist())
-    if found.on_source is not None:
-        fields["on_source"] = tuple(found.on_source.tolist())
-    if found.path is None:
-        robust = (oracle.predict(adversarial) == block.labels) | ~inside
+    if output.queries is not None:
+        fields["queries"] = tuple(int(count) for count in output.queries.tolist())
+    if output.on_source is not None:
+        fields["on_source"] = tuple(output.on_source.tolist())
+    if output.robust_at_step is None:
+        robust = (attacked_model.predict(adversarial) == batch.labels) | ~inside
         return {**fields, "robust": tuple(robust.tolist())}
-    return {**fields, **_judge_path(found.path, found.complete)}
+    return {**fields, **_judge_steps(output.robust_at_step, output.complete)}
 
 
 def _largest(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) -> float:
@@ -101,18 +101,18 @@ def _largest(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) -> 
     return float(sizes[sizes.isfinite()].amax()) if sizes.isfinite().any() else 0.0
 
 
-def _judge_path(path: Tensor, complete: bool) -> dict[str, Any]:
-    broken_so_far = path.logical_not().cumsum(0) > 0
+def _judge_steps(robust_at_step: Tensor, complete: bool) -> dict[str, Any]:
+    broken_so_far = robust_at_step.logical_not().cumsum(0) > 0
     robust = ~broken_so_far[-1]
-    first = path.int().argmin(0).tolist()  # the first of equal minima
+    first = robust_at_step.int().argmin(0).tolist()  # the first of equal minima
     return {
         "robust": tuple(robust.tolist()),
-        "last": tuple(path[-1].tolist()) if complete else None,
+        "last": tuple(robust_at_step[-1].tolist()) if complete else None,
         "first_broken": tuple(
             None if whole else step for step, whole in zip(first, robust.tolist(), strict=True)
         ),
         "trace_any": tuple((~broken_so_far).sum(1).tolist()),
-        "trace_last": tuple(path.sum(1).tolist()) if complete else (),
+        "trace_last": tuple(robust_at_step.sum(1).tolist()) if complete else (),
     }
 
 

@@ -111,19 +111,19 @@ def test_restarts_only_break_more(early_exit):
 
 def test_targeted_attacks_aim_at_another_class_drawn_for_each_image():
     attack, (images, labels) = get_attack("pgd20", targeted=True), digits(96)
-    oracle = AttackedModel(robust_net(), 96)
+    model = AttackedModel(robust_net(), 96)
     whole = AttackBatch(number=0, indices=torch.arange(96), images=images, labels=labels, seed=0)
     part = AttackBatch(
         number=0, indices=torch.arange(90, 96), images=images[90:], labels=labels[90:], seed=0
     )
-    targets = attack._targets(oracle, whole)
+    targets = attack._targets(model, whole)
     assert (targets != labels).all()
     assert len(targets.unique()) == 10
-    assert torch.equal(targets[90:], attack._targets(oracle, part))
+    assert torch.equal(targets[90:], attack._targets(model, part))
     threat_model = DIGITS.at("0.4")
-    reached = oracle.predict(attack.run(oracle, whole, threat_model).adversarial) == targets
+    reached = model.predict(attack.run(model, whole, threat_model).adversarial) == targets
     aimless = (
-        oracle.predict(get_attack("pgd20").run(oracle, whole, threat_model).adversarial) == targets
+        model.predict(get_attack("pgd20").run(model, whole, threat_model).adversarial) == targets
     )
     assert reached.sum() > 2 * aimless.sum()
 

@@ -20,7 +20,7 @@ from robnet_zoo.runtime.errors import ZooError
 L2 = DIGITS.at("0.8", "L2")
 
 
-def in_lanes(net):
+def in_full_batches(net):
     """Return the network for a library: some CPUs give an image other bits in a batch of 10."""
     return AttackedModel(net, 256)
 
@@ -62,7 +62,7 @@ def test_images_are_bit_for_bit_the_librarys(attack, build, threat_model):
     block = correct_block(40, number=3, seed=7)
     size, norm = threat_model.epsilon.value, threat_model.norm
     options = {"eps": size, "norm": norm, "seed": 10, "device": "cpu"}
-    library = build(in_lanes(robust_net()), options)
+    library = build(in_full_batches(robust_net()), options)
     library = library.perturb(block.images.clone(), block.labels.clone())
     found = attack.run(AttackedModel(robust_net(), 256), block, threat_model).adversarial
     assert torch.equal(found, library)
@@ -70,7 +70,7 @@ def test_images_are_bit_for_bit_the_librarys(attack, build, threat_model):
 
 
 def test_autoattack_is_the_authors_standard_version():
-    net, (images, labels) = in_lanes(robust_net()), digits(24)
+    net, (images, labels) = in_full_batches(robust_net()), digits(24)
     trace = sys.gettrace()
     library = AutoAttack(net, device="cpu", eps=0.15, norm="Linf", seed=5, version="standard")
     _, classes = library.run_standard_evaluation(images, labels, batch_size=256)
@@ -97,14 +97,14 @@ def test_a_suite_spares_what_is_broken_and_ends_like_its_parts():
 
 def test_square_asks_the_model_about_an_image_once_and_finds_the_same():
     block, attack = correct_block(40), get_attack("square", queries=150)
-    oracle = AttackedModel(robust_net(), 64)
-    found = attack.run(oracle, block, DIGITS)
+    model = AttackedModel(robust_net(), 64)
+    found = attack.run(model, block, DIGITS)
     library = SquareAttack(
-        in_lanes(robust_net()), n_queries=150, resc_schedule=False, eps=DIGITS.epsilon.value,
+        in_full_batches(robust_net()), n_queries=150, resc_schedule=False, eps=DIGITS.epsilon.value,
         norm="Linf", seed=0, device="cpu",
     )  # fmt: skip
     assert torch.equal(found.adversarial, library.perturb(block.images.clone(), block.labels))
-    assert oracle.forwards < 0.8 * found.queries.sum()
+    assert model.forwards < 0.8 * found.queries.sum()
 
 
 @pytest.mark.parametrize(("n", "size"), [(40, "0.04"), (1, "0.002")])
@@ -121,11 +121,11 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
         "device": "cpu",
         "resc_schedule": False,
     }
-    library = SquareAttack(in_lanes(net), n_queries=300, **options)
+    library = SquareAttack(in_full_batches(net), n_queries=300, **options)
     library.init_hyperparam(images)
     torch.manual_seed(2)
     queries, points = library.attack_single_run(images, labels)
-    broken = in_lanes(net)(points).argmax(1) != labels
+    broken = in_full_batches(net)(points).argmax(1) != labels
     block = AttackBatch(number=2, indices=torch.arange(n), images=images, labels=labels, seed=0)
     passes = []
     net.register_forward_hook(lambda *_: passes.append(1))
@@ -147,10 +147,10 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
 
 def test_answers_from_memory_count_as_progress():
     block, seen = correct_block(40), []
-    oracle = AttackedModel(robust_net(), 64, seen.append)
-    queries = get_attack("square", queries=150).run(oracle, block, DIGITS).queries.sum()
+    model = AttackedModel(robust_net(), 64, seen.append)
+    queries = get_attack("square", queries=150).run(model, block, DIGITS).queries.sum()
     assert queries <= sum(seen) < 1.5 * queries
-    assert oracle.forwards < 0.8 * queries
+    assert model.forwards < 0.8 * queries
 
 
 def test_square_without_queries_is_refused():
@@ -159,7 +159,7 @@ def test_square_without_queries_is_refused():
 
 
 class OnOtherCpus(nn.Module):
-    """A network as some CPUs compute it: unless lanes are whole, an image's bits are others."""
+    """A network as some CPUs compute it: unless batches are full, an image's bits are others."""
 
     def __init__(self):
         super().__init__()
@@ -172,13 +172,13 @@ class OnOtherCpus(nn.Module):
 
 def test_what_is_forgotten_is_asked_again():
     net = OnOtherCpus()
-    remembering = LogitCache(AttackedModel(net, 64), capacity=20)
+    cache = LogitCache(AttackedModel(net, 64), capacity=20)
     images, _ = digits(48)
     logits, passed = net(images), []
     for part in (slice(10), slice(10), slice(10, 40), slice(10)):
-        before = remembering.oracle.forwards
-        assert torch.equal(remembering(images[part]), logits[part])
-        passed.append(remembering.oracle.forwards - before)
+        before = cache.model.forwards
+        assert torch.equal(cache(images[part]), logits[part])
+        passed.append(cache.model.forwards - before)
     assert passed == [10, 0, 30, 10]
 
 
@@ -207,7 +207,7 @@ def test_minimal_attacks_are_judged_at_epsilon(name):
 
 @pytest.mark.parametrize("n", [24, 1])
 def test_deepfool_steps_as_torchattacks_does(n):
-    block, net = correct_block(n), in_lanes(robust_net())
+    block, net = correct_block(n), in_full_batches(robust_net())
     library = torchattacks.DeepFool(net, steps=20)(block.images, block.labels)
     attack = get_attack("deepfool", steps=20)
     found = attack.run(AttackedModel(robust_net(), 16), block, L2).adversarial
@@ -246,8 +246,8 @@ class Cheat:
     def settings(self, threat_model):
         return {"shift": self.shift}
 
-    def run(self, oracle, block, threat_model):
-        return AttackOutput(adversarial=block.images + self.shift)
+    def run(self, model, batch, threat_model):
+        return AttackOutput(adversarial=batch.images + self.shift)
 
 
 def test_images_outside_the_threat_model_are_never_broken():

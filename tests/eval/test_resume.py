@@ -127,7 +127,7 @@ def interrupt(given):
         def settings(self, threat_model):
             return {}
 
-        def run(self, oracle, block, threat_model):
+        def run(self, model, batch, threat_model):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -447,13 +447,13 @@ class Lenient(nn.Module):
 def test_the_model_has_the_last_word_on_every_broken_image(racl, labelled):
     images, labels = labelled[0][:32], labelled[1][:32]
     own = FoldedNetwork(racl.eval())
-    oracle = AttackedModel(racl, 32, search=own)
-    lenient = AttackedModel(racl, 32, search=Lenient())
+    attacked_model = AttackedModel(racl, 32, attack_model=own)
+    lenient = AttackedModel(racl, 32, attack_model=Lenient())
     suspected = torch.ones(32, dtype=torch.bool)
-    misclassified = oracle.predict(images) != labels
+    misclassified = attacked_model.predict(images) != labels
     assert torch.equal(lenient.confirm(suspected, images, labels), misclassified)
     assert lenient.disputes(images, labels)
-    assert not oracle.disputes(images, labels)
+    assert not attacked_model.disputes(images, labels)
 
 
 def test_an_attack_that_gave_up_too_early_is_repeated_on_the_model(racl, labelled, monkeypatch):

@@ -18,7 +18,7 @@ ALIKE = 0.99  # of the gradient's larger half of signs; float32 leaves out one i
 
 def check_form(
     model: Callable[[Tensor], Tensor],
-    search: Callable[[Tensor], Tensor],
+    attack_model: Callable[[Tensor], Tensor],
     images: Tensor,
     labels: Tensor,
 ) -> Check:
@@ -26,12 +26,12 @@ def check_form(
 
     Args:
         model: from images (N, C, H, W) in [0,1] to logits (N, classes).
-        search: the form that attacks are to see.
+        attack_model: the form that attacks are to see.
         images: (N, C, H, W).
         labels: (N,).
     """
     logits, gradients = _look(model, images, labels)
-    fast_logits, fast_gradients = _look(search, images, labels)
+    fast_logits, fast_gradients = _look(attack_model, images, labels)
     apart = float((logits - fast_logits).abs().amax() / logits.abs().amax().clamp(min=1e-12))
     large = gradients.abs() >= gradients.abs().flatten(1).median(1).values[:, None, None, None]
     alike = float((gradients.sign() == fast_gradients.sign())[large].float().mean())

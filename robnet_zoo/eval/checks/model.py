@@ -43,7 +43,7 @@ def check_model(
     *,
     seed: int = 0,
     batch_size: int = IMAGES,
-    search: AttackedModel | None = None,
+    attack_model: AttackedModel | None = None,
 ) -> tuple[Check, ...]:
     """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
 
@@ -58,7 +58,7 @@ def check_model(
         threat_model: sets the size of the small attacks.
         seed: of their noise.
         batch_size: images in a forward pass at most.
-        search: what attacks are to see in the model's place, checked where it is given.
+        attack_model: what attacks are to see in the model's place, checked where it is given.
 
     Raises:
         ZooError: the model returns no logits (N, classes), or too few for the labels.
@@ -67,8 +67,10 @@ def check_model(
     training = [] if model.training else in_train_mode(model)
     with preserve_state(model, seed):
         checks = list(_checks(AttackedModel(model, batch_size), images, labels, threat_model, seed))
-        if search is not None:
-            checks.append(check_form(AttackedModel(model, batch_size), search, images, labels))
+        if attack_model is not None:
+            checks.append(
+                check_form(AttackedModel(model, batch_size), attack_model, images, labels)
+            )
         training += in_train_mode(model)
     return (check_modes(training), check_pixels(images), *checks)
 

@@ -81,7 +81,7 @@ def examples(
     if not broken:
         raise ZooError(f"{result.name} broke no image.")
     indices = torch.tensor(broken)
-    block = AttackBatch(
+    batch = AttackBatch(
         number=0,
         indices=indices,
         images=images.take(indices),
@@ -97,17 +97,17 @@ def examples(
     )
     with preserve_state(model):
         folded = report.settings.folded
-        search = fold(model, image_size=images.side) if folded else model
-        oracle = AttackedModel(model, len(indices), search=search)
-        adversarial = attack.run(oracle, block, threat_model).adversarial
-        predictions = oracle.predict(adversarial)
+        attack_model = fold(model, image_size=images.side) if folded else model
+        attacked_model = AttackedModel(model, len(indices), attack_model=attack_model)
+        adversarial = attack.run(attacked_model, batch, threat_model).adversarial
+        predictions = attacked_model.predict(adversarial)
     return [
         _example(report, result.name, index, *parts)
         for index, *parts in zip(
             broken,
-            block.images,
+            batch.images,
             adversarial,
-            block.labels.tolist(),
+            batch.labels.tolist(),
             predictions.tolist(),
             strict=True,
         )

@@ -129,23 +129,23 @@ def transfer_matrix(
             )
         for source in sources:
             stack.enter_context(preserve_state(source.model))
-        oracles = [AttackedModel(source.model, batch_size) for source in sources]
+        attacked_models = [AttackedModel(source.model, batch_size) for source in sources]
         for number, indices in enumerate(torch.arange(len(images)).split(BLOCK_SIZE)):
-            block = AttackBatch(
+            batch = AttackBatch(
                 number=number,
                 indices=indices,
                 images=images.take(indices),
                 labels=images.labels[indices.to(images.labels.device)],
                 seed=seed,
             )
-            right = [oracle.predict(block.images) == block.labels for oracle in oracles]
+            right = [own.predict(batch.images) == batch.labels for own in attacked_models]
             for model, known in enumerate(right):
                 clean[model] += known.tolist()
-            for row, (attack, oracle) in enumerate(zip(attacks, oracles, strict=True)):
-                made, _ = adversarial_block(attack, block, threat_model, oracle)
-                harmless = ~within(made, block.images, threat_model)
-                for column, target in enumerate(oracles):
-                    survived = harmless | (target.predict(made) == block.labels)
+            for row, attack in enumerate(attacks):
+                made, _ = adversarial_block(attack, batch, threat_model, attacked_models[row])
+                harmless = ~within(made, batch.images, threat_model)
+                for column, target in enumerate(attacked_models):
+                    survived = harmless | (target.predict(made) == batch.labels)
                     flags[row][column] += (right[column] & survived).tolist()
                 if bar is not None:
                     bar.advance((attack.cost() + len(sources)) * len(indices), attack.source.name)
