@@ -14,7 +14,8 @@ import sys
 
 from torch import Tensor
 
-from benchmarks import measure, subject
+from benchmarks import measure, targets
+from benchmarks.plain import plain
 from robnet_zoo import evaluate
 from robnet_zoo.attacks.autoattack import require
 from robnet_zoo.runtime import console
@@ -25,44 +26,44 @@ BATCH_SIZE = 250  # AutoAttack's own
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare the speed of AutoAttack.")
     parser.add_argument("--model", default="racl.digits", help="NAME.TAG or local-dir:DIR")
-    subject.add_options(parser, n=32)
+    targets.add_options(parser, n=32)
     measure.add_options(parser, rounds=1)
     options = parser.parse_args(argv)
     device = measure.prepare(options)
-    judged = subject.load(options, device)
+    target = targets.load(options, device)
     robust: dict[str, list[bool]] = {}
 
     def ours() -> None:
         report = evaluate(
-            judged.model, (judged.images, judged.labels), ["autoattack"], judged.threat_model
+            target.model, (target.images, target.labels), ["autoattack"], target.threat_model
         )
         robust["robnet_zoo"] = [bit == "1" for bit in report.totals.verdicts]
 
     def theirs() -> None:
-        robust["pyautoattack"] = (reference(judged) == judged.labels).tolist()
+        robust["pyautoattack"] = (reference(target) == target.labels).tolist()
 
     contenders = {"pyautoattack": theirs, "robnet_zoo": ours}
     seconds = measure.alternate(contenders, options.rounds, device)
     pairs = list(zip(robust["pyautoattack"], robust["robnet_zoo"], strict=True))
-    found = {
+    results = {
         **measure.comparison(seconds, "pyautoattack"),
         "robust_accuracy": {name: sum(flags) / len(flags) for name, flags in robust.items()},
         "judged_differently": sum(a != b for a, b in pairs),
     }
-    measure.save(options, found, "autoattack", judged.known["model"], **judged.known)
+    measure.save(options, results, "autoattack", target.names["model"], **target.names)
 
 
-def reference(judged: subject.EvalTarget) -> Tensor:
+def reference(target: targets.Target) -> Tensor:
     """Return the class (N,) of each image as AutoAttack leaves it, as its authors' program says."""
     attack = require("autoattack", "pyautoattack").AutoAttack(
-        subject.plain(judged.model),
-        norm=judged.threat_model.norm,
-        eps=judged.threat_model.epsilon.value,
+        plain(target.model),
+        norm=target.threat_model.norm,
+        eps=target.threat_model.epsilon.value,
         version="standard",
         seed=0,
-        device=judged.images.device,
+        device=target.images.device,
     )
-    _, classes = attack.run_standard_evaluation(judged.images, judged.labels, batch_size=BATCH_SIZE)
+    _, classes = attack.run_standard_evaluation(target.images, target.labels, batch_size=BATCH_SIZE)
     return classes
 
 

@@ -24,7 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import measure, subject
+from benchmarks import measure, targets
+from benchmarks.plain import plain
 from robnet_zoo import evaluate
 from robnet_zoo.attacks.autoattack import require
 from robnet_zoo.eval import EvaluationRecord, get_attack
@@ -34,9 +35,9 @@ from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What both sides do: PGD of `steps` steps on the chosen images, taken for `labels` (N,)."""
+    """What both sides do: PGD of `steps` steps on the target's images, away from `labels` (N,)."""
 
-    chosen: subject.EvalTarget
+    target: targets.Target
     labels: Tensor
     steps: int
     batch_size: int
@@ -44,20 +45,20 @@ class Task:
     @property
     def plain(self) -> nn.Module:
         """The network as a user of torchattacks would have it."""
-        return subject.plain(self.chosen.model)
+        return plain(self.target.model)
 
     def on_all(self) -> Task:
         """Return the task with labels that make every image one to attack."""
-        return replace(self, labels=self.predict(self.chosen.images))
+        return replace(self, labels=self.predict(self.target.images))
 
     def evaluate(self, *, early_exit: bool, folded: bool = True) -> EvaluationRecord:
         """Return the zoo's report."""
         attack = get_attack(f"pgd{self.steps}", early_exit=early_exit)
         return evaluate(
-            self.chosen.model,
-            (self.chosen.images, self.labels),
+            self.target.model,
+            (self.target.images, self.labels),
             [attack],
-            self.chosen.threat_model,
+            self.target.threat_model,
             batch_size=self.batch_size,
             folded=folded,
         )
@@ -66,11 +67,11 @@ class Task:
         """Return torchattacks' last iterates, made the way a user would."""
         attack = require("pgd", "torchattacks").PGD(
             self.plain,
-            eps=self.chosen.threat_model.epsilon.value,
-            alpha=self.chosen.threat_model.step.value,
+            eps=self.target.threat_model.epsilon.value,
+            alpha=self.target.threat_model.step.value,
             steps=self.steps,
         )
-        parts = (tensor.split(self.batch_size) for tensor in (self.chosen.images, self.labels))
+        parts = (tensor.split(self.batch_size) for tensor in (self.target.images, self.labels))
         return torch.cat([attack(*part) for part in zip(*parts, strict=True)])
 
     @torch.no_grad()
@@ -87,23 +88,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, help="of an untrained network")
     parser.add_argument("--steps", type=int, default=100, help="of PGD (default: 100)")
     parser.add_argument("--batch-size", type=int, default=32)
-    subject.add_options(parser, n=32)
+    targets.add_options(parser, n=32)
     measure.add_options(parser)
     options = parser.parse_args(argv)
     device = measure.prepare(options)
     trained = options.model not in ARCHITECTURES
     if trained:
-        chosen = subject.load(options, device)
+        target = targets.load(options, device)
     else:
-        chosen = subject.untrained(options, options.n, device)
+        target = targets.untrained(options, options.n, device)
     task = Task(
-        chosen=chosen, labels=chosen.labels, steps=options.steps, batch_size=options.batch_size
+        target=target, labels=target.labels, steps=options.steps, batch_size=options.batch_size
     )
     parts = {
         "gradients": gradients(task.on_all(), options),
         "verdicts": verdicts(task, options) if trained else None,
     }
-    measure.save(options, parts, "evaluation", chosen.known["model"], **chosen.known)
+    measure.save(options, parts, "evaluation", target.names["model"], **target.names)
 
 
 def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
@@ -121,11 +122,11 @@ def gradients(task: Task, options: argparse.Namespace) -> dict[str, Any]:
     seconds = measure.alternate(
         {"torchattacks": theirs, "robnet_zoo": ours}, options.rounds, options.device
     )
-    asked = len(task.labels) * task.steps
+    gradients = len(task.labels) * task.steps
     return {
         **measure.comparison(seconds, "torchattacks"),
-        "gradients_per_second": measure.rates(seconds, asked),
-        "computed": {"torchattacks": asked, "robnet_zoo": reports[-1].attacks[0].backwards},
+        "gradients_per_second": measure.rates(seconds, gradients),
+        "computed": {"torchattacks": gradients, "robnet_zoo": reports[-1].attacks[0].backwards},
         "folded": reports[-1].settings.folded,
     }
 
@@ -139,7 +140,7 @@ def verdicts(task: Task, options: argparse.Namespace) -> dict[str, Any]:
         robust[name] = torch.tensor([bit == "1" for bit in result.verdicts])
 
     def theirs() -> None:
-        clean, attacked = task.predict(task.chosen.images), task.predict(task.torchattacks())
+        clean, attacked = task.predict(task.target.images), task.predict(task.torchattacks())
         robust["torchattacks"] = ((clean == task.labels) & (attacked == task.labels)).cpu()
 
     seconds = measure.alternate(

@@ -1,8 +1,8 @@
 """Every measurement on one GPU, in a single run of five minutes at most.
 
 Each part is a benchmark in a process of its own, with its own time limit; its record is written
-when it is done. Parts that need a package which is missing, or for which no time is left, are
-skipped; one that fails or is stopped is told, and the others go on. What was compiled is measured
+when it is done. A part is skipped if it needs a package which is missing, or if no time is left.
+A part that fails or is stopped is reported, and the others go on. The compiled forms are measured
 in the time that the other parts leave. AutoAttack is left out: its reference alone takes longer.
 
     python -m benchmarks.gpu --out runs/gpu
@@ -150,11 +150,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     ends = time.monotonic() + options.seconds
     device = pick_device(options.device)
-    told = []
+    lines = []
     for part in PARTS:
-        told.append(part.run(device, options.tiny, options.out, ends - time.monotonic()))
-        print(told[-1], file=sys.stderr, flush=True)
-    return int(any(": failed" in line or ": stopped" in line for line in told))
+        lines.append(part.run(device, options.tiny, options.out, ends - time.monotonic()))
+        print(lines[-1], file=sys.stderr, flush=True)
+    return int(any(": failed" in line or ": stopped" in line for line in lines))
 
 
 if __name__ == "__main__":

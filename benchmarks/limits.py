@@ -32,7 +32,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import measure
-from benchmarks.subject import plain, untrained
+from benchmarks.plain import plain
+from benchmarks.targets import untrained
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.models.count import count_macs
 from robnet_zoo.models.fast.folded import fold
@@ -66,21 +67,21 @@ def main(argv: list[str] | None = None) -> None:
     measure.add_options(parser, rounds=5)
     options = parser.parse_args(argv)
     device = measure.prepare(options)
-    chosen = untrained(options, options.batch_size, device)
-    _, channels, height, width = chosen.images.shape
-    macs = count_macs(chosen.model, (channels, height, width))
+    target = untrained(options, options.batch_size, device)
+    _, channels, height, width = target.images.shape
+    macs = count_macs(target.model, (channels, height, width))
     limits = ceilings(options)
     steps = {
-        name: form.step(chosen.images, chosen.labels) for name, form in forms(chosen.model).items()
+        name: form.step(target.images, target.labels) for name, form in forms(target.model).items()
     }
     seconds = measure.alternate(steps, options.rounds, device, warm_up=2)
     size = options.batch_size
-    found = {
+    results = {
         name: achieved(step, min(seconds[name]), macs, size, device) for name, step in steps.items()
     }
     measure.save(
         options,
-        {"ceilings": limits, "multiply_adds_an_image": macs, "seconds": seconds, "forms": found},
+        {"ceilings": limits, "multiply_adds_an_image": macs, "seconds": seconds, "forms": results},
         "limits",
         options.model,
     )
@@ -207,11 +208,11 @@ def spent_in_operators(step: Step, device: str) -> dict[str, float]:
 
 def outermost(event: FunctionEvent) -> FunctionEvent | None:
     """Return the operator whose call an event is part of, None for what is between operators."""
-    found, around = None, cast(FunctionEvent | None, event)
+    operator, around = None, cast(FunctionEvent | None, event)
     while around is not None:
-        found = around if around.name.startswith("aten::") else found
+        operator = around if around.name.startswith("aten::") else operator
         around = around.cpu_parent
-    return found
+    return operator
 
 
 def kind_of(operator: FunctionEvent) -> str:

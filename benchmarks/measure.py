@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from robnet_zoo.runtime.environment import environment, pick_device
+from robnet_zoo.runtime.environment import environment, pick_device, tune
 from robnet_zoo.runtime.files import write_json
 
 FORMAT = "robnet_zoo.benchmark/1"
@@ -34,9 +34,9 @@ def add_options(parser: argparse.ArgumentParser, rounds: int | None = 3) -> None
 
 
 def prepare(options: argparse.Namespace) -> str:
-    """Set the number of threads and the device up as training does; return the device."""
+    """Set threads and the device up as training does; return the device."""
     torch.set_num_threads(options.threads)
-    torch.backends.cudnn.benchmark = True
+    tune()
     options.device = pick_device(options.device)
     return options.device
 
@@ -82,20 +82,20 @@ def rates(seconds: Seconds, images: int) -> dict[str, float]:
     return {name: images / statistics.median(taken) for name, taken in seconds.items()}
 
 
-def save(options: argparse.Namespace, found: Mapping[str, Any], *name: str, **known: Any) -> None:
-    """Print a record and write it to --out, or to NAME-NAME-cpu.json (or cuda) with the results.
+def save(options: argparse.Namespace, results: Mapping[str, Any], *name: str, **names: Any) -> None:
+    """Print a record and write it to --out, else to results/NAME-NAME-cpu.json (or cuda).
 
     Args:
-        options: the command line's; its settings but for places on this machine are kept.
-        found: what was measured.
+        options: the command line's; all are kept but for paths on this machine.
+        results: what was measured.
         name: parts of the file's name.
-        known: settings under the names they have everywhere, such as the data set's.
+        names: of the model and the data set, as the rest of the zoo spells them.
     """
-    settings = {key: value for key, value in vars(options).items() if key not in PRIVATE} | known
+    settings = {key: value for key, value in vars(options).items() if key not in PRIVATE} | names
     record = {
         "format": FORMAT,
         "settings": settings,
-        **found,
+        **results,
         "environment": environment(options.device),
     }
     kind = options.device.partition(":")[0]

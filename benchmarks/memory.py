@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import measure
 from benchmarks.evaluation import Task
-from benchmarks.subject import random_images, untrained
+from benchmarks.targets import random_images, untrained
 from benchmarks.training import plain_steps, zoo_steps
 from robnet_zoo.runtime import console
 
@@ -64,8 +64,8 @@ def peak(name: str, who: str, options: argparse.Namespace) -> int:
 
 def step_of_attack(who: str, options: argparse.Namespace, device: str) -> None:
     size = options.batch_size
-    chosen = untrained(options, size, device)
-    task = Task(chosen=chosen, labels=chosen.labels, steps=1, batch_size=size).on_all()
+    target = untrained(options, size, device)
+    task = Task(target=target, labels=target.labels, steps=1, batch_size=size).on_all()
     if who == "robnet_zoo":
         task.evaluate(early_exit=False)
     else:

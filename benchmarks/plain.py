@@ -11,11 +11,29 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from robnet_zoo.models.fast.grouped import total
+from robnet_zoo.models.networks import Network
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
+
+
+class PlainNetwork(nn.Module):
+    """A network of cells, computed edge by edge as in the papers' code."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) -> logits (N, classes)."""
+        return plain_network(self.network, images)
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """Return the same network in its straightforward form, in the same mode."""
+    return PlainNetwork(model).train(model.training) if isinstance(model, Network) else model
 
 
 def plain_network(network: Any, images: Tensor) -> Tensor:
@@ -53,17 +71,17 @@ def _cell(cell: Any, older: Tensor, newer: Tensor, weights: CellWeights) -> Tens
         incoming = []
         for edge in range(EDGES):
             if TARGETS[edge] == node:
-                given = _edge(cell, cell._ops[edge], states[SOURCES[edge]], operations[edge])
-                incoming.append(given if edges is None else edges[edge] * given)
+                output = _edge(cell, cell._ops[edge], states[SOURCES[edge]], operations[edge])
+                incoming.append(output if edges is None else edges[edge] * output)
         states.append(total(incoming))
     return torch.cat(states[2:], 1)
 
 
-def _edge(cell: Any, edge: Any, state: Tensor, shares: Tensor) -> Tensor:
+def _edge(cell: Any, edge: Any, state: Tensor, weights: Tensor) -> Tensor:
     inside = state.shape[1] // cell.partial
     mixed = total(
-        share * operation(state[:, :inside])
-        for share, operation in zip(shares, edge.operations, strict=True)
+        weight * operation(state[:, :inside])
+        for weight, operation in zip(weights, edge.operations, strict=True)
     )
     if cell.partial == 1:
         return mixed

@@ -69,13 +69,13 @@ def main() -> None:
     parser.set_defaults(threads=1)
     options = parser.parse_args()
     device = prepare(options)
-    found = {}
+    results = {}
     for name in options.algorithm:
         contenders = searches(name, options, device)
         seconds = alternate(contenders, options.rounds, device, warm_up=1)
-        found[name] = comparison(seconds, "plain")
-        print(name, found[name]["speedup"], flush=True)
-    save(options, {"searches": found}, "supernet")
+        results[name] = comparison(seconds, "plain")
+        print(name, results[name]["speedup"], flush=True)
+    save(options, {"searches": results}, "supernet")
 
 
 def searches(name: str, options: argparse.Namespace, device: str) -> dict[str, Work]:

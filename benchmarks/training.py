@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 
 from benchmarks import measure
-from benchmarks.subject import plain, random_images
+from benchmarks.plain import plain
+from benchmarks.targets import random_images
 from robnet_zoo import create_model
 from robnet_zoo.data import describe
 from robnet_zoo.data.splits import ArraySplit
@@ -35,7 +36,7 @@ from robnet_zoo.train.state import build_run
 from robnet_zoo.train.step import train_step
 
 EPSILON, STEP = 8 / 255, 2 / 255
-EPOCH, SITTING = 48_000, 25 * 60  # CIFAR-10's training images, and seconds of 25 minutes
+EPOCH, BUDGET = 48_000, 25 * 60  # CIFAR-10's training images, and 25 minutes in seconds
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,13 +58,13 @@ def main(argv: list[str] | None = None) -> None:
     }
     seconds = measure.alternate(contenders, options.rounds, device, warm_up=2)
     rates = measure.rates(seconds, options.batch_size)
-    found = {
+    results = {
         **measure.comparison(seconds, "plain"),
         "images_per_second": rates,
-        "epochs_in_25_minutes": {name: rate * SITTING / EPOCH for name, rate in rates.items()},
+        "epochs_in_25_minutes": {name: rate * BUDGET / EPOCH for name, rate in rates.items()},
     }
     kind = ["compiled"] if options.compile else []
-    measure.save(options, found, "training", options.model, *kind)
+    measure.save(options, results, "training", options.model, *kind)
 
 
 def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> Callable[[], None]:

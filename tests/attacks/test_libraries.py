@@ -69,6 +69,7 @@ def test_images_are_bit_for_bit_the_librarys(attack, build, threat_model):
     assert (robust_net()(found).argmax(1) != block.labels).any()
 
 
+@pytest.mark.slow
 def test_autoattack_is_the_authors_standard_version():
     net, (images, labels) = in_full_batches(robust_net()), digits(24)
     trace = sys.gettrace()

@@ -35,6 +35,7 @@ def least_margin(logits, labels):
     return torch.stack([-margin(one, labels) for one in logits]).amin(0)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     seed=st.integers(0, 2**31),

@@ -69,6 +69,7 @@ def test_a_killed_evaluation_resumes_to_the_same_record(whole, tmp_path):
     assert again.attack("pgd20").robust.correct < whole["attacks"][0]["robust"]["correct"]
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(whole, tmp_path):
     out = tmp_path / "a.json"
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

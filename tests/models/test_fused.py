@@ -51,6 +51,7 @@ print("alike")
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with torch for CUDA only")
+@pytest.mark.slow
 def test_the_kernel_is_torchs_two_convolutions_and_their_gradient(run_python):
     printed, _ = run_python(COMPARE, TRITON_INTERPRET="1")
     assert printed == "alike\n"

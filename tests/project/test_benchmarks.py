@@ -11,7 +11,10 @@ import torch
 from helpers.fitted import save_fitted
 
 from benchmarks import autoattack, evaluation, gpu, limits, measure, memory, page, start, training
-from benchmarks.subject import plain, untrained
+from benchmarks.plain import plain
+from benchmarks.targets import untrained
+
+pytestmark = pytest.mark.slow
 
 HERE = ["--device", "cpu", "--threads", "1"]
 SMALL = ["--model", "racl", "--channels", "4", "--layers", "3", "--batch-size", "2"]
@@ -113,13 +116,11 @@ def test_the_plain_form_gives_the_logits_of_the_network():
         torch.testing.assert_close(plain(chosen.model)(chosen.images), chosen.model(chosen.images))
 
 
-@pytest.mark.slow
 def test_a_step_of_training_needs_more_memory_than_python_alone():
     options = Namespace(model="racl", channels=4, layers=3, batch_size=2, device="cpu", threads=1)
     assert 1e8 < memory.in_own_process("training", "robnet_zoo", options) < 1e10
 
 
-@pytest.mark.slow
 def test_the_package_answers_sooner_than_torch(tmp_path):
     start.main([*ONCE, "--out", str(tmp_path / "start-cpu.json")])
     seconds = json.loads((tmp_path / "start-cpu.json").read_text())["median_seconds"]

@@ -13,6 +13,8 @@ from robnet_zoo.train.export import export
 from robnet_zoo.train.pack import unpack
 from scripts import smoke, train
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--channels", "4", "--device", "cpu")
 
 

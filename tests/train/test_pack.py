@@ -339,6 +339,7 @@ def full_size(begun, name):
     return {"last.pt": last, "best.pt": state | {"model": model, "average": best}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sections"),
     [

@@ -15,6 +15,8 @@ from helpers.tiny_weights import TINY, save_tiny
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.registry import default_tag, get_weights
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = "robnet-zoo/robnet_zoo:main"
 
 # Hides every installed package that `dependencies` of hubconf.py does not bring with it.

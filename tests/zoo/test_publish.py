@@ -8,6 +8,8 @@ import pytest
 from helpers.mini_hub import ROOT, TOKEN, Client, Fault, mini_hub
 from helpers.tiny_weights import edit_config, save_tiny
 
+pytestmark = pytest.mark.slow
+
 FILES = ["README.md", "cell.svg", "config.json", "model.safetensors"]
 COMMANDS = """
 import sys
@@ -130,6 +132,7 @@ def test_a_cached_copy_is_held_against_the_pin(client, hub, files_of_another):
     assert client.held() == []
 
 
+@pytest.mark.slow
 def test_torch_hub_gives_pinned_weights(client):
     code = """
 import sys, torch, hubconf

@@ -197,6 +197,7 @@ def test_names_and_weights_must_agree(folder):
         create_model(f"local-dir:{folder}", weights="digits")
 
 
+@pytest.mark.slow
 def test_a_checkout_s_weights_are_found_and_full_size_ones_come_first(tmp_path, root, run_python):
     """A copy of the checkout with weights of its own, as after a full-size training."""
     shutil.copytree(root / "robnet_zoo", tmp_path / "robnet_zoo")

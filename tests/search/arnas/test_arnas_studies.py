@@ -66,6 +66,7 @@ def test_a_genotype_without_robust_cells_cannot_be_placed(tmp_path, capsys):
     assert "no accurate and robust cells" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_orders_are_compared_at_the_start(tmp_path):
     given = [
         "arnas",

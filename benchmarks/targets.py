@@ -1,4 +1,4 @@
-"""What is attacked: a network as its paper has it, with images; trained, or for timing alone."""
+"""The networks and images that are measured: trained weights, or random ones for timing alone."""
 
 from __future__ import annotations
 
@@ -9,49 +9,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.plain import plain_network
 from robnet_zoo import create_model, get_weights
 from robnet_zoo.data import load_split, to_float
 from robnet_zoo.data.splits import ArraySplit
-from robnet_zoo.models.networks import Network
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 from robnet_zoo.train.batch_norm import statistics_momentum
 
-STATISTICS = 64  # images that an untrained network's batch norms take theirs from
+STATISTICS_IMAGES = 64  # for the batch norms of an untrained network
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalTarget:
+class Target:
     """A network and images.
 
     Attributes:
         model: as `create_model` gives it.
         images, labels: (N, C, H, W) in [0,1], and (N,).
-        known: their names, for the record.
+        names: of the model and the data set, for the record.
     """
 
     model: nn.Module
     images: Tensor
     labels: Tensor
     threat_model: ThreatModel
-    known: dict[str, Any]
-
-
-class Plain(nn.Module):
-    """A network of cells, computed edge by edge as in the papers' code."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) -> logits (N, classes)."""
-        return plain_network(self.network, images)
-
-
-def plain(model: nn.Module) -> nn.Module:
-    """Return the same network in its straightforward form, in the same mode."""
-    return Plain(model).train(model.training) if isinstance(model, Network) else model
+    names: dict[str, Any]
 
 
 def random_images(count: int) -> ArraySplit:
@@ -69,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser, n: int) -> None:
     add("--n", type=int, default=n, help=f"the first N test images (default: {n})")
 
 
-def load(options: argparse.Namespace, device: str) -> EvalTarget:
+def load(options: argparse.Namespace, device: str) -> Target:
     """Return the weights that --model names, on the device, with their images.
 
     Raises:
@@ -83,28 +64,28 @@ def load(options: argparse.Namespace, device: str) -> EvalTarget:
         threat_model=weights.threat_model["name"],
     )
     first = split.subset(torch.arange(min(options.n, len(split)))).to(device)
-    return EvalTarget(
+    return Target(
         model=create_model(options.model, pretrained=True).to(device),
         images=to_float(first.images(torch.arange(len(first)))),
         labels=first.labels,
         threat_model=dataset.threat_model,
-        known={"model": weights.name, "dataset": dataset.name, "n": len(first)},
+        names={"model": weights.name, "dataset": dataset.name, "n": len(first)},
     )
 
 
-def untrained(options: argparse.Namespace, count: int, device: str) -> EvalTarget:
-    """Return --model with random weights, and random images that its batch norms know."""
+def untrained(options: argparse.Namespace, count: int, device: str) -> Target:
+    """Return --model with random weights, and random images, which set its batch statistics."""
     torch.manual_seed(0)
     sizes = {"channels": options.channels, "layers": options.layers}
     model = create_model(options.model, **{k: v for k, v in sizes.items() if v}).to(device)
     data = random_images(count).to(device)
     images = to_float(data.pixels)
     with torch.no_grad(), statistics_momentum(model, 1.0):
-        model.train()(images[:STATISTICS])
-    return EvalTarget(
+        model.train()(images[:STATISTICS_IMAGES])
+    return Target(
         model=model.eval(),
         images=images,
         labels=data.labels,
         threat_model=get_threat_model("cifar10"),
-        known={"model": options.model, "dataset": "random pixels"},
+        names={"model": options.model, "dataset": "random pixels"},
     )
