@@ -29,7 +29,7 @@ from torch import Tensor
 from benchmarks.measure import Work, add_options, alternate, comparison, prepare, save, synchronise
 from benchmarks.plain import plain_supernet
 from robnet_zoo.attacks.pgd import Adversary
-from robnet_zoo.data import describe
+from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.arnas import recipe as arnas_recipe
@@ -118,7 +118,7 @@ def random_data(recipe: SearchRecipe, side: int, device: str, streams: int) -> S
         labels = torch.randint(0, 10, (count,), generator=draws)
         parts.append(ArraySplit(pixels, labels).to(device))
     processes = ProcessGroup(device=device)
-    dataset = dataclasses.replace(describe("cifar10"), image_size=side)
+    dataset = dataclasses.replace(dataset_info("cifar10"), image_size=side)
     return SearchData(
         dataset,
         dataset.threat_model,

@@ -26,7 +26,7 @@ from benchmarks import measure
 from benchmarks.plain import plain
 from benchmarks.targets import random_images
 from robnet_zoo import create_model
-from robnet_zoo.data import describe
+from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime import console
 from robnet_zoo.runtime.distributed import ProcessGroup
@@ -82,7 +82,7 @@ def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> C
     )
     held = images.to(device)
     settings = settings.fitted(len(images))
-    run = build_run(settings, describe("cifar10"), held, held, ProcessGroup(device=device))
+    run = build_run(settings, dataset_info("cifar10"), held, held, ProcessGroup(device=device))
     chosen = torch.arange(options.batch_size, device=device)
 
     def step() -> None:

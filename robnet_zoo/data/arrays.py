@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robnet_zoo.data import ARRAYS, Dataset
+from robnet_zoo.data.dataset import ARRAYS, Dataset
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import THREAT_MODELS, get_threat_model
@@ -46,21 +46,21 @@ def read_arrays(name: str, threat_model: str | None) -> tuple[Dataset, ArraySpli
             f"{', '.join(THREAT_MODELS)}."
         )
     row = get_threat_model(threat_model)
-    found = _load(path)
-    missing = {"x", "y"} - set(found)
+    entries = _load(path)
+    missing = {"x", "y"} - set(entries)
     if missing:
         raise ZooError(
             f"'{path}' lacks the array(s) {', '.join(sorted(missing))}; it needs x, uint8 images "
             f"(N, H, W, C) or (N, H, W), and y, integer classes (N,)."
         )
-    images, labels = found["x"], found["y"]
-    names = tuple(str(entry) for entry in found.get("class_names", np.empty(0)).ravel())
+    images, labels = entries["x"], entries["y"]
+    names = tuple(str(entry) for entry in entries.get("class_names", np.empty(0)).ravel())
     _check(path, images, labels, names)
     split = ArraySplit.from_numpy(images, labels)
     classes = len(names) or int(labels.max()) + 1
     channels, size = split.pixels.shape[1:3]
-    known = str(found.get("name", name))
-    note = str(found.get("note", "a user's own images"))
+    known = str(entries.get("name", name))
+    note = str(entries.get("note", "a user's own images"))
     return Dataset(known, classes, channels, size, names, row, note), split
 
 

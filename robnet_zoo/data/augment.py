@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NO_FLIP = ("digits", "mnist", "svhn")  # a mirrored digit is another sign
 CROPPED_SIDE = 16  # of smaller images a crop takes too much: of 8x8 digits it cost 20 points
 
 
 class Sizes(Protocol):
-    """What `augment` asks of a recipe: sizes as shares of the image's side."""
+    """What `augment` asks of a recipe: sizes as parts of the image's side."""
 
     @property
     def crop(self) -> float:
@@ -37,9 +36,9 @@ def augment(
 
     Args:
         images: pixels of any type (N, C, H, W); what moves in from outside is 0.
-        recipe: holds the sizes, as shares of the image's side.
+        recipe: holds the sizes, as parts of the image's side.
         generator: source of the draws, on the images' device.
-        flip: mirror half of the images.
+        flip: mirror half of the images; `Dataset.flip` tells whether their classes allow it.
         rows: the place of these images in the batch over all processes.
         total: size of that batch: every process draws for all of it and takes its own rows, so
             that an image's fate does not depend on the number of processes.

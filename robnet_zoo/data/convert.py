@@ -19,9 +19,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from robnet_zoo.data import ARRAYS, Dataset, describe
 from robnet_zoo.data.arrays import read_arrays
+from robnet_zoo.data.dataset import ARRAYS, Dataset
 from robnet_zoo.data.folders import SUFFIXES
+from robnet_zoo.data.registry import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
@@ -195,7 +196,7 @@ def _cifar10(
     missing = [batch for batch in batches if batch not in names]
     if missing:
         raise ZooError(f"'{source}' lacks {', '.join(missing)}; it must hold {', '.join(batches)}.")
-    known = describe("cifar10")
+    known = dataset_info("cifar10")
     pixels, labels = [], []
     for batch in batches:
         try:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robnet_zoo.data import Part
-from robnet_zoo.data.splits import FolderSplit
+from robnet_zoo.data.dataset import Part
+from robnet_zoo.data.splits import ArraySplit, FolderSplit, part_of
 from robnet_zoo.runtime.errors import ZooError
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 Classes = tuple[str, ...]
 
 
-def read_imagenet(root: Path, split: Part) -> tuple[Classes, FolderSplit]:
+def read_imagenet(part: Part, root: Path, download: bool) -> FolderSplit:
     """Read `imagenet/train` or, for the test split, `imagenet/val`: a folder of images a class.
 
     Images are resized to 256 pixels on the shorter side and cropped to the centre 224.
@@ -25,22 +25,23 @@ def read_imagenet(root: Path, split: Part) -> tuple[Classes, FolderSplit]:
         ZooError: the folders are missing, empty, or name different classes.
     """
     folder = root / "imagenet"
-    part = folder / ("val" if split == "test" else "train")
-    classes = _class_folders(part, "imagenet", "train/ and val/ with one folder of images a class")
-    if split == "test" and (folder / "train").is_dir():
+    source = folder / ("val" if part == "test" else "train")
+    layout = "train/ and val/ with one folder of images a class"
+    classes = _class_folders(source, "imagenet", layout)
+    if part == "test" and (folder / "train").is_dir():
         trained = _class_folders(folder / "train", "imagenet", "one folder of images a class")
         strange = sorted(set(classes) - set(trained))
         if strange:
             raise ZooError(
-                f"'{part}' has classes that '{folder / 'train'}' has not ({', '.join(strange[:3])})"
-                "; both must name the same classes."
+                f"'{source}' has classes that '{folder / 'train'}' has not "
+                f"({', '.join(strange[:3])}); both must name the same classes."
             )
         classes = trained
-    return classes, _labelled(_members(part, classes), part, centre_crop)
+    return part_of(_labelled(_members(source, classes), classes, source, centre_crop), part)
 
 
-def read_tiny_imagenet(root: Path, split: Part) -> tuple[Classes, FolderSplit]:
-    """Read `tiny-imagenet-200/train` or, for the test split, its labelled `val`.
+def read_tiny_imagenet(part: Part, root: Path, download: bool) -> ArraySplit:
+    """Read `tiny-imagenet-200/train` or, for the test split, its labelled `val`, into memory.
 
     Raises:
         ZooError: the folders or the annotations are missing or do not fit each other.
@@ -48,30 +49,32 @@ def read_tiny_imagenet(root: Path, split: Part) -> tuple[Classes, FolderSplit]:
     folder = root / "tiny-imagenet-200"
     layout = "train/<class>/images, val/images and val/val_annotations.txt"
     classes = _class_folders(folder / "train", "tiny-imagenet", layout)
-    if split != "test":
-        part = folder / "train"
-        return classes, _labelled(_members(part, classes, "images"), part, colour_64)
-    part = folder / "val"
+    if part == "test":
+        source = folder / "val"
+        members = _annotated(source, classes, layout)
+    else:
+        source = folder / "train"
+        members = _members(source, classes, "images")
+    images = part_of(_labelled(members, classes, source, colour_64), part)
+    return images.in_memory("Decoding tiny-imagenet")
+
+
+def _annotated(folder: Path, classes: Classes, layout: str) -> list[tuple[Path, int]]:
+    """Return the images that `val_annotations.txt` names, with their classes."""
     known = {name: label for label, name in enumerate(classes)}
     members = []
     try:
-        for line in (part / "val_annotations.txt").read_text(encoding="utf-8").splitlines():
+        for line in (folder / "val_annotations.txt").read_text(encoding="utf-8").splitlines():
             file, name, *_ = line.split("\t")
-            members.append((part / "images" / file, known[name]))
+            members.append((folder / "images" / file, known[name]))
     except OSError as error:
-        raise _missing(part, "tiny-imagenet", layout) from error
+        raise _missing(folder, "tiny-imagenet", layout) from error
     except (KeyError, ValueError) as error:
         raise ZooError(
-            f"'{part / 'val_annotations.txt'}' has a line '{line}' that names no image and class "
+            f"'{folder / 'val_annotations.txt'}' has a line '{line}' that names no image and class "
             "of train/; restore the file."
         ) from error
-    return classes, _labelled(members, part, colour_64)
-
-
-READERS: dict[str, Callable[[Path, Part], tuple[Classes, FolderSplit]]] = {
-    "imagenet": read_imagenet,
-    "tiny-imagenet": read_tiny_imagenet,
-}
+    return members
 
 
 def centre_crop(path: Path) -> np.ndarray:
@@ -94,14 +97,11 @@ def colour_64(path: Path) -> np.ndarray:
 
 
 def _class_folders(folder: Path, name: str, layout: str) -> Classes:
-    found = (
-        sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-        if folder.is_dir()
-        else []
-    )
-    if not found:
+    entries = folder.iterdir() if folder.is_dir() else ()
+    classes = sorted(entry.name for entry in entries if entry.is_dir())
+    if not classes:
         raise _missing(folder, name, layout)
-    return tuple(found)
+    return tuple(classes)
 
 
 def _missing(folder: Path, name: str, layout: str) -> ZooError:
@@ -123,9 +123,12 @@ def _members(folder: Path, classes: Classes, inner: str = ".") -> list[tuple[Pat
 
 
 def _labelled(
-    members: list[tuple[Path, int]], folder: Path, decode: Callable[[Path], np.ndarray]
+    members: list[tuple[Path, int]],
+    classes: Classes,
+    folder: Path,
+    decode: Callable[[Path], np.ndarray],
 ) -> FolderSplit:
     if not members:
         raise ZooError(f"'{folder}' holds no images ({', '.join(SUFFIXES)}); unpack it again.")
     paths, labels = zip(*members, strict=True)
-    return FolderSplit(paths, torch.tensor(labels), decode)
+    return FolderSplit(paths, torch.tensor(labels), decode, classes)

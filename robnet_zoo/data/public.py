@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from robnet_zoo.data import Part
-from robnet_zoo.data.splits import ArraySplit
+from robnet_zoo.data.dataset import Part
+from robnet_zoo.data.splits import ArraySplit, part_of
 from robnet_zoo.runtime.errors import ZooError
 
 TIMEOUT = 10.0  # seconds of silence after which a download is given up
-ADDRESSES = {
-    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    "cifar100": "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    "svhn": "http://ufldl.stanford.edu/housenumbers/*_32x32.mat",
-    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/*.gz",
-}
 # torchvision knows the sums of the compressed files only; these are of the unpacked ones it reads.
 MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -33,7 +29,7 @@ MNIST_MD5 = {
 }
 
 
-def read_digits(split: Part) -> ArraySplit:
+def read_digits(part: Part, root: Path, download: bool) -> ArraySplit:
     """Return 1,147 training, 200 validation or 450 test digits, stratified by class.
 
     Raises:
@@ -48,41 +44,123 @@ def read_digits(split: Part) -> ArraySplit:
         ) from error
     values, labels = load_digits(return_X_y=True)
     images = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    # Each image's rank within its class, as a share: any stretch of this order is stratified.
+    # Each image's rank within its class, from 0 to 1: any stretch of this order is stratified.
     source = np.random.RandomState(0)  # its stream is frozen for good, which default_rng's is not
-    share = np.empty(len(labels))
+    place = np.empty(len(labels))
     for label in range(10):
         members = np.flatnonzero(labels == label)
-        share[source.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
-    order = np.argsort(share, kind="stable")
+        place[source.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+    order = np.argsort(place, kind="stable")
     bounds = {"test": (0, 450), "validation": (450, 650), "train": (650, None)}
-    chosen = np.sort(order[slice(*bounds[split])])
+    chosen = np.sort(order[slice(*bounds[part])])
     return ArraySplit.from_numpy(images[chosen], labels[chosen])
 
 
-def read_torchvision(name: str, root: Path, split: Part, download: bool) -> ArraySplit:
-    """Read all training images, or the test images, through torchvision.
+@dataclass(frozen=True)
+class _Published:
+    """A data set as torchvision reads it.
 
-    Every file is compared with its known md5 before it is opened.
+    Attributes:
+        name: as in the registry.
+        address: where its files can be fetched by hand.
+        files: (root, training) -> the files that are read, with their md5.
+        open: (root, training, download) -> images and labels.
+    """
+
+    name: str
+    address: str
+    files: Callable[[Path, bool], dict[Path, str]]
+    open: Callable[[Path, bool, bool], ArraySplit]
+
+
+def read_cifar10(part: Part, root: Path, download: bool) -> ArraySplit:
+    """Read CIFAR-10, as `_read` says."""
+    from torchvision.datasets import CIFAR10
+
+    return _read(_cifar("cifar10", CIFAR10), part, root, download)
+
+
+def read_cifar100(part: Part, root: Path, download: bool) -> ArraySplit:
+    """Read CIFAR-100, as `_read` says."""
+    from torchvision.datasets import CIFAR100
+
+    return _read(_cifar("cifar100", CIFAR100), part, root, download)
+
+
+def read_mnist(part: Part, root: Path, download: bool) -> ArraySplit:
+    """Read MNIST, as `_read` says."""
+    from torchvision.datasets import MNIST
+
+    mnist = _Published(
+        "mnist",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/*.gz",
+        lambda root, training: {
+            root / "MNIST" / "raw" / file: md5 for file, md5 in MNIST_MD5.items()
+        },
+        partial(_open, MNIST),
+    )
+    return _read(mnist, part, root, download)
+
+
+def read_svhn(part: Part, root: Path, download: bool) -> ArraySplit:
+    """Read SVHN, as `_read` says; scipy opens its files."""
+    from torchvision.datasets import SVHN
+
+    def files(root: Path, training: bool) -> dict[Path, str]:
+        _, file, md5 = SVHN.split_list["train" if training else "test"]
+        return {root / file: md5}
+
+    def open_(root: Path, training: bool, download: bool) -> ArraySplit:
+        try:
+            images = SVHN(root, "train" if training else "test", download=download)
+        except ImportError as error:
+            raise ZooError(
+                "svhn is read with scipy, which is not installed; "
+                "run: pip install 'robnet-zoo[eval]'."
+            ) from error
+        return ArraySplit(torch.from_numpy(images.data), torch.from_numpy(images.labels))
+
+    address = "http://ufldl.stanford.edu/housenumbers/*_32x32.mat"
+    return _read(_Published("svhn", address, files, open_), part, root, download)
+
+
+def _cifar(name: str, kind: Any) -> _Published:
+    """Return CIFAR-10 or CIFAR-100, of torchvision's class."""
+
+    def files(root: Path, training: bool) -> dict[Path, str]:
+        meta = (kind.meta["filename"], kind.meta["md5"])
+        listed = [*kind.train_list, *kind.test_list, meta]
+        return {root / kind.base_folder / file: md5 for file, md5 in listed}
+
+    return _Published(name, kind.url, files, partial(_open, kind))
+
+
+def _open(kind: Any, root: Path, training: bool, download: bool) -> ArraySplit:
+    images = kind(root, train=training, download=download)
+    return ArraySplit.from_numpy(np.asarray(images.data), np.asarray(images.targets))
+
+
+def _read(published: _Published, part: Part, root: Path, download: bool) -> ArraySplit:
+    """Read a part through torchvision, after comparing every file with its published md5.
 
     Raises:
         ZooError: files are missing and could not be downloaded, or differ from the published ones.
     """
-    training = split != "test"
-    files = _files(name, root, training)
+    name, training = published.name, part != "test"
+    files = published.files(root, training)
     if not all(path.is_file() for path in files):
         reason = "downloading is switched off"
         if download:
             try:
                 with _hasty():
-                    _open(name, root, training, download=True)
+                    published.open(root, training, True)
             except (OSError, RuntimeError, HTTPException) as error:
                 reason = f"downloading failed: {' '.join(str(error).split())}"
         missing = next((path for path in files if not path.is_file()), None)
         if missing:
             raise ZooError(
                 f"{name} is not at hand: '{missing}' is missing and {reason}; fetch "
-                f"{ADDRESSES[name]} and unpack it so that this file is there, name another "
+                f"{published.address} and unpack it so that this file is there, name another "
                 "folder with --data or ROBNET_ZOO_DATA, or use --dataset digits, which needs no "
                 "download."
             )
@@ -94,38 +172,7 @@ def read_torchvision(name: str, root: Path, split: Part, download: bool) -> Arra
                 f"'{path}' differs from the published {name} (its md5 is not {md5}); delete it "
                 "and run again to fetch it anew."
             )
-    return _open(name, root, training, download=False)
-
-
-def _files(name: str, root: Path, training: bool) -> dict[Path, str]:
-    """Return the files torchvision will read, with their md5."""
-    from torchvision import datasets
-
-    if name == "svhn":
-        _, file, md5 = datasets.SVHN.split_list["train" if training else "test"]
-        return {root / file: md5}
-    if name == "mnist":
-        return {root / "MNIST" / "raw" / file: md5 for file, md5 in MNIST_MD5.items()}
-    kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
-    files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
-    return {root / kind.base_folder / file: md5 for file, md5 in files}
-
-
-def _open(name: str, root: Path, training: bool, download: bool) -> ArraySplit:
-    from torchvision import datasets
-
-    if name == "svhn":
-        try:
-            found: Any = datasets.SVHN(root, "train" if training else "test", download=download)
-        except ImportError as error:
-            raise ZooError(
-                "svhn is read with scipy, which is not installed; "
-                "run: pip install 'robnet-zoo[eval]'."
-            ) from error
-        return ArraySplit(torch.from_numpy(found.data), torch.from_numpy(found.labels))
-    kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "mnist": datasets.MNIST}
-    found = kind[name](root, train=training, download=download)
-    return ArraySplit.from_numpy(np.asarray(found.data), np.asarray(found.targets))
+    return part_of(published.open(root, training, False), part)
 
 
 @contextlib.contextmanager

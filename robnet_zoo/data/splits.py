@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robnet_zoo.data.dataset import Dataset, Part
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
 
+AnySplit = TypeVar("AnySplit", bound="Split")
 DECODERS = min(32, os.cpu_count() or 1)  # threads; Pillow decodes outside the interpreter's lock
 CHUNK = 1000  # images decoded between two updates of the progress bar
 
@@ -32,6 +34,10 @@ class Split(Protocol):
     @property
     def device(self) -> torch.device:
         """Where labels and images lie."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names where its files tell them, else empty."""
 
     @property
     def fingerprint(self) -> str:
@@ -55,6 +61,7 @@ class ArraySplit:
 
     pixels: Tensor
     labels: Tensor
+    class_names: tuple[str, ...] = ()
 
     @classmethod
     def from_numpy(cls, images: np.ndarray, labels: np.ndarray) -> ArraySplit:
@@ -78,20 +85,21 @@ class ArraySplit:
 
     def to(self, device: torch.device | str) -> ArraySplit:
         """Return the split on another device."""
-        return ArraySplit(self.pixels.to(device), self.labels.to(device))
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def subset(self, indices: Tensor) -> ArraySplit:
         """Return the split of these images, in this order."""
         indices = indices.to(self.device)
-        return ArraySplit(self.images(indices), self.labels.index_select(0, indices))
+        labels = self.labels.index_select(0, indices)
+        return replace(self, pixels=self.images(indices), labels=labels)
 
     @cached_property
     def fingerprint(self) -> str:
         """The sha256 of the shape, the pixels' bytes and the int64 labels' bytes."""
-        found = hashlib.sha256(f"{tuple(self.pixels.shape)}".encode())
-        found.update(self.pixels.cpu().contiguous().numpy().data)
-        found.update(self.labels.cpu().contiguous().numpy().data)
-        return found.hexdigest()
+        sha = hashlib.sha256(f"{tuple(self.pixels.shape)}".encode())
+        sha.update(self.pixels.cpu().contiguous().numpy().data)
+        sha.update(self.labels.cpu().contiguous().numpy().data)
+        return sha.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +109,7 @@ class FolderSplit:
     paths: Sequence[Path]
     labels: Tensor
     decode: Callable[[Path], np.ndarray]  # to uint8 (H, W, C), the same size for all
+    class_names: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +143,7 @@ class FolderSplit:
             for first in range(0, len(self), CHUNK):
                 parts.append(self._decoded(range(first, min(first + CHUNK, len(self)))))
                 bar.advance(len(parts[-1]))
-        return ArraySplit(torch.from_numpy(np.concatenate(parts)), self.labels)
+        return ArraySplit(torch.from_numpy(np.concatenate(parts)), self.labels, self.class_names)
 
     def _decoded(self, indices: Sequence[int]) -> np.ndarray:
         with ThreadPoolExecutor(DECODERS) as pool:
@@ -154,11 +163,40 @@ class FolderSplit:
 
         Pixels are left out: decoding a million files to name them would take hours.
         """
-        found = hashlib.sha256()
+        sha = hashlib.sha256()
         for path, label in zip(self.paths, self.labels.tolist(), strict=True):
             line = f"{path.parent.name}/{path.name} {path.stat().st_size} {label}\n"
-            found.update(line.encode())
-        return found.hexdigest()
+            sha.update(line.encode())
+        return sha.hexdigest()
+
+
+def part_of(whole: AnySplit, part: Part) -> AnySplit:
+    """Return the whole of a test set, or the training or validation part of training images.
+
+    Raises:
+        ZooError: fewer than two training images.
+    """
+    if part == "test":
+        return whole
+    training, validation = hold_out(len(whole))
+    return whole.subset(training if part == "train" else validation)
+
+
+def check_fits(images: Split, dataset: Dataset) -> None:
+    """Raise ZooError unless images and labels are of the sizes that the data set claims."""
+    first, labels = images.images(torch.arange(1, device=images.device)), images.labels
+    side, classes = dataset.image_size, len(images.class_names) or dataset.num_classes
+    claimed = (dataset.in_channels, side, side)
+    if first.dtype != torch.uint8 or tuple(first.shape[1:]) != claimed:
+        raise ZooError(
+            f"The reader of '{dataset.name}' gives {first.dtype} images of {tuple(first.shape[1:])}"
+            f"; they must be torch.uint8 of (C, H, W) = {claimed}, as the data set says."
+        )
+    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= classes:
+        raise ZooError(
+            f"The reader of '{dataset.name}' gives {labels.dtype} labels from {labels.min()} to "
+            f"{labels.max()}; they must be torch.int64 from 0 to {classes - 1}."
+        )
 
 
 def hold_out(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -73,14 +73,14 @@ def load_target(weights: Weights | str, options: EvalOptions) -> EvalTarget:
         ZooError: unknown names, weights or data that are not there, a data set that the weights
             do not fit, or options that do not go together.
     """
-    from robnet_zoo.data import describe, load_split
+    from robnet_zoo.data import dataset_info, load_split
     from robnet_zoo.eval.inputs import RunMetadata
     from robnet_zoo.zoo.registry import get_weights, load
 
     known = get_weights(weights) if isinstance(weights, str) else weights
     device = _device(options.device)
     wanted = options.dataset or known.dataset
-    _validate_fit(known, describe(wanted, options.threat_model))  # before any download
+    _validate_fit(known, dataset_info(wanted, options.threat_model))  # before any download
     dataset, split = load_split(
         wanted, options.split, root=options.data, threat_model=options.threat_model
     )

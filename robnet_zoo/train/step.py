@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.data import to_float
-from robnet_zoo.data.augment import NO_FLIP, augment
+from robnet_zoo.data.augment import augment
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.body import autocast, step_body
 from robnet_zoo.train.ema import average_decay, update_average
@@ -64,7 +64,7 @@ def _fill(run: Run, images: Tensor, labels: Tensor, share: float) -> None:
     recipe, processes, position = run.settings.recipe, run.processes, run.position
     buffers, total = run.buffers, recipe.batch_size
     draws = run.generator(position.epoch, position.batch, device=processes.device)
-    flip = recipe.flip and run.dataset.name not in NO_FLIP
+    flip = recipe.flip and run.dataset.flip
     rows = processes.share(total)
     moved = augment(images, recipe, draws, flip=flip, rows=rows, total=total)
     buffers.images.copy_(to_float(moved))

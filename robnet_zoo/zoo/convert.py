@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from robnet_zoo.data import describe
+from robnet_zoo.data import dataset_info
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import check_writable, sha256_of
 from robnet_zoo.zoo.architectures import ARCHITECTURES, ROBNET
@@ -40,7 +40,7 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
     robnets = [name for name, known in ARCHITECTURES.items() if known.paper is ROBNET]
     if model not in robnets:
         raise unknown_name("RobNet model", model, robnets)
-    trained_on = describe(dataset or ("imagenet" if model.endswith("imagenet") else "cifar10"))
+    trained_on = dataset_info(dataset or ("imagenet" if model.endswith("imagenet") else "cifar10"))
     check_writable(Path(out) / CONFIG)
     found = _read(Path(checkpoint))
     if "classifier.weight" not in found or found["classifier.weight"].ndim != 2:

@@ -146,12 +146,12 @@ def test_exported_weights_are_the_best_ones_without_the_auxiliary_head(finished)
 
 
 def test_what_is_to_be_known_about_the_data_goes_into_the_weights(finished, tmp_path):
-    from robnet_zoo.data import describe
+    from robnet_zoo.data import dataset_info
 
     path = tmp_path / "own.npz"
     with np.load(finished / "digits.npz") as held:
         np.savez(path, **held, name="digits", note="two are blurred")
-    own = describe(f"arrays:{path}", "digits")
+    own = dataset_info(f"arrays:{path}", "digits")
     assert (own.name, own.note) == ("digits", "two are blurred")
 
     run, out = finished / "run", tmp_path / "arnas.mine"

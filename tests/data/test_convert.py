@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from robnet_zoo.cli.main import main
-from robnet_zoo.data import describe, load_split
+from robnet_zoo.data import dataset_info, load_split
 from robnet_zoo.data.convert import convert_images
 from robnet_zoo.runtime.errors import ZooError
 
-CIFAR10 = describe("cifar10").class_names
+CIFAR10 = dataset_info("cifar10").class_names
 TRAIN = [f"data_batch_{n}" for n in range(1, 6)]
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import datasets
 
-from robnet_zoo.data import describe, list_datasets, load_split, to_float
+from robnet_zoo.data import dataset_info, list_datasets, load_split, to_float
 from robnet_zoo.data.splits import ArraySplit, hold_out
 from robnet_zoo.runtime.errors import ZooError
 
@@ -36,8 +36,8 @@ def contents(split) -> set[bytes]:
 
 def test_every_name_is_described_without_torch_or_files(run_python):
     program = (
-        "import sys; from robnet_zoo.data import describe, list_datasets\n"
-        "rows = [describe(name) for name in list_datasets()]\n"
+        "import sys; from robnet_zoo.data import dataset_info, list_datasets\n"
+        "rows = [dataset_info(name) for name in list_datasets()]\n"
         "assert all(len(r.class_names) in (0, r.num_classes) for r in rows)\n"
         "assert all(r.threat_model.name == r.name for r in rows)\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
@@ -49,9 +49,9 @@ def test_every_name_is_described_without_torch_or_files(run_python):
 
 
 def test_another_threat_model_can_be_named():
-    assert describe("digits", "mnist").threat_model.epsilon.text == "76.5/255"
+    assert dataset_info("digits", "mnist").threat_model.epsilon.text == "76.5/255"
     with pytest.raises(ZooError, match="threat model 'minst'; did you mean mnist"):
-        describe("digits", "minst")
+        dataset_info("digits", "minst")
 
 
 def test_unknown_names_are_refused():
@@ -135,7 +135,7 @@ def test_arrays_are_read_as_written(tmp_path):
     name = save(tmp_path / "own.npz", x=images, y=labels)
     dataset, split = load_split(name, "test", threat_model="cifar10")
     assert (dataset.num_classes, dataset.in_channels, dataset.image_size) == (4, 3, 8)
-    assert dataset == describe(name, "cifar10")
+    assert dataset == dataset_info(name, "cifar10")
     assert dataset.threat_model.epsilon.text == "8/255"
     found = split.images(torch.tensor([7, 2]))
     assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), images[[7, 2]])
@@ -204,15 +204,15 @@ def test_files_that_are_no_npz_are_refused_and_never_unpickled(tmp_path):
     for content in (b"", b"PK", b"hello", single, pickled):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(ZooError, match=r"Cannot read .*numpy\.savez"):
-            describe(f"arrays:{tmp_path / 'bad.npz'}", "cifar10")
+            dataset_info(f"arrays:{tmp_path / 'bad.npz'}", "cifar10")
     name = save(tmp_path / "object.npz", x=np.array([Unpickled(mark)], object), y=np.zeros(1, int))
     with pytest.raises(ZooError, match="plain arrays"):
-        describe(name, "cifar10")
+        dataset_info(name, "cifar10")
     assert not mark.exists()
     with pytest.raises(ZooError, match=r"no file '.*none\.npz'"):
-        describe(f"arrays:{tmp_path / 'none.npz'}", "cifar10")
+        dataset_info(f"arrays:{tmp_path / 'none.npz'}", "cifar10")
     with pytest.raises(ZooError, match="Is a directory"):
-        describe(f"arrays:{tmp_path}", "cifar10")
+        dataset_info(f"arrays:{tmp_path}", "cifar10")
 
 
 @settings(max_examples=150, deadline=None)

@@ -15,7 +15,7 @@ from robnet_zoo.certify import certified_margin
 from robnet_zoo.certify.jacobian import margin_gradients
 from robnet_zoo.certify.margins import BISECTIONS
 from robnet_zoo.cli.eval import main
-from robnet_zoo.data import describe
+from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.eval import RunMetadata
 from robnet_zoo.eval.studies import certificate, certify
@@ -32,7 +32,7 @@ def subject(epsilon="0.15"):
     images, labels = digits(32)
     return EvalTarget(
         model=robust_net(),
-        dataset=describe("digits"),
+        dataset=dataset_info("digits"),
         split=ArraySplit((images * 255).round().to(torch.uint8), labels),
         threat_model=get_threat_model("digits").at(epsilon),
         metadata=RunMetadata(model="small", data="digits", split="test"),

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from robnet_zoo.data import describe, load_split
+from robnet_zoo.data import dataset_info, load_split
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.train.body import step_body
@@ -245,7 +245,9 @@ def test_every_tensor_of_the_body_is_on_the_gpu(monkeypatch, model):
     with FakeTensorMode(), torch.autograd.set_multithreading_enabled(False):
         pixels = torch.zeros(16, 3, 32, 32, dtype=torch.uint8, device="cuda")
         images = ArraySplit(pixels, torch.zeros(16, dtype=torch.int64, device="cuda"))
-        run = build_run(settings, describe("cifar10"), images, images, ProcessGroup(device="cuda"))
+        run = build_run(
+            settings, dataset_info("cifar10"), images, images, ProcessGroup(device="cuda")
+        )
         monkeypatch.setattr(torch.Tensor, "backward", zeros_for(run.model))
         with Devices() as devices:
             step_body(run, Stage(False, False))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.data import Dataset, describe
+from robnet_zoo.data import Dataset, dataset_info
 from robnet_zoo.eval.protocols import Column, Protocol, Row
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.target import EvalOptions, load_target
@@ -128,7 +128,7 @@ def threat_of(protocol: Protocol, column: Column, weights: Weights) -> ThreatMod
         return own
     scale = own.epsilon.value / usual.epsilon.value
     if paper.norm == "L2":  # whose balls grow with the number of pixels
-        scale *= math.sqrt(_pixels(describe(weights.dataset)) / _pixels(describe(wanted)))
+        scale *= math.sqrt(_pixels(dataset_info(weights.dataset)) / _pixels(dataset_info(wanted)))
     return own.at(f"{paper.epsilon.value * scale:.4g}", paper.norm)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.data import Dataset, load_split, to_float
-from robnet_zoo.data.augment import NO_FLIP, augment
+from robnet_zoo.data.augment import augment
 from robnet_zoo.data.splits import Split
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
@@ -116,7 +116,7 @@ def load_search_data(
         )
     order = torch.randperm(len(training), generator=keyed_generator(recipe.seed, "parts"))
     parts = order[: size * len(streams)].chunk(len(streams))
-    flip = recipe.flip and dataset.name not in NO_FLIP
+    flip = recipe.flip and dataset.flip
     return SearchData(
         dataset,
         threat.at(recipe.epsilon) if recipe.epsilon else threat,
