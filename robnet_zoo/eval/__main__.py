@@ -1,7 +1,11 @@
-"""`python -m robnet_zoo.eval`."""
+"""`python -m robnet_zoo.eval`: the branch `eval` of the command line."""
 
 import sys
+from functools import partial
 
-from robnet_zoo.cli.eval import main
+from robnet_zoo.cli.main import main as command_line
 
-sys.exit(main())
+main = partial(command_line, at="eval")
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,11 @@
-"""`python -m robnet_zoo.train`."""
+"""`python -m robnet_zoo.train`: the branch `train` of the command line."""
 
 import sys
+from functools import partial
 
-from robnet_zoo.cli.train import main
+from robnet_zoo.cli.main import main as command_line
 
-sys.exit(main())
+main = partial(command_line, at="train")
+
+if __name__ == "__main__":
+    sys.exit(main())

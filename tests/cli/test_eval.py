@@ -5,8 +5,8 @@ import torch
 from helpers.fitted import save_fitted
 
 import robnet_zoo
-from robnet_zoo.cli.eval import main
 from robnet_zoo.data import load_split
+from robnet_zoo.eval.__main__ import main
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_resuming_another_evaluation_is_refused(run):
 
 def test_help_comes_without_torch(run_python):
     code = (
-        "import sys, robnet_zoo.cli.eval as m\n"
+        "import sys, robnet_zoo.eval.__main__ as m\n"
         "try: m.main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"

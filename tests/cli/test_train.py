@@ -8,8 +8,8 @@ import torch
 from helpers.training import small, write_arrays
 
 from robnet_zoo import create_model
-from robnet_zoo.cli.train import main
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.export import export
 from robnet_zoo.train.recipes import RECIPES
 from robnet_zoo.train.session import train
@@ -18,8 +18,9 @@ from robnet_zoo.train.session import train
 def test_help_and_mistakes_do_not_wait_for_torch(run_python):
     code = (
         "import sys\n"
-        "from robnet_zoo.cli.train import build_parser, main\n"
-        "text = build_parser().format_help()\n"
+        "from robnet_zoo.cli.tree import build_parser\n"
+        "from robnet_zoo.train.__main__ import main\n"
+        "text = build_parser('train', [], 'train').format_help()\n"
         "assert 'paper-robnet' in text and '--time-budget' in text\n"
         "assert main(['--model', 'racl', '--recipe', 'standart']) == 2\n"
         "assert 'torch' not in sys.modules\n"

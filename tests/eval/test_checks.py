@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from robnet_zoo.attacks.registry import get_attack as get
-from robnet_zoo.cli.eval import main
 from robnet_zoo.data import load_split, to_float
 from robnet_zoo.eval import record
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.checks import (
     Card,
     check_model,

@@ -11,8 +11,8 @@ from helpers.made_records import attack, make
 from helpers.small_nets import DIGITS, digits, robust_net
 from PIL import Image
 
-from robnet_zoo.cli.eval import main
 from robnet_zoo.eval import evaluate, record
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.record import Check, Part
 from robnet_zoo.eval.reports import html as report
 from robnet_zoo.eval.reports.examples import examples, remake

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from helpers.made_records import make
 
-from robnet_zoo.cli.eval import main
 from robnet_zoo.eval import record
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.record import Check
 from robnet_zoo.eval.reports import leaderboard as tables
 from robnet_zoo.runtime.errors import ZooError

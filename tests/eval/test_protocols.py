@@ -5,8 +5,8 @@ import re
 import pytest
 from helpers.fitted import save_fitted
 
-from robnet_zoo.cli.eval import main
 from robnet_zoo.eval import get_attack, protocols
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.protocols import Column
 from robnet_zoo.eval.studies.protocol import CLEAN, plan, published_threat, step_of, threat_of
 from robnet_zoo.runtime.errors import ZooError

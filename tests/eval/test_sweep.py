@@ -6,8 +6,8 @@ from helpers.made_records import make
 from helpers.small_nets import digits, robust_net
 from PIL import Image
 
-from robnet_zoo.cli.eval import main
 from robnet_zoo.eval import evaluate, record
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.studies import sweep as sweeps
 from robnet_zoo.threat_models import get_threat_model
 

@@ -6,8 +6,8 @@ import json
 import pytest
 from helpers.training import write_arrays
 
-from robnet_zoo.cli.search import main
 from robnet_zoo.genotypes import CellGenotype, genotype_to_dict, published
+from robnet_zoo.search.__main__ import main
 
 
 @pytest.fixture

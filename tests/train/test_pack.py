@@ -6,10 +6,10 @@ import pytest
 import torch
 from helpers.training import small, weights_of, write_arrays
 
-from robnet_zoo.cli.train import main
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train import pack as packing
+from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.export import export
 from robnet_zoo.train.pack import pack, pack_average, unpack
 from robnet_zoo.train.session import train

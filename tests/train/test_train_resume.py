@@ -12,10 +12,10 @@ import pytest
 import torch
 from helpers.training import TRAINED, assert_same, small, write_arrays
 
-from robnet_zoo.cli.train import main
 from robnet_zoo.runtime.checkpoint import load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.lock import hold
+from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.session import train
 
 EVERYTHING = ("--set", "loss=trades", "--set", "awp=0.01", "--set", "awp_from=0.3")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from robnet_zoo import create_model
-from robnet_zoo.cli.search import main
 from robnet_zoo.genotypes import read_genotype
+from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.arnas.objectives import size
 from robnet_zoo.search.arnas.recipe import RECIPES
 from robnet_zoo.search.arnas.search import ArnasSearch

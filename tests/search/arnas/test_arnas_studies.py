@@ -6,11 +6,11 @@ import json
 import pytest
 import torch
 
-from robnet_zoo.cli.search import main
 from robnet_zoo.genotypes import published
 from robnet_zoo.models.count import count_parameters
 from robnet_zoo.models.networks import build_network
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.arnas.designs import build, parse_design
 from robnet_zoo.search.arnas.recipe import RECIPES
 from robnet_zoo.search.arnas.trace import efficient

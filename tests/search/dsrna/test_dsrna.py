@@ -12,9 +12,9 @@ from helpers.random_nets import RandomNet, random_batch
 from robnet_zoo import create_model
 from robnet_zoo.certify import certified_margin
 from robnet_zoo.certify.jacobian import row_norms
-from robnet_zoo.cli.search import main
 from robnet_zoo.genotypes import read_genotype
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.core.spaces import TARGETS
 from robnet_zoo.search.dsrna.metrics import (
     certified_lower_bound,

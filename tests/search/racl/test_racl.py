@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from robnet_zoo.cli.search import main
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.core.spaces import DARTS_OPERATIONS, EDGES
 from robnet_zoo.search.racl.distribution import Distribution
 from robnet_zoo.search.racl.recipe import RECIPES

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from robnet_zoo import create_model
-from robnet_zoo.cli.search import main
 from robnet_zoo.genotypes import RobNetGenotype, read_genotype
+from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.robnet.codes import convolutions, from_text
 
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`python -m robnet_zoo.train`: train a model of the zoo, resume a run, export its weights."""
+"""`robnet-zoo train`: train a model, or resume a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from robnet_zoo.runtime import console
 from robnet_zoo.runtime.environment import pick_device, tune
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
@@ -30,27 +29,16 @@ PLAIN = (
     *("precision", "accumulate", "joint_batch_norm", "compile", "layout"),
     *("grouped", "separable", "folded_form", "cuda_graph"),
 )
-FOLDER_COMMANDS = {
-    "export": "Write a finished run's best weights as a weights folder.",
-    "pack": "Write a run as files under 16 MiB, in half precision, to move it to another machine.",
-    "unpack": "Make a run of a pack, to go on from with --resume.",
-}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the training command; no option is set unless it is given."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options; none but the last few is set unless it is given."""
     recipes = "\n".join(f"  {name:<13} {recipe.claim}" for name, recipe in RECIPES.items())
-    parser = argparse.ArgumentParser(
-        prog="robnet_zoo.train",
-        description="Train a model adversarially. Several processes: start with torchrun.\n\n"
-        f"recipes:\n{recipes}".replace("%", "%%"),
-        epilog="further commands, each with its own --help:\n"
-        "  export RUN --out DIR    the weights folder of a finished run\n"
-        "  pack RUN --out DIR      a run as small files, to move it\n"
-        "  unpack DIR --out RUN    a run from these files, to resume it",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
+    parser.description = (
+        "Train a model adversarially. Several processes: start with torchrun.\n\n"
+        f"recipes:\n{recipes}"
     )
+    parser.argument_default = argparse.SUPPRESS
     add = parser.add_argument
     add("--model", help="architecture (racl), or cells:FILE.json")
     add("--dataset", help="digits (default), cifar10, ..., or arrays:FILE.npz")
@@ -100,36 +88,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=None, help="the run's folder (default runs/MODEL.DATASET...)")
     add("--save-every", default="5m", metavar="TIME", help="between checkpoints (default 5m)")
     add("--resume", action="store_true", default=False, help="go on from the last checkpoint")
-    return parser
 
 
-def folder_parser(command: str) -> argparse.ArgumentParser:
-    """Return the parser of "export", "pack" or "unpack", which make one folder of another."""
-    parser = argparse.ArgumentParser(
-        prog=f"robnet_zoo.train {command}", description=FOLDER_COMMANDS[command]
-    )
-    source = "the pack's folder" if command == "unpack" else "the run's folder"
-    parser.add_argument("folder", type=Path, help=source)
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    if command == "export":
-        parser.add_argument("--dataset", help="name of the data set that arrays:FILE.npz held")
-        parser.add_argument("--data-note", help="what is to be known about the data")
-    if command == "unpack":
-        parser.add_argument("--dataset", help="arrays:FILE.npz, where the same file is now")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 2 for a mistake, 128 + n when stopped."""
-    given = sys.argv[1:] if argv is None else argv
-    if given and given[0] in FOLDER_COMMANDS:
-        asked = folder_parser(given[0]).parse_args(given[1:])
-        return console.run(lambda: _make_folder(given[0], asked))
-    options = build_parser().parse_args(given)
-    return console.run(lambda: _train(options))
-
-
-def _train(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Train or resume, and print the best score; return 128 + n when stopped by signal n."""
     given = vars(options)
     if options.resume and options.out is None:
         raise ZooError("--resume needs the run's folder; name it with --out.")
@@ -199,21 +161,3 @@ def _run_name(settings: Settings) -> str:
         Path(name.partition(":")[2] or name).stem for name in (settings.model, settings.dataset)
     )
     return f"{model}.{data}.{settings.recipe.name}"
-
-
-def _make_folder(command: str, options: argparse.Namespace) -> int:
-    if command == "export":
-        from robnet_zoo.train.export import export
-
-        weights = export(options.folder, options.out, options.dataset, options.data_note)
-        print(f"{weights.name}: {weights.size_bytes:,} bytes in {weights.folder}")
-    elif command == "pack":
-        from robnet_zoo.train.pack import pack
-
-        print(f"{pack(options.folder, options.out):,} bytes in {options.out}")
-    else:
-        from robnet_zoo.train.pack import unpack
-
-        unpack(options.folder, options.out, options.dataset)
-        print(f"go on with: python -m robnet_zoo.train --resume --out {options.out}")
-    return 0

@@ -1,0 +1,1 @@
+"""What the zoo holds: list, show, draw, fetch and publish."""

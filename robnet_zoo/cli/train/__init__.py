@@ -1,0 +1,1 @@
+"""Training, and the folders that it leaves."""
