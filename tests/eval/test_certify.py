@@ -14,10 +14,10 @@ from PIL import Image
 from robnet_zoo.certify import certified_margin
 from robnet_zoo.certify.jacobian import margin_gradients
 from robnet_zoo.certify.margins import BISECTIONS
-from robnet_zoo.eval.__main__ import main
 from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.eval import RunMetadata
+from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.studies import certificate, certify
 from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime.errors import ZooError
