@@ -35,7 +35,7 @@ further commands, each with its own --help:
 
 protocols, run on the weights at hand (--weights names a folder with more) into the folder --out:
 robnet-table1 to robnet-table4, racl-table1 to racl-table5, racl-figure3, arnas-whitebox,
-arnas-blackbox, arnas-transfer, dsrna-game.
+arnas-blackbox, arnas-transfer, dsrna-game, advrush-whitebox.
 
 examples:
   python -m robnet_zoo.eval --model racl.digits --attack pgd100

@@ -98,7 +98,7 @@ def names_in(text: str) -> list[str]:
 
 def run_protocol(arguments: argparse.Namespace) -> None:
     """Run one table of the papers on the weights at hand."""
-    from robnet_zoo.eval import protocols
+    from robnet_zoo.zoo import protocols
 
     protocol = protocols.load(arguments.protocol)
     for option in ("model", "attack", "dataset", "threat_model", "eps", "norm", "restarts"):

@@ -1,4 +1,4 @@
-"""Every architecture of the zoo as data: its genotype, size, paper and published numbers.
+"""Every architecture of the zoo as data: its genotype, size and paper.
 
 Nothing here builds a network; parameter counts are stored so that listing stays fast, and a test
 holds each one against the built model.
@@ -40,7 +40,7 @@ class Architecture:
         genotype: the genotype it is built from; None for human-designed networks.
         status: "published", "reconstructed", "searched here" or "human-designed".
         arguments: what it is built with unless overridden.
-        published: the paper's own numbers, or why there are none.
+        unpublished: why no paper has numbers for it; empty where `zoo.protocols` has some.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Architecture:
     genotype: str | None = None
     status: str = "published"
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    published: str = ""
+    unpublished: str = ""
 
 
 def _cells(channels: int, layers: int, num_classes: int = 10) -> dict[str, Any]:
@@ -119,8 +119,6 @@ VGG = Paper(
 
 _HUMAN = "human-designed"
 _SEARCHED = "searched here"
-_ROBNET_TABLE = "RobNet paper, CIFAR-10, Linf 8/255: "
-_RACL_TABLE = "RACL paper, CIFAR-10, Linf 8/255: "
 _OWN_CELL = "none: the paper published no cells; this one was searched here, on digits"
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -133,7 +131,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             "robnet_small",
             "reconstructed",
             _cells(36, 20),
-            f"{_ROBNET_TABLE}4.41 M, 78.05 clean, 48.32 PGD-20, 48.07 PGD-100 (code unpublished)",
         ),
         Architecture(
             "robnet_medium",
@@ -142,7 +139,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             "robnet_medium",
             "reconstructed",
             _cells(36, 20),
-            f"{_ROBNET_TABLE}5.66 M, 78.33 clean, 49.13 PGD-20, 48.96 PGD-100 (code unpublished)",
         ),
         Architecture(
             "robnet_large",
@@ -150,7 +146,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             6_842_710,
             "robnet_large",
             arguments=_cells(36, 20),
-            published=f"{_ROBNET_TABLE}6.89 M, 78.57 clean, 49.44 PGD-20, 49.24 PGD-100",
         ),
         Architecture(
             "robnet_large_v2",
@@ -158,7 +153,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             33_326_666,
             "robnet_large",
             arguments=_cells(64, 33),
-            published=f"{_ROBNET_TABLE}33.42 M, 85.69 clean, 50.53 PGD-20, 50.26 PGD-100",
         ),
         Architecture(
             "robnet_free",
@@ -166,7 +160,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             5_439_790,
             "robnet_free",
             arguments=_cells(36, 20),
-            published=f"{_ROBNET_TABLE}5.49 M, 82.79 clean, 52.74 PGD-20, 52.57 PGD-100",
         ),
         Architecture(
             "robnet_large_imagenet",
@@ -174,7 +167,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             12_756_448,
             "robnet_large",
             arguments=_cells(48, 20, 1000) | {"stem": "imagenet"},
-            published="the authors' ImageNet network; no size in the paper's main text",
+            unpublished="the authors' ImageNet network; no size in the paper's main text",
         ),
         Architecture(
             "racl",
@@ -182,7 +175,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             3_571_174,
             "racl",
             arguments=_cells(36, 20),
-            published=f"{_RACL_TABLE}3.6 M, 83.89 clean, 49.34 PGD-20, 49.04 PGD-100",
         ),
         Architecture(
             "arnas",
@@ -190,7 +182,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             4_520_394,
             "arnas",
             arguments=_cells(64, 20),
-            published="see the paper's tables",
+            unpublished="see the paper's tables",
         ),
         Architecture(
             "arnas_tiny_imagenet",
@@ -198,7 +190,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             5_405_684,
             "arnas",
             arguments=_cells(84, 14, 200),
-            published="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
+            unpublished="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
         ),
         Architecture(
             "dsrna_cb",
@@ -233,7 +225,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             3_349_342,
             "darts_v2",
             arguments=_cells(36, 20),
-            published=f"{_RACL_TABLE}3.3 M, 83.75 clean, 44.91 PGD-20, 44.26 PGD-100",
         ),
         Architecture(
             "pc_darts",
@@ -241,7 +232,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             3_634_678,
             "pc_darts",
             arguments=_cells(36, 20),
-            published=f"{_RACL_TABLE}3.6 M, 83.94 clean, 41.92 PGD-20",
         ),
         Architecture(
             "p_darts",
@@ -249,7 +239,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             3_433_798,
             "p_darts",
             arguments=_cells(36, 20),
-            published="no adversarially trained numbers in the papers compared with",
+            unpublished="no adversarially trained numbers in the papers compared with",
         ),
         Architecture(
             "nasnet_a",
@@ -257,7 +247,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             3_830_950,
             "nasnet_a",
             arguments=_cells(36, 20),
-            published=f"{_RACL_TABLE}3.8 M, 83.66 clean, 48.02 PGD-20",
         ),
         Architecture(
             "amoebanet_a",
@@ -265,7 +254,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             3_145_078,
             "amoebanet_a",
             arguments=_cells(36, 20),
-            published=f"{_RACL_TABLE}3.2 M, 83.41 clean, 39.47 PGD-20",
         ),
         Architecture(
             "advrush",
@@ -273,8 +261,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             4_158_046,
             "advrush",
             arguments=_cells(36, 20),
-            published="AdvRush paper, CIFAR-10, Linf 8/255: 4.2 M, 87.30 clean, 53.07 PGD-20, "
-            "50.04 AutoAttack",
         ),
         Architecture(
             "resnet18",
@@ -282,7 +268,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             11_173_962,
             status=_HUMAN,
             arguments={"num_classes": 10},
-            published=f"{_ROBNET_TABLE}11.17 M, 78.38 clean, 45.60 PGD-20, 45.10 PGD-100",
         ),
         Architecture(
             "resnet50",
@@ -290,7 +275,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             23_520_842,
             status=_HUMAN,
             arguments={"num_classes": 10},
-            published=f"{_ROBNET_TABLE}23.52 M, 79.15 clean, 45.84 PGD-20, 45.35 PGD-100",
         ),
         Architecture(
             "wrn_28_10",
@@ -298,7 +282,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             36_479_194,
             status=_HUMAN,
             arguments={"num_classes": 10},
-            published=f"{_ROBNET_TABLE}36.48 M, 86.43 clean, 47.10 PGD-20, 46.90 PGD-100",
         ),
         Architecture(
             "densenet121",
@@ -306,7 +289,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             6_956_298,
             status=_HUMAN,
             arguments={"num_classes": 10},
-            published=f"{_ROBNET_TABLE}6.95 M, 82.72 clean, 47.93 PGD-20, 47.46 PGD-100",
         ),
         Architecture(
             "vgg19",
@@ -314,7 +296,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             20_040_522,
             status=_HUMAN,
             arguments={"num_classes": 10},
-            published="the source of the RACL paper's black-box attacks (Table 2)",
+            unpublished="the source of the RACL paper's black-box attacks (Table 2)",
         ),
     )
 }

@@ -9,6 +9,7 @@ from typing import Any
 from robnet_zoo.genotypes import published
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture
 from robnet_zoo.zoo.hub import pins
+from robnet_zoo.zoo.protocols import published_text
 from robnet_zoo.zoo.registry import default_tag, get_weights, tags, weights_at_hand
 from robnet_zoo.zoo.weights import Weights
 
@@ -44,7 +45,7 @@ def _about_architecture(architecture: Architecture) -> str:
             "paper": str(architecture.paper),
             "genotype": genotype,
             "network": _network(architecture.parameters, architecture.arguments),
-            "published": architecture.published,
+            "published": "\n".join(published_text(architecture.name)) or architecture.unpublished,
         },
     )
 
@@ -115,14 +116,17 @@ def _network(parameters: int, arguments: Mapping[str, Any]) -> str:
 def _entries(title: str, entries: Mapping[str, str]) -> str:
     lines = [title]
     for label, text in entries.items():
-        lines.append(
-            textwrap.fill(
-                text,
-                WIDTH,
-                initial_indent=f"  {label:<{LABEL - 2}}",
-                subsequent_indent=" " * LABEL,
-                break_long_words=False,
-                break_on_hyphens=False,
+        indent = f"  {label:<{LABEL - 2}}"
+        for line in text.splitlines():
+            lines.append(
+                textwrap.fill(
+                    line,
+                    WIDTH,
+                    initial_indent=indent,
+                    subsequent_indent=" " * LABEL,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
             )
-        )
+            indent = " " * LABEL
     return "\n".join(lines)

@@ -1,31 +1,15 @@
 import csv
 import json
-import re
 
 import pytest
 from helpers.fitted import save_fitted
 
-from robnet_zoo.eval import get_attack, protocols
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.protocols import Column
-from robnet_zoo.eval.studies.protocol import CLEAN, plan, published_threat, step_of, threat_of
+from robnet_zoo.eval.studies.protocol import plan, step_of, threat_of
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
+from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.weights import read_weights
-
-GOOD = """
-title = "A paper, Table 1"
-source = "Somebody 2020"
-training = "PGD-7"
-dataset = "cifar10"
-epsilon = "8/255"
-images = 10_000
-columns = [{ name = "clean", attack = "clean" }, { name = "PGD-3", attack = "pgd3" }]
-rows = [
-    { name = "RACL", model = "racl", published = [83.89, "-"] },
-    { name = "lost", missing = "it was lost", published = ["-", 1] },
-]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,78 +32,6 @@ def cell(name, row, column):
     (found_row,) = (one for one in protocol.rows if one.name == row)
     (found_column,) = (one for one in protocol.columns if one.name == column)
     return protocol, found_row, found_column
-
-
-class TestFiles:
-    def test_every_table_of_the_papers_is_there(self):
-        assert protocols.names() == [
-            *("arnas-blackbox", "arnas-transfer", "arnas-whitebox", "dsrna-game"),
-            *("racl-figure3", *(f"racl-table{number}" for number in range(1, 6))),
-            *(f"robnet-table{number}" for number in range(1, 5)),
-        ]
-
-    @pytest.mark.parametrize("name", protocols.names())
-    def test_their_attacks_exist_and_sources_are_cited(self, name):
-        protocol = protocols.load(name)
-        assert re.search(r"arXiv:\d{4}\.\d{5}", protocol.source)
-        for column in protocol.columns:
-            assert column.attack == CLEAN or get_attack(column.attack)
-            assert published_threat(protocol, column).epsilon.value > 0
-        assert len({column.name for column in protocol.columns}) == len(protocol.columns)
-
-    @pytest.mark.parity
-    @pytest.mark.parametrize("paper", ["robnet", "racl", "arnas", "dsrna"])
-    def test_published_numbers_are_those_of_the_fact_sheets(self, paper, shared):
-        sheet = shared(f"facts/{paper}.md").read_text()
-        facts = {float(number) for number in re.findall(r"\d+\.\d+", sheet)}
-        for name in (name for name in protocols.names() if name.startswith(paper)):
-            for row in protocols.load(name).rows:
-                assert {value for value in row.published if value is not None} <= facts
-
-    def test_numbers_stand_in_the_right_places(self):
-        free = cell("robnet-table1", "RobNet-free", "PGD-100")
-        assert dict(zip((c.name for c in free[0].columns), free[1].published, strict=True)) == {
-            "clean": 82.79,
-            "FGSM": 58.38,
-            "PGD-20": 52.74,
-            "PGD-100": 52.57,
-            "DeepFool": 57.24,
-            "MI-FGSM": 52.95,
-        }
-        matrix = protocols.load("racl-table3")
-        sources = [column.origin for column in matrix.columns]
-        diagonal = [row.published[sources.index(row.model)] for row in matrix.rows]
-        assert diagonal == [45.59, 51.72, 49.53, 47.36, 53.29]  # white box: RACL, Table 3
-        assert all(min(row.published) in diagonal for row in matrix.rows)
-
-    def test_a_good_file_is_read(self, tmp_path):
-        path = tmp_path / "good.toml"
-        path.write_text(GOOD)
-        found = protocols.read(path)
-        assert found.rows[0].published == (83.89, None)
-        assert found.rows[1].missing == "it was lost"
-
-    @pytest.mark.parametrize(
-        ("old", "new", "told"),
-        [
-            ("title =", "titel =", "Unknown entry in 'bad.toml': 'titel'; did you mean title?"),
-            ('training = "PGD-7"', "", "an entry is missing: 'training'"),
-            ("10_000", "1.5", "'images' must be int or str, not 1.5"),
-            ('"racl"', '"rackl"', "did you mean racl"),
-            ("83.89", "183.89", "'183.89' is neither a percentage"),
-            ('[83.89, "-"]', "[83.89]", "'published' must hold 2 values"),
-            ('missing = "it was lost"', 'weights = "x"', "give either 'model' or, in 'missing'"),
-            ('attack = "pgd3"', 'attak = "pgd3"', "Unknown entry in 'bad.toml': 'attak'"),
-            ("columns =", "columns = 3 #", "columns must be a list of tables"),
-            ("title", "= title", "Cannot read the protocol"),
-        ],
-    )
-    def test_a_bad_file_is_refused(self, tmp_path, old, new, told):
-        path = tmp_path / "bad.toml"
-        assert old in GOOD
-        path.write_text(GOOD.replace(old, new, 1))
-        with pytest.raises(ZooError, match=re.escape(told)):
-            protocols.read(path)
 
 
 class TestPlans:
@@ -162,11 +74,6 @@ class TestPlans:
         assert step_of("epsilon/10", get_threat_model("digits")).value == pytest.approx(0.015)
         with pytest.raises(ZooError, match="is not a number"):
             step_of("a tenth", get_threat_model("digits"))
-
-    def test_a_wrong_norm_is_refused(self):
-        column = Column(name="x", attack="pgd3", norm="Linfinity")
-        with pytest.raises(ZooError, match="no norm"):
-            published_threat(protocols.load("racl-table1"), column)
 
 
 class TestCommand:

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from robnet_zoo.eval import protocols, record
+from robnet_zoo.eval import record
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[3]
@@ -104,7 +105,7 @@ def models_table() -> str:
                 architecture.status,
                 f"{architecture.parameters:,}",
                 *(f"{numbers[key]:.2f}" if key in numbers else "-" for key in _PUBLISHED),
-                cited or architecture.published,
+                cited or next(iter(protocols.published_text(name)), architecture.unpublished),
             ]
         )
     header = ["model", "paper", "genotype", "parameters", *_PUBLISHED, "numbers from"]
@@ -122,16 +123,14 @@ _CITED = ("robnet-table1", "racl-table1", "racl-figure3")  # the first counts
 def _published() -> dict[str, tuple[dict[str, float], str]]:
     """Return each model's published numbers, and the tables they stand in."""
     numbers: dict[str, dict[str, float]] = {}
-    sources: dict[str, list[str]] = {}
+    sources: dict[str, dict[str, None]] = {}
     for protocol in map(protocols.load, _CITED):
         for row in protocol.rows:
             own = numbers.setdefault(row.model or "", {})
             for column, value in zip(protocol.columns, row.published, strict=True):
                 if column.name in _PUBLISHED and value is not None and column.name not in own:
                     own[column.name] = value
-                    cited = sources.setdefault(row.model or "", [])
-                    title = protocol.title.partition(":")[0]
-                    cited += [title] if title not in cited else []
+                    sources.setdefault(row.model or "", {})[protocol.table] = None
     return {model: (own, "; ".join(sources[model])) for model, own in numbers.items() if own}
 
 

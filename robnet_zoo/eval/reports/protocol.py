@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.protocols import Protocol, Row
 from robnet_zoo.eval.studies.protocol import CLEAN, NO_WEIGHTS, Cell
+from robnet_zoo.zoo.protocols import Protocol, Row
 
 Lines = list[tuple[Row, list[Cell]]]
 WIDTH = 9  # of a column, with the space behind it

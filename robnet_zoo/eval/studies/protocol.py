@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.data import Dataset, dataset_info
-from robnet_zoo.eval.protocols import Column, Protocol, Row
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.target import EvalOptions, load_target
 from robnet_zoo.runtime import files
@@ -21,6 +22,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import Epsilon, ThreatModel, get_threat_model
 from robnet_zoo.zoo.architectures import ARCHITECTURES
+from robnet_zoo.zoo.protocols import Column, Protocol, Row
 from robnet_zoo.zoo.weights import CONFIG, Weights, installed_weights, read_weights
 
 SCHEMA = "robnet_zoo.comparison/1"
@@ -137,11 +139,9 @@ def published_threat(protocol: Protocol, column: Column) -> ThreatModel:
     usual = get_threat_model(column.dataset or protocol.dataset)
     size = column.epsilon or (usual.epsilon.text if column.dataset else protocol.epsilon)
     norm = column.norm or "Linf"
-    if norm not in ("Linf", "L2"):
-        raise ZooError(f"'{norm}' in protocol {protocol.name} is no norm; write Linf or L2.")
     if (size, norm) == (usual.epsilon.text, usual.norm):
         return usual
-    return usual.at(size, "L2" if norm == "L2" else "Linf")
+    return usual.at(size, norm)
 
 
 def _pixels(dataset: Dataset) -> int:
@@ -299,9 +299,24 @@ def write(protocol: Protocol, table: list[tuple[Row, list[Cell]]], folder: Path)
     for row, cells in table:
         lines.writerows((row.name, *_flat(cell).values()) for cell in cells)
     files.write_text(folder / f"{protocol.name}.csv", buffer.getvalue())
-    rows = [{"row": row.name, "cells": [asdict(cell) for cell in cells]} for row, cells in table]
-    values = {"schema": SCHEMA, "protocol": asdict(protocol), "rows": rows}
+    values = {
+        "schema": SCHEMA,
+        "protocol": _stored(protocol),
+        "rows": [
+            {"row": row.name, "cells": [asdict(cell) for cell in cells]} for row, cells in table
+        ],
+    }
     files.write_json(folder / f"{protocol.name}.json", values)
+
+
+def _stored(protocol: Protocol) -> dict[str, Any]:
+    """Return a protocol as comparisons store it, with null for a number that the paper lacks."""
+    keys = ("name", "published", "model", "weights", "missing")
+    return {
+        **structs.asdict(protocol),
+        "columns": [structs.asdict(column) for column in protocol.columns],
+        "rows": [{key: getattr(row, key) for key in keys} for row in protocol.rows],
+    }
 
 
 def _flat(cell: Cell) -> dict[str, Any]:
