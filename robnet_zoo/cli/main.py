@@ -17,10 +17,6 @@ def main(argv: Sequence[str] | None = None, *, at: str = "") -> int:
         at: the branch of the tree that the program is, such as "eval".
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if [*at.split(), *words][:1] == ["eval"]:
-        from robnet_zoo.cli.eval import main as evaluation
-
-        return evaluation(words if at else words[1:])
     program = f"python -m robnet_zoo.{at}" if at else "robnet-zoo"
     options = build_parser(program, words, at).parse_args(words)
     return console.run(lambda: options.run(options))

@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robnet_zoo.eval.target import BATCH_SIZE, EvalOptions
+from robnet_zoo.runtime.errors import ZooError
+
+if TYPE_CHECKING:
+    from robnet_zoo.zoo.weights import Weights
+
+
+def add_model_options(parser: ArgumentParser) -> None:
+    """Add what `named_weights` reads."""
+    add = parser.add_argument
+    add("--model", help="racl, racl.digits, local-dir:DIR or hf-hub:org/name")
+    add("--weights", help="tag of the weights or their folder (default: the model's own)")
+
+
+def named_weights(arguments: Namespace) -> Weights:
+    """Return the weights that the options name, resolved once.
+
+    Raises:
+        ZooError: there are none of that name, or none were asked for.
+    """
+    from robnet_zoo.zoo.registry import get_weights
+
+    if arguments.weights == "none":
+        raise ZooError(
+            f"An untrained {arguments.model} has nothing to judge; leave out --weights none, or "
+            f"train it first: python -m robnet_zoo.train --model {arguments.model}."
+        )
+    return get_weights(arguments.model, arguments.weights)
+
+
+def default_record(model: str, attacks: str) -> Path:
+    """Return where the record of an evaluation goes if nothing else is said."""
+    name = re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{model}-{attacks.replace(',', '+')}")
+    return Path("runs") / "eval" / f"{name}.json"
 
 
 def add_target_options(parser: ArgumentParser) -> None:
@@ -18,7 +54,8 @@ def add_target_options(parser: ArgumentParser) -> None:
     add("--threat-model", help="row of the threat-model table (default: the weights' own)")
     add("--eps", help="size of the perturbation, such as 8/255, instead of the threat model's")
     add("--norm", choices=("Linf", "L2"), help="instead of the threat model's norm")
-    add("--n", type=int, help="judge the first N images (default: all)")
+    # torchrun takes --n for a beginning of its own options: --images says the same
+    add("--n", "--images", type=int, metavar="N", help="judge the first N images (default: all)")
     add(
         "--batch-size", type=int, default=BATCH_SIZE, help="images in a forward pass (default: 256)"
     )
@@ -31,3 +68,14 @@ def target_options(arguments: Namespace) -> EvalOptions:
     return EvalOptions(
         **{field.name: getattr(arguments, field.name) for field in fields(EvalOptions)}
     )
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names in a list with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def print_written(paths: Iterable[Path]) -> None:
+    """Print the files that a command wrote, a line each."""
+    for path in paths:
+        print(f"Written: {path}")

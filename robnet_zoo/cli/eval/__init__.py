@@ -1,0 +1,1 @@
+"""Evaluations: one model, several, and what is shown of records."""

@@ -1,0 +1,47 @@
+"""`robnet-zoo eval certify`: for each image the radius within which its class is certain."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robnet_zoo.cli.options import (
+    add_model_options,
+    add_target_options,
+    default_record,
+    named_weights,
+    target_options,
+)
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Find the radius, in Linf and in L2, within which the class of each image is certain,\n"
+        "and attack it with pgd20 at several sizes beside. For small networks only\n"
+        "(docs/search/dsrna.md)."
+    )
+    add_model_options(parser)
+    add_target_options(parser)
+    add = parser.add_argument
+    add("--out", type=Path, help="the record (default: runs/eval/MODEL-certify.json)")
+    add("--resume", action="store_true", help="go on where an interrupted run stopped")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Certify, show and record."""
+    from robnet_zoo.eval.studies import certify
+    from robnet_zoo.eval.target import load_target
+
+    if options.model is None:
+        raise ZooError("No model was named; add --model, such as --model racl.digits.")
+    weights = named_weights(options)
+    out = options.out or default_record(weights.name, "certify")
+    if options.resume and out.exists() and not out.with_name(f"{out.name}.parts").exists():
+        raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
+    check_writable(out)
+    judged_on = target_options(options)
+    certify.run(load_target(weights, judged_on), judged_on, out, resume=options.resume)
+    return 0

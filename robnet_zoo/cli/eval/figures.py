@@ -1,0 +1,35 @@
+"""`robnet-zoo eval figures`: what records hold, drawn."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robnet_zoo.cli.options import print_written
+from robnet_zoo.runtime.files import check_writable
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Draw accuracy against epsilon, steps, parameters and classes, whatever the records allow."
+    )
+    add = parser.add_argument
+    add("records", type=Path, nargs="+", help="records of evaluations (JSON)")
+    add("--out", type=Path, default=Path("runs/eval/figures"), help="folder (runs/eval/figures)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draw the figures."""
+    from robnet_zoo.eval import record
+    from robnet_zoo.eval.studies import sweep
+    from robnet_zoo.plotting.style import save
+
+    records = {path: record.read(path) for path in options.records}
+    check_writable(options.out / "figure.png")
+    studies = sweep.studies(list(records.values()))
+    written = [path for study in studies for path in sweep.write(study, options.out)]
+    for path, one in records.items():
+        written.append(options.out / f"classes-{path.stem}.png")
+        save(sweep.class_plot(one), written[-1])
+    print_written(written)

@@ -1,0 +1,39 @@
+"""`robnet-zoo eval --protocol NAME`: one table of the papers, published and measured."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from robnet_zoo.cli.options import print_written, target_options
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable
+
+FIXED = ("model", "attack", "dataset", "threat_model", "eps", "norm", "restarts")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the table on the weights that are here, show it and record it."""
+    from robnet_zoo.zoo import protocols
+
+    protocol = protocols.load(options.protocol)
+    for option in FIXED:
+        if getattr(options, option) is not None:
+            name = option.replace("_", "-")
+            raise ZooError(f"--{name} does not go with --protocol, which says what is run.")
+    out = options.out or Path("runs/eval") / protocol.name
+    check_writable(out / f"{protocol.name}.json")
+
+    from rich.console import Console
+
+    from robnet_zoo.eval.reports.protocol import show
+    from robnet_zoo.eval.studies import protocol as study
+
+    folders = study.weights_at_hand(options.weights and Path(options.weights))
+    table = study.compare(protocol, folders, target_options(options), out, resume=options.resume)
+    if os.environ.get("RANK", "0") == "0":
+        study.write(protocol, table, out)
+        show(protocol, table, Console())
+        print_written(out / f"{protocol.name}.{kind}" for kind in ("csv", "json"))
+    return 0

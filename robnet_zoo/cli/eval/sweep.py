@@ -1,0 +1,63 @@
+"""`robnet-zoo eval sweep`: accuracy against epsilon and against iterations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robnet_zoo.cli.options import add_target_options, names_in, print_written, target_options
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Judge models at several perturbation sizes, and after every step of one long PGD run:\n"
+        "records, CSV and PNG."
+    )
+    add = parser.add_argument
+    add("--model", "--models", required=True, help="one model or several, with commas between")
+    add("--attack", default="pgd20", help="attack at every size (default: pgd20)")
+    add("--epsilons", default="", help="sizes such as 2/255,4/255,8/255")
+    add("--iterations", type=int, help="length of the PGD run, such as 100")
+    add_target_options(parser)
+    add("--out", type=Path, default=Path("runs/eval/sweep"), help="folder (runs/eval/sweep)")
+    add("--resume", action="store_true", help="go on where an interrupted sweep stopped")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Sweep, and write records, tables and plots."""
+    from robnet_zoo.eval.checks import check_sweep
+    from robnet_zoo.eval.studies import sweep
+    from robnet_zoo.eval.target import load_target
+
+    check_writable(options.out / "records" / "record.json")
+    judged_on, sizes = target_options(options), names_in(options.epsilons)
+    if not sizes and options.iterations is None:
+        raise ZooError("There is nothing to sweep; give --epsilons, --iterations or both.")
+    records = []
+    for name in names_in(options.model):
+        target = load_target(name, judged_on)
+        attacks = [(options.attack, sizes)] if sizes else []
+        if options.iterations is not None:
+            attacks.append((f"pgd{options.iterations}", [target.threat_model.epsilon.text]))
+        for attack, at in attacks:
+            swept = sweep.run(
+                target,
+                attack,
+                at,
+                options.out / "records",
+                n=judged_on.n,
+                seed=judged_on.seed,
+                batch_size=judged_on.batch_size,
+                resume=options.resume,
+                quiet=False,
+            )
+            records += swept
+            for check in check_sweep(swept, attack):
+                if not check.passed:
+                    print(f"check failed: {name}, {check.name}: {check.detail}")
+    print_written(
+        path for study in sweep.studies(records) for path in sweep.write(study, options.out)
+    )

@@ -1,0 +1,21 @@
+"""`robnet-zoo eval tables`: the leaderboard and the tables in the docs, from the records."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from robnet_zoo.eval.reports import leaderboard
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = "Write eval/leaderboard.csv and the tables of the docs from the records."
+    add = parser.add_argument
+    add("--check", action="store_true", help="write nothing; exit with 1 if any is out of date")
+    add("--root", type=Path, default=leaderboard.ROOT, help="the checkout (default: this one)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the tables, or check them."""
+    return leaderboard.update(options.root, options.check)
