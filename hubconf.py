@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable as _Callable
 from typing import Any as _Any
 
+from robnet_zoo.zoo import create_model as _create_model
+from robnet_zoo.zoo import list_models as _list_models
 from robnet_zoo.zoo.info import about as _about
-from robnet_zoo.zoo.registry import create_model as _create_model
-from robnet_zoo.zoo.registry import list_models as _list_models
 
-dependencies = ["torch", "torchvision", "numpy", "safetensors", "huggingface_hub"]
+dependencies = ["torch", "numpy", "safetensors", "huggingface_hub"]
 
 
 def _entry(name: str) -> _Callable[..., _Any]:

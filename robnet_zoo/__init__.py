@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import evaluate
-    from robnet_zoo.zoo.registry import create_model, get_weights, list_models
+    from robnet_zoo.zoo import create_model, get_weights, list_models
 
 __version__ = "0.1.0"
 __all__ = ["create_model", "evaluate", "get_weights", "list_models"]
 
 _HOME = {
-    "create_model": "robnet_zoo.zoo.registry",
+    "create_model": "robnet_zoo.zoo",
     "evaluate": "robnet_zoo.eval",
-    "get_weights": "robnet_zoo.zoo.registry",
-    "list_models": "robnet_zoo.zoo.registry",
+    "get_weights": "robnet_zoo.zoo",
+    "list_models": "robnet_zoo.zoo",
 }
 
 

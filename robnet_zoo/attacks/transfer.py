@@ -61,7 +61,7 @@ def load_source(name: str) -> Source:
     Raises:
         ZooError: no such model or weights.
     """
-    from robnet_zoo.zoo.registry import create_model, get_weights
+    from robnet_zoo.zoo import create_model, get_weights
 
     weights = get_weights(name)
     side = weights.image_size

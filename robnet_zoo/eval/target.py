@@ -75,7 +75,8 @@ def load_target(weights: Weights | str, options: EvalOptions) -> EvalTarget:
     """
     from robnet_zoo.data import dataset_info, load_split
     from robnet_zoo.eval.inputs import RunMetadata
-    from robnet_zoo.zoo.registry import get_weights, load
+    from robnet_zoo.zoo import get_weights
+    from robnet_zoo.zoo.load import load
 
     known = get_weights(weights) if isinstance(weights, str) else weights
     device = _device(options.device)

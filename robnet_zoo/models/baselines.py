@@ -9,40 +9,45 @@ size it does not give).
 
 from __future__ import annotations
 
+import importlib
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import DenseNet
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from robnet_zoo.models.denoise import Denoise
 from robnet_zoo.models.networks import check_sizes
 from robnet_zoo.models.operations import conv
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.zoo.mixin import HubModel
 
 
-class Layers(HubModel, nn.Sequential):
+class Layers(nn.Sequential):
     """Named layers in a row, a classifier last."""
 
 
-class SmallDenseNet(HubModel, DenseNet):
-    """torchvision's DenseNet, with a stem for small images."""
+def _torchvision(module: str) -> ModuleType:
+    """Import one of torchvision's modules of networks, which only these baselines need."""
+    try:
+        return importlib.import_module(f"torchvision.models.{module}")
+    except ImportError as error:
+        raise ZooError(
+            "ResNets and DenseNet are built from torchvision's blocks, and torchvision cannot be "
+            f"imported ({error}); install it beside torch: pip install torchvision."
+        ) from error
 
-    features: nn.Sequential
 
-
-def _he_initialised(model: HubModel) -> HubModel:
+def _he_initialised(model: Layers) -> Layers:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return model
 
 
-def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> HubModel:
+def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> Layers:
     head = {
         "avgpool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
@@ -52,15 +57,16 @@ def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> Hu
 
 
 def _resnet(
-    block: type[BasicBlock | Bottleneck],
+    block_name: Literal["BasicBlock", "Bottleneck"],
     depths: tuple[int, ...],
     *,
     num_classes: int,
     in_channels: int,
     channels: int,
     denoise: bool = False,
-) -> HubModel:
+) -> Layers:
     """Build torchvision's ResNet, layer names included, with a stem for small images."""
+    block = getattr(_torchvision("resnet"), block_name)
     layers: dict[str, nn.Module] = {
         "conv1": conv(in_channels, channels, 3),
         "bn1": nn.BatchNorm2d(channels),
@@ -100,7 +106,7 @@ class _WideBlock(nn.Module):
         return residual + self.conv2(F.relu(self.bn2(self.conv1(active))))
 
 
-def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
+def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> Layers:
     layers: dict[str, nn.Module] = {"conv1": conv(in_channels, channels, 3)}
     inputs = channels
     for number, stride in enumerate((1, 2, 2), start=1):
@@ -113,15 +119,25 @@ def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> 
     return _with_head(layers, inputs, num_classes)
 
 
-def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
-    model = SmallDenseNet(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
-    model.features.conv0 = conv(in_channels, channels, 3)
+def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> Layers:
+    """Build torchvision's DenseNet, layer names included, with a stem for small images."""
+    dense_net = _torchvision("densenet").DenseNet
+    whole = dense_net(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
+    features = whole.features
+    features.conv0 = conv(in_channels, channels, 3)
     for name in ("norm0", "relu0", "pool0"):  # the dense layers begin with their own
-        delattr(model.features, name)
-    return _he_initialised(model)
+        delattr(features, name)
+    layers: dict[str, nn.Module] = {
+        "features": features,
+        "relu": nn.ReLU(inplace=True),
+        "avgpool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "classifier": whole.classifier,
+    }
+    return _he_initialised(Layers(OrderedDict(layers)))
 
 
-def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
+def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> Layers:
     layers: list[nn.Module] = []
     inputs = in_channels
     for multiple, depth in ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4)):
@@ -135,9 +151,9 @@ def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> HubModel:
 
 
 # name -> builder, the published width of the stem
-BASELINES: dict[str, tuple[Callable[..., HubModel], int]] = {
-    "resnet18": (partial(_resnet, BasicBlock, (2, 2, 2, 2)), 64),
-    "resnet50": (partial(_resnet, Bottleneck, (3, 4, 6, 3)), 64),
+BASELINES: dict[str, tuple[Callable[..., Layers], int]] = {
+    "resnet18": (partial(_resnet, "BasicBlock", (2, 2, 2, 2)), 64),
+    "resnet50": (partial(_resnet, "Bottleneck", (3, 4, 6, 3)), 64),
     "wrn_28_10": (_wide_resnet_28_10, 16),
     "densenet121": (_densenet121, 64),
     "vgg19": (_vgg19, 64),
@@ -151,7 +167,7 @@ def build_baseline(
     in_channels: int = 3,
     channels: int | None = None,
     denoise: bool = False,
-) -> HubModel:
+) -> Layers:
     """Build a human-designed network: images (N, C, H, W) in [0,1] -> logits (N, num_classes).
 
     Args:

@@ -12,7 +12,6 @@ from robnet_zoo.models.cells import CellBlock, CellPlan, plan_cells
 from robnet_zoo.models.denoise import Denoise
 from robnet_zoo.models.operations import conv
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.zoo.mixin import HubModel
 
 Stem = Literal["cifar", "imagenet"]
 STEM_MULTIPLE = 3  # the CIFAR stem gives this many times `channels`
@@ -55,7 +54,7 @@ class AuxiliaryHead(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
-class Network(HubModel):
+class Network(nn.Module):
     """A searched network: images (N, C, H, W) with pixels in [0,1] -> logits (N, num_classes).
 
     There is no input normalisation. Each cell reads the outputs of the two cells before it.

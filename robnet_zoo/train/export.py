@@ -12,8 +12,8 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.session import RECORD
 from robnet_zoo.train.settings import Settings, read_settings
 from robnet_zoo.train.trainer import BEST
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.card import write_card
-from robnet_zoo.zoo.registry import plan
 from robnet_zoo.zoo.weights import Weights, save_weights
 
 
@@ -36,7 +36,7 @@ def export(
     settings = read_settings(run)
     record = _record(run)
     data, best = record["dataset"], record["best"]
-    blueprint = plan(
+    design = blueprint(
         settings.model,
         num_classes=data["num_classes"],
         in_channels=data["in_channels"],
@@ -44,11 +44,11 @@ def export(
     )
     state = load_checkpoint(run / BEST)
     stored = state["average"] if best["weights"] == "ema" else state["model"]
-    model = blueprint.build()
+    model = design.build()
     model.load_state_dict({k: v for k, v in stored.items() if not k.startswith("auxiliary_head.")})
     config = {
         "name": out.name,
-        **blueprint.config(),
+        **design.config(),
         "dataset": dataset or data["name"],
         "image_size": data["image_size"],
         "threat_model": record["threat_model"],

@@ -23,7 +23,7 @@ from robnet_zoo.runtime.lock import hold
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 from robnet_zoo.train.state import Run, build_run
 from robnet_zoo.train.trainer import LAST, fit
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 
 RECORD, CURVES = "record.json", "curves.png"
 SAVE_EVERY = 300.0
@@ -65,7 +65,8 @@ def train(
                 f"'{folder}' already holds a run; add --resume, or choose another --out."
             )
         check_writable(folder / SETTINGS)
-    plan(settings.model, **settings.model_arguments())  # a wrong name is told before any download
+    # a wrong name is refused before any download
+    blueprint(settings.model, **settings.model_arguments())
     chosen = settings.threat_model
     dataset, training = load_split(settings.dataset, "train", root=root, threat_model=chosen)
     _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=chosen)

@@ -25,7 +25,7 @@ from robnet_zoo.train.cuda_graphs import CudaGraphs, Recorder
 from robnet_zoo.train.ema import AveragePairs, pair
 from robnet_zoo.train.schedule import Plan
 from robnet_zoo.train.settings import Settings
-from robnet_zoo.zoo.registry import create_model
+from robnet_zoo.zoo import create_model
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 FOLDED_FROM = 64  # gradients of images in a step of training, which make up for folding anew

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+
 
 @dataclass(frozen=True)
 class Paper:
@@ -300,3 +302,21 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     )
 }
+
+
+def get_architecture(name: str) -> Architecture:
+    """Return an architecture's row.
+
+    Raises:
+        ZooError: there is none of that name; the nearest ones are shown.
+    """
+    if name not in ARCHITECTURES:
+        raise unknown_model(name)
+    return ARCHITECTURES[name]
+
+
+def unknown_model(name: str) -> ZooError:
+    """Return the error for a name that no architecture has."""
+    if "/" in name:
+        return ZooError(f"Unknown model '{name}'; write hf-hub:{name} or local-dir:{name}.")
+    return unknown_name("model", name, ARCHITECTURES)

@@ -16,7 +16,7 @@ from robnet_zoo.data import dataset_info
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import check_writable, sha256_of
 from robnet_zoo.zoo.architectures import ARCHITECTURES, ROBNET
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import CONFIG, Weights, save_weights, stored_state
 
@@ -45,14 +45,14 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
     found = _read(Path(checkpoint))
     if "classifier.weight" not in found or found["classifier.weight"].ndim != 2:
         raise ZooError(f"'{checkpoint}' has no classifier.weight; it is no RobNet checkpoint.")
-    blueprint = plan(model, num_classes=len(found["classifier.weight"]))
-    network = blueprint.build()
+    design = blueprint(model, num_classes=len(found["classifier.weight"]))
+    network = design.build()
     validate_tensors(f"'{checkpoint}'", model, found, stored_state(network))
     network.load_state_dict(found, strict=False)  # names were compared: only counters are left
     threat = trained_on.threat_model
     config = {
         "name": Path(out).resolve().name,
-        **blueprint.config(),
+        **design.config(),
         "dataset": trained_on.name,
         "image_size": trained_on.image_size,
         "threat_model": {

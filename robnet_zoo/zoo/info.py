@@ -10,7 +10,7 @@ from robnet_zoo.genotypes import published
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture
 from robnet_zoo.zoo.hub import pins
 from robnet_zoo.zoo.protocols import published_text
-from robnet_zoo.zoo.registry import default_tag, get_weights, tags, weights_at_hand
+from robnet_zoo.zoo.registry import default_tag, get_weights, local_weights, tags
 from robnet_zoo.zoo.weights import Weights
 
 LABEL, WIDTH = 14, 96
@@ -28,7 +28,7 @@ def about(name: str) -> str:
         return _about_weights(get_weights(name))
     parts = [_about_architecture(ARCHITECTURES[name])]
     for tag in tags(name):
-        found = weights_at_hand(f"{name}.{tag}")
+        found = local_weights(f"{name}.{tag}")
         parts.append(_about_weights(found) if found else _about_published(f"{name}.{tag}"))
     if default_tag(name) is None:
         parts.append("There are no weights yet.")

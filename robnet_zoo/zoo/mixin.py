@@ -1,16 +1,27 @@
-"""What every network can do with the Hugging Face Hub, under the names that Hub users know."""
+"""What every network can do with the Hugging Face Hub, under the names that Hub users know.
+
+The networks of `models` know nothing of this: `as_hub_model` gives one the methods, by a class
+that is a `HubModel` and the network's own class.
+"""
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from torch import nn
 
+from robnet_zoo.models import networks
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.zoo.card import write_card
+from robnet_zoo.zoo.hub import fetch
+from robnet_zoo.zoo.load import load
+from robnet_zoo.zoo.publish import upload
+from robnet_zoo.zoo.weights import Weights, read_weights, save_weights, update_config
 
 NEEDED = ("architecture", "arguments", "dataset", "image_size", "threat_model")
 EARNED = ("training", "results")  # true of the very parameters only
@@ -49,10 +60,6 @@ class HubModel(nn.Module):
         Raises:
             ZooError: it cannot be had, is damaged, or holds another kind of network.
         """
-        from robnet_zoo.zoo.hub import fetch
-        from robnet_zoo.zoo.registry import load
-        from robnet_zoo.zoo.weights import read_weights
-
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
             folder = fetch(
@@ -63,7 +70,7 @@ class HubModel(nn.Module):
                 local_files_only=local_files_only,
                 force_download=force_download,
             )
-        model = load(read_weights(folder), **overrides)
+        model = load_hub_model(read_weights(folder), **overrides)
         if not isinstance(model, cls):
             raise ZooError(
                 f"'{pretrained_model_name_or_path}' holds a {type(model).__name__}, not a "
@@ -100,9 +107,6 @@ class HubModel(nn.Module):
         Raises:
             ZooError: entries are missing, or a tensor is not finite in half precision.
         """
-        from robnet_zoo.zoo.card import write_card
-        from robnet_zoo.zoo.weights import save_weights, update_config
-
         folder, given = Path(save_directory), dict(config or {})
         known = {"licence": "MIT", **self.config, "name": folder.resolve().name, **given}
         missing = [entry for entry in NEEDED if entry not in known]
@@ -136,8 +140,6 @@ class HubModel(nn.Module):
         Raises:
             ZooError: entries are missing, or the Hub refuses or cannot be reached.
         """
-        from robnet_zoo.zoo.publish import upload
-
         with TemporaryDirectory() as place:
             folder = Path(place) / repo_id.rpartition("/")[2]
             self.save_pretrained(folder, config=config, repo_id=repo_id)
@@ -151,3 +153,43 @@ class HubModel(nn.Module):
                 create_pr=create_pr,
             )
         return commit.commit_url
+
+
+_CLASSES: dict[type[nn.Module], type[HubModel]] = {}
+
+
+def hub_class(base: type[nn.Module]) -> type[HubModel]:
+    """Return a subclass of a network's class, of the same name, that is a `HubModel` too."""
+    if base in _CLASSES:
+        return _CLASSES[base]
+    names = {key: getattr(base, key) for key in ("__module__", "__qualname__", "__doc__")}
+    made = cast(type[HubModel], type(base.__name__, (HubModel, base), names))
+
+    def reduce(model: HubModel) -> tuple[Any, ...]:
+        return _blank, (base,), model.__getstate__()
+
+    copyreg.pickle(made, reduce)  # which would look the class up by its name and find the base
+    _CLASSES[base] = made
+    return made
+
+
+def _blank(base: type[nn.Module]) -> HubModel:
+    made = hub_class(base)
+    return made.__new__(made)
+
+
+def as_hub_model(network: nn.Module, config: Mapping[str, Any]) -> HubModel:
+    """Return the network itself with the methods of `HubModel`, and what is known of it."""
+    if not isinstance(network, HubModel):
+        network.__class__ = hub_class(type(network))
+    model = cast(HubModel, network)
+    model.config = config
+    return model
+
+
+def load_hub_model(weights: Weights, *, verify: bool = False, **overrides: Any) -> HubModel:
+    """Build the model of a weights folder as `load` does, with the methods of `HubModel`."""
+    return as_hub_model(load(weights, verify=verify, **overrides), weights.config())
+
+
+Network = hub_class(networks.Network)  # of searched networks: `Network.from_pretrained`

@@ -15,7 +15,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.zoo.card import write_card
 from robnet_zoo.zoo.hub import PINS, Pin, why
-from robnet_zoo.zoo.registry import load
+from robnet_zoo.zoo.load import load
 from robnet_zoo.zoo.weights import CONFIG, TENSORS, Weights, in_checkout, read_weights
 
 if TYPE_CHECKING:

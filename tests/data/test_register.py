@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from robnet_zoo import create_model
 from robnet_zoo.data import Dataset, dataset_info, list_datasets, load_split, register_dataset
 from robnet_zoo.data.registry import ROWS
 from robnet_zoo.data.splits import ArraySplit, part_of
@@ -14,7 +15,6 @@ from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.session import train
 from robnet_zoo.train.settings import Settings
-from robnet_zoo.zoo.registry import create_model
 
 
 def bars(**changes):

@@ -22,7 +22,7 @@ from robnet_zoo.eval.studies import certificate, certify
 from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.weights import save_weights
 
 N = 4
@@ -132,11 +132,11 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "racl.digits"
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        blueprint = plan("racl", channels=2, layers=3, in_channels=1)
-        network = fit_head(blueprint.build())
+        design = blueprint("racl", channels=2, layers=3, in_channels=1)
+        network = fit_head(design.build())
     config = {
         "name": folder.name,
-        **blueprint.config(),
+        **design.config(),
         "dataset": "digits",
         "image_size": 8,
         "threat_model": {"name": "digits", "norm": "Linf", "epsilon": "0.15"},

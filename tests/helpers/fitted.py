@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from robnet_zoo.data import load_split, to_float
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.weights import save_weights
 
 SIZE = {"channels": 4, "layers": 3, "in_channels": 1}
@@ -39,11 +39,11 @@ def save_fitted(folder, model="racl", seed=0, **results):
     """Save a fitted network as a weights folder named "architecture.tag"; return its weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        blueprint = plan(model, **SIZE)
-        network = fit_head(blueprint.build())
+        design = blueprint(model, **SIZE)
+        network = fit_head(design.build())
     config = {
         "name": folder.name,
-        **blueprint.config(),
+        **design.config(),
         "dataset": "digits",
         "image_size": 8,
         "threat_model": {"name": "digits", "norm": "Linf", "epsilon": "0.15"},

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from robnet_zoo.runtime.files import sha256_of
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.weights import save_weights
 
 TINY = {"channels": 4, "layers": 3, "in_channels": 1}
@@ -18,15 +18,15 @@ def save_tiny(folder, model="racl", **overrides):
     A size that is None is left at its published value.
     """
     sizes = {key: size for key, size in {**TINY, **overrides}.items() if size is not None}
-    blueprint = plan(model, **sizes)
-    network = blueprint.build()
+    design = blueprint(model, **sizes)
+    network = design.build()
     generator = torch.Generator().manual_seed(3)
     for name, buffer in network.named_buffers():
         if name.endswith(("mean", "var")):
             buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     config = {
         "name": folder.name,
-        **blueprint.config(),
+        **design.config(),
         "dataset": "digits",
         "image_size": 8,
         "threat_model": {"name": "digits", "norm": "Linf", "epsilon": "0.15"},

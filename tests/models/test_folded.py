@@ -377,6 +377,19 @@ def test_what_cannot_be_folded_comes_back_as_it_is():
         fold(own, "seperable")
 
 
+@pytest.mark.parametrize("name", ["racl", "densenet121"])
+def test_a_class_that_computes_in_its_own_way_is_not_folded(name):
+    model = create_model(name, channels=4).eval()
+    assert fold(model) is not model
+
+    class Doubled(type(model)):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model.__class__ = Doubled
+    assert fold(model) is model
+
+
 def test_wrong_images_are_refused_as_by_the_network():
     network, _ = build("racl", **SMALL)
     with pytest.raises(ZooError, match="divisible by 4"):

@@ -317,6 +317,26 @@ def test_resnets_take_torchvisions_weights_but_for_the_stem():
     assert ours == theirs
 
 
+def test_torchvision_is_needed_for_its_own_networks_alone():
+    code = """
+import sys
+sys.modules["torchvision"] = None  # importing it fails
+from robnet_zoo import create_model, list_models
+from robnet_zoo.runtime.errors import ZooError
+refused = []
+for name in list_models():
+    try:
+        create_model(name, channels=4)
+    except ZooError as error:
+        assert "pip install torchvision" in str(error), error
+        refused.append(name)
+print(*refused)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["resnet18", "resnet50", "densenet121"]
+
+
 def test_denoising_blocks_in_a_resnet_start_as_the_identity():
     plain, denoised = (build_baseline("resnet18", channels=4, denoise=d) for d in (False, True))
     denoised.load_state_dict(plain.state_dict(), strict=False)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.training import small, weights_of, write_arrays
 
+from robnet_zoo import create_model
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train import pack as packing
@@ -14,7 +15,6 @@ from robnet_zoo.train.export import export
 from robnet_zoo.train.pack import pack, pack_average, unpack
 from robnet_zoo.train.session import train
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.registry import create_model
 
 MIB = 1 << 20
 

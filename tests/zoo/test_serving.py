@@ -1,7 +1,10 @@
 """from_pretrained, save_pretrained and push_to_hub, as users of the Hub know them."""
 
+import copy
 import inspect
+import io
 import json
+import pickle
 
 import pytest
 import torch
@@ -10,8 +13,9 @@ from helpers.tiny_weights import TINY, edit_tensors, save_tiny
 from huggingface_hub import PyTorchModelHubMixin
 
 from robnet_zoo import create_model
-from robnet_zoo.models import Network
+from robnet_zoo.models import networks
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.zoo import Network
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.mixin import HubModel
 from robnet_zoo.zoo.weights import read_weights
@@ -33,6 +37,31 @@ def weights(tmp_path):
 def test_every_network_has_the_methods(name):
     with torch.device("meta"):
         assert isinstance(create_model(name), HubModel)
+
+
+@pytest.mark.parametrize("name", ["racl", "resnet18", "densenet121"])
+def test_networks_are_copied_and_pickled_with_their_methods(name):
+    model = create_model(name, channels=4).eval()
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    images = torch.rand(2, 3, 32, 32)
+    for other in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(buffer, weights_only=False),
+    ):
+        assert type(other) is type(model)
+        assert other.config == model.config
+        assert torch.equal(other(images), model(images))
+
+
+def test_networks_are_those_of_the_models_room():
+    model = create_model("racl", **TINY)
+    assert isinstance(model, networks.Network)
+    assert isinstance(model, Network)
+    assert type(model).__name__ == "Network"
+    assert not isinstance(create_model("vgg19", channels=4), networks.Network)
 
 
 @pytest.mark.parametrize("method", ["from_pretrained", "save_pretrained", "push_to_hub"])
@@ -73,10 +102,10 @@ def test_loading_is_strict(weights):
 def test_what_was_loaded_is_saved_with_all_that_is_known(weights, tmp_path):
     model = Network.from_pretrained(weights.folder)
     assert model.save_pretrained(tmp_path / "copy") is None
-    copy = read_weights(tmp_path / "copy")
-    assert copy.name == "copy"
+    saved = read_weights(tmp_path / "copy")
+    assert saved.name == "copy"
     for entry in ("sha256", "arguments", "genotype", "training", "results", "check"):
-        assert getattr(copy, entry) == getattr(weights, entry)
+        assert getattr(saved, entry) == getattr(weights, entry)
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {
         "README.md",
         "cell.svg",
@@ -112,7 +141,7 @@ def test_pushed_weights_come_back_the_same(weights, tmp_path):
     code = """
 import sys
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.models import Network
+from robnet_zoo.zoo import Network
 model = Network.from_pretrained(sys.argv[1])
 url = model.push_to_hub("me/racl.mine", commit_message="first")
 back = Network.from_pretrained("me/racl.mine", revision=url.rpartition("/")[2])

@@ -11,7 +11,8 @@ from robnet_zoo.genotypes import genotype_to_dict, published
 from robnet_zoo.models.count import count_parameters
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.registry import default_tag, plan
+from robnet_zoo.zoo.blueprints import blueprint
+from robnet_zoo.zoo.registry import default_tag
 
 EMBEDDED = list_models(pretrained=True)
 
@@ -36,7 +37,7 @@ def test_sizes_with_a_hundred_classes(name, classes, expected):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_genotype_status_is_the_registry_s(name):
-    assert plan(name).status == ARCHITECTURES[name].status
+    assert blueprint(name).status == ARCHITECTURES[name].status
 
 
 def test_importing_is_fast_and_leaves_torch_alone(run_python):
@@ -46,7 +47,9 @@ start = time.perf_counter()
 import robnet_zoo
 taken = time.perf_counter() - start
 robnet_zoo.list_models()
-robnet_zoo.zoo.registry.plan("racl")
+robnet_zoo.get_weights("racl")
+from robnet_zoo.zoo.blueprints import blueprint
+blueprint("racl")
 print(taken, "torch" in sys.modules)
 """
     runs = [run_python(code)[0].split() for _ in range(3)]
@@ -225,12 +228,12 @@ print(get_weights("racl").name)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_weights_at_hand_load_and_compute_their_logits(name):
+def test_local_weights_load_and_compute_their_logits(name):
     weights = get_weights(name)
     model = create_model(name, verify=True)
     assert weights.name == name == weights.folder.name
     assert weights.parameters == count_parameters(model)
-    assert weights.genotype_status == plan(weights.architecture).status
+    assert weights.genotype_status == blueprint(weights.architecture).status
     assert {"recipe", "seed", "epochs"} <= weights.training.keys()
 
 

@@ -17,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Fetch weights, load them, and compare their logits with the stored ones."""
-    from robnet_zoo.zoo.registry import get_weights, load
+    from robnet_zoo.zoo import get_weights
+    from robnet_zoo.zoo.load import load
 
     if options.out and options.out.exists():
         raise ZooError(f"'{options.out}' exists already; name a new folder.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +20,12 @@ def run(options: argparse.Namespace) -> None:
     """Draw the cells into a file."""
     from robnet_zoo.plotting.cells import draw
 
-    blueprint = plan(options.name)
-    if blueprint.genotype is None:
+    design = blueprint(options.name)
+    if design.genotype is None:
         raise ZooError(f"{options.name} is human-designed and has no cells to draw.")
     known = ARCHITECTURES.get(options.name)
     name = options.name if known else Path(options.name.partition(":")[2]).stem
     out = options.out or Path(f"{name}.svg")
-    status = f"{blueprint.status} genotype"
-    draw(blueprint.genotype, out, name, f"{known.paper.short} · {status}" if known else status)
+    status = f"{design.status} genotype"
+    draw(design.genotype, out, name, f"{known.paper.short} · {status}" if known else status)
     print(f"drawn: {out}")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from robnet_zoo.runtime.errors import unknown_name
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.registry import default_tag, list_models, tags, weights_at_hand
+from robnet_zoo.zoo.registry import default_tag, list_models, local_weights, tags
 
 PLAIN_WIDTH = 160  # of tables that do not go to a terminal
 
@@ -42,7 +42,7 @@ def _row(name: str) -> tuple[str, ...]:
     architecture, dot, named = name.partition(".")
     known = ARCHITECTURES[architecture]
     tag = named or default_tag(architecture)
-    weights = weights_at_hand(f"{architecture}.{tag}") if tag else None
+    weights = local_weights(f"{architecture}.{tag}") if tag else None
     rates = weights.accuracies if weights else {}  # those that only the Hub has stay unknown
     measured = {attack: value["accuracy"] for attack, value in rates.items()}
     clean = measured.pop("clean", None)

@@ -10,8 +10,8 @@ from robnet_zoo.eval.inputs import RunMetadata, model_info
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.zoo import create_model
 from robnet_zoo.zoo.card import write_card
-from robnet_zoo.zoo.registry import create_model
 from robnet_zoo.zoo.weights import ROOT, Weights, read_weights, update_config
 
 

@@ -53,7 +53,7 @@ def remake(report: EvaluationRecord) -> list[Example]:
         ZooError: they are not at hand or not those of the record, or there is nothing to show.
     """
     from robnet_zoo.data import load_split
-    from robnet_zoo.zoo.registry import create_model
+    from robnet_zoo.zoo import create_model
 
     if not report.model.weights:
         raise ZooError("the record names no weights of the zoo.")

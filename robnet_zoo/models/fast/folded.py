@@ -26,13 +26,14 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from robnet_zoo.models.baselines import Layers, SmallDenseNet
+from robnet_zoo.models.baselines import Layers
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.denoise import Denoise
 from robnet_zoo.models.fast.folded_conv import (
@@ -92,11 +93,24 @@ def fold(
         raise unknown_name("form", form, get_args(Form))
     if any(_hooked(module) for module in model.modules()):
         return model
-    if type(model) is Network:
+    if isinstance(model, Network) and _computes_as(model, Network):
         return FoldedNetwork(model, form, image_size, dtype).eval()
-    if type(model) in (Layers, SmallDenseNet):
+    if _computes_as(model, Layers):
         return _fold_traced(model, dtype)
     return model
+
+
+def _computes_as(model: nn.Module, known: type[nn.Module]) -> bool:
+    """Return whether a model is of a known class, or of a subclass that changes none of it."""
+    methods = {
+        name
+        for base in known.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, FunctionType)
+    }
+    return isinstance(model, known) and all(
+        getattr(type(model), name) is getattr(known, name) for name in methods
+    )
 
 
 def refresh(folded: nn.Module) -> None:

@@ -23,7 +23,7 @@ from robnet_zoo.search.compare.comparison import EVALUATION, PAGE, Judged, write
 from robnet_zoo.search.run.command import read_pairs
 from robnet_zoo.train.recipes import get_recipe, override
 from robnet_zoo.train.settings import Settings
-from robnet_zoo.zoo.registry import plan
+from robnet_zoo.zoo.blueprints import blueprint
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import EvaluationRecord
@@ -114,9 +114,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _name(settings: Settings) -> str:
     """Return what the tables call a cell; a wrong one is told here, before any work."""
-    blueprint = plan(settings.model, **settings.model_arguments())
-    if settings.model.startswith("cells:") and blueprint.genotype is not None:
-        return blueprint.genotype.name.replace("/", "-")
+    design = blueprint(settings.model, **settings.model_arguments())
+    if settings.model.startswith("cells:") and design.genotype is not None:
+        return design.genotype.name.replace("/", "-")
     return settings.model
 
 
@@ -126,7 +126,7 @@ def _keep(path: Path, settings: Settings) -> None:
     Raises:
         ZooError: the folder holds the same cell under other settings.
     """
-    genotype = plan(settings.model).genotype
+    genotype = blueprint(settings.model).genotype
     asked = {
         "genotype": genotype and genotype_to_dict(genotype)["cells"],
         "settings": {**settings.as_dict(), "model": None},
@@ -167,7 +167,7 @@ def _subject(folder: Path, settings: Settings, device: str, root: Path | None) -
     from robnet_zoo.data import load_split
     from robnet_zoo.eval import RunMetadata
     from robnet_zoo.eval.target import EvalTarget
-    from robnet_zoo.zoo.registry import load
+    from robnet_zoo.zoo.load import load
     from robnet_zoo.zoo.weights import read_weights
 
     weights = read_weights(_weights(folder, settings))

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from robnet_zoo import create_model
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.core.spaces import DARTS_OPERATIONS, EDGES
@@ -15,7 +16,6 @@ from robnet_zoo.search.racl.recipe import RECIPES
 from robnet_zoo.search.racl.search import RaclSearch
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import StepContext, run_search
-from robnet_zoo.zoo.registry import create_model
 
 TINY = dataclasses.replace(RECIPES["smoke"], images=32, batch_size=8, epochs=2, warmup=1)
 

@@ -1,0 +1,47 @@
+"""Names made into models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.zoo.blueprints import blueprint
+from robnet_zoo.zoo.mixin import HubModel, as_hub_model, load_hub_model
+from robnet_zoo.zoo.registry import get_weights
+
+
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | None = None,
+    verify: bool = False,
+    **overrides: Any,
+) -> HubModel:
+    """Build a model: images (N, C, H, W) with pixels in [0,1] to logits (N, classes).
+
+    Args:
+        name: an architecture ("racl"), one with weights ("racl.digits"), a genotype file
+            ("cells:genotype.json"), a weights folder ("local-dir:DIR") or a repository of the
+            Hugging Face Hub ("hf-hub:org/name").
+        pretrained: load the architecture's default weights.
+        weights: load the weights of this tag ("digits") or folder ("./runs/racl").
+        verify: compare the loaded model's logits on a fixed input with the stored ones.
+        overrides: channels, layers, num_classes, in_channels, stem, denoise, and auxiliary with
+            image_size. Weights fix all of them: one that differs is refused.
+
+    Returns:
+        The model: in eval mode with weights, in training mode with random ones.
+
+    Raises:
+        ZooError: unknown names or overrides, weights that are missing or damaged, or overrides
+            that the weights do not fit.
+    """
+    scheme, colon, _ = name.partition(":")
+    stored = pretrained or weights is not None or (scheme != "cells" if colon else "." in name)
+    if not stored:
+        if verify:
+            raise ZooError(f"There is nothing to verify: '{name}' is built with random weights.")
+        design = blueprint(name, **overrides)
+        return as_hub_model(design.build(), design.config())
+    return load_hub_model(get_weights(name, weights), verify=verify, **overrides)
