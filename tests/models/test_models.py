@@ -1,5 +1,8 @@
 """Sizes, shapes and behaviour of the networks."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
