@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Judge a model under attacks: clean and robust accuracy, and a JSON record."
     )
-    names = fill(", ".join(protocols.names()) + ".", width=98)
+    names = fill(", ".join(protocols.names()) + ".", width=98, break_on_hyphens=False)
     parser.epilog = EPILOG.replace("{protocols}", names)
     add = parser.add_argument
     add_model_options(parser)
