@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, Suite, parts_of
@@ -21,7 +21,14 @@ from robnet_zoo.eval import record
 from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
 from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
-from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, EvaluationRecord, bits, share
+from robnet_zoo.eval.record import (
+    AttackResult,
+    Check,
+    ClassTotals,
+    EvaluationRecord,
+    bits,
+    proportion_of,
+)
 from robnet_zoo.eval.shards import Shards, validate_identity
 from robnet_zoo.eval.target import BATCH_SIZE
 from robnet_zoo.models.fast.folded import fold
@@ -161,7 +168,7 @@ def evaluate(
                 compile=compile,
             ),
             clean=record.Clean(
-                accuracy=share(bits(correct)),
+                accuracy=proportion_of(bits(correct)),
                 verdicts=bits(correct),
                 predictions=tuple(predictions),
             ),
@@ -170,6 +177,7 @@ def evaluate(
             environment=environment(str(device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             warnings=tuple(dict.fromkeys(work.warnings)),
+            checks=(),
         )
         report = replace(
             report,
@@ -269,7 +277,7 @@ def _totals(
 ) -> record.Totals:
     robust = [all(flags) for flags in zip(correct, *(a.flags for a in attacks), strict=True)]
     return record.Totals(
-        robust=share(bits(robust)),
+        robust=proportion_of(bits(robust)),
         verdicts=bits(robust),
         clean_mistakes=tuple(i for i, right in enumerate(correct) if not right),
         per_class=tuple(

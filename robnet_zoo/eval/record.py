@@ -9,20 +9,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from robnet_zoo.runtime import files
+from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, read_json, to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion, proportion
+from robnet_zoo.threat_models import Norm
 
 SCHEMA = "robnet_zoo.evaluation/1"
-SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
+T = TypeVar("T", bound=Struct)
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Verdicts = Annotated[
+    str, Meta(pattern="^[01]+$", description="one character an image: 1 robust, 0 broken")
+]
+Size = Annotated[float, Meta(gt=0)]
+Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelInfo:
+class ModelInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was judged.
 
     `state_sha256` hashes the parameters and buffers as they were in memory, and
@@ -30,66 +39,65 @@ class ModelInfo:
     """
 
     name: str
-    state_sha256: str
-    parameters: int
-    architecture: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    weights: str = ""
-    weights_file_sha256: str = ""
-    genotype_status: str = ""
+    state_sha256: Sha256
+    parameters: Count
+    architecture: str
+    arguments: dict[str, Any]
+    weights: str
+    weights_file_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
+    genotype_status: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataInfo:
+class DataInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The images it was judged on, the first n of those available, and their hash."""
 
     name: str
     split: str
-    n: int
-    available: int
-    sha256: str
+    n: PositiveCount
+    available: PositiveCount
+    sha256: Sha256
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThreatInfo:
+class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the attacker may do: sizes as written and as floats, for pixels in [0,1]."""
 
     name: str
-    norm: str
+    norm: Norm
     epsilon: str
-    epsilon_value: float
+    epsilon_value: Size
     step: str
-    step_value: float
+    step_value: Size
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What else a repetition needs; `batch_size` and `device` do not change the verdicts.
 
     `folded` says that attacks saw the model in its folded form, `compile` in which mode it was
     compiled; the verdicts are the model's.
     """
 
-    seed: int
-    block_size: int
-    batch_size: int
+    seed: Count
+    block_size: PositiveCount
+    batch_size: PositiveCount
     device: str
     attacks: tuple[str, ...]
     folded: bool = False
     compile: str | None = None
 
+    def __post_init__(self) -> None:
+        if len(set(self.attacks)) < len(self.attacks):
+            raise ValueError("an attack is named twice")
 
-@dataclass(frozen=True, kw_only=True)
-class Clean:
+
+class Clean(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accuracy without an attack; `predictions` is the class given to each image."""
 
     accuracy: Proportion
-    verdicts: str
-    predictions: tuple[int, ...]
+    verdicts: Verdicts
+    predictions: tuple[Annotated[int, Meta(ge=-1)], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trace:
+class Trace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many of the n images are robust after each step; entry 0 is the attack's start.
 
     `last` judges the iterate of that very step, `any` every iterate up to it; with restarts an
@@ -97,34 +105,31 @@ class Trace:
     `last` is empty where the attack left images alone once they were broken.
     """
 
-    last: tuple[int, ...]
-    any: tuple[int, ...]
+    last: tuple[Count, ...]
+    any: Annotated[tuple[Count, ...], Meta(min_length=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Queries:
+class Queries(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a black-box attack asked the model: queries spent on each of the images it broke."""
 
-    budget: int
-    broken: int
-    mean: float | None
-    median: float | None
+    budget: PositiveCount
+    broken: Count
+    mean: Amount | None
+    median: Amount | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One attack of a suite: it meets only the images that those before it left standing."""
 
     name: str
-    attacked: int
-    broken: int
-    seconds: float
-    forwards: int
-    backwards: int
+    attacked: Count
+    broken: Count
+    seconds: Amount
+    forwards: Count
+    backwards: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttackResult:
+class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one attack, or one suite of attacks, found.
 
     `robust` is the worst case (any iterate the attack tried, where it tells them apart) and
@@ -140,20 +145,20 @@ class AttackResult:
     name: str
     settings: dict[str, Any]
     robust: Proportion
-    verdicts: str
-    last: Proportion | None = None
-    last_verdicts: str | None = None
-    first_broken: tuple[int | None, ...] | None = None
-    trace: Trace | None = None
-    parts: tuple[Part, ...] = ()
-    queries: Queries | None = None
-    on_source: Proportion | None = None
-    median_distance: float | None = None
-    max_perturbation: float = 0.0
-    over_epsilon: int = 0
-    seconds: float = 0.0
-    forwards: int = 0
-    backwards: int = 0
+    verdicts: Verdicts
+    last: Proportion | None
+    last_verdicts: Verdicts | None
+    first_broken: tuple[Count | None, ...] | None
+    trace: Trace | None
+    parts: tuple[Part, ...]
+    queries: Queries | None
+    on_source: Proportion | None
+    median_distance: Amount | None
+    max_perturbation: Amount
+    over_epsilon: Count
+    seconds: Amount
+    forwards: Count
+    backwards: Count
 
     @property
     def flags(self) -> list[bool]:
@@ -161,39 +166,54 @@ class AttackResult:
         return [verdict == "1" for verdict in self.verdicts]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassTotals:
+class ClassTotals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One class: how many images it has, and how many are right and survive every attack."""
 
-    label: int
+    label: Count
     name: str
-    n: int
-    clean: int
-    robust: int
+    n: PositiveCount
+    clean: Count
+    robust: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Totals:
+class Totals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The verdict over all attacks: an image is robust if it survives every one of them."""
 
     robust: Proportion
-    verdicts: str
-    clean_mistakes: tuple[int, ...]
+    verdicts: Verdicts
+    clean_mistakes: tuple[Count, ...]
     per_class: tuple[ClassTotals, ...]
-    seconds: float
+    seconds: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One check of whether the numbers can be trusted, such as one for gradient masking."""
 
     name: str
     passed: bool
     detail: str
 
+    @classmethod
+    def make(cls, name: str, passed: bool, seen: str, remedy: str) -> Check:
+        """Return a check whose detail is a sentence: what was seen, and what to do if it failed.
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRecord:
+        Args:
+            name: of the check.
+            passed: whether the numbers can be trusted as far as this check can tell.
+            seen: what was measured, without a full stop.
+            remedy: what it means and what to do, without a full stop.
+        """
+        return cls(name=name, passed=passed, detail=f"{seen}." if passed else f"{seen}: {remedy}.")
+
+
+class EvaluationRecord(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag=SCHEMA,
+):
     """One evaluation, as stored in its JSON record."""
 
     model: ModelInfo
@@ -204,20 +224,18 @@ class EvaluationRecord:
     attacks: tuple[AttackResult, ...]
     totals: Totals
     environment: dict[str, Any]
-    created: str
-    warnings: tuple[str, ...] = ()
-    checks: tuple[Check, ...] = ()
-    schema: str = SCHEMA
+    created: Timestamp
+    warnings: tuple[str, ...]
+    checks: tuple[Check, ...]
 
     def attack(self, name: str) -> AttackResult:
         """Return the result of one attack; KeyError if it was not part of the evaluation."""
-        found = {result.name: result for result in self.attacks}
-        return found[name]
+        return {result.name: result for result in self.attacks}[name]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values, tuples as lists."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return {"schema": plain.pop("schema"), **plain}
+        plain: dict[str, Any] = json.loads(json.dumps(to_builtins(self), allow_nan=False))
+        return plain
 
 
 def bits(flags: Iterable[bool]) -> str:
@@ -225,14 +243,14 @@ def bits(flags: Iterable[bool]) -> str:
     return "".join("1" if flag else "0" for flag in flags)
 
 
-def share(verdicts: str) -> Proportion:
+def proportion_of(verdicts: str) -> Proportion:
     """Return the proportion of "1" in verdicts."""
     return proportion(verdicts.count("1"), len(verdicts))
 
 
-def write(report: EvaluationRecord, path: Path) -> None:
+def write(record: EvaluationRecord, path: Path) -> None:
     """Write the record atomically; lists of plain values stay on one line."""
-    text = json.dumps(report.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(to_builtins(record), indent=2, allow_nan=False, ensure_ascii=False)
     text = re.sub(r"\[\n([^][{}]*?)\n\s*\]", _on_one_line, text)
     files.write_text(path, text + "\n")
 
@@ -241,15 +259,21 @@ def _on_one_line(match: re.Match[str]) -> str:
     return "[" + re.sub(r"\n\s*", " ", match.group(1)).strip() + "]"
 
 
+class _Header(Struct):
+    schema: str
+
+
 def schema_of(path: Path) -> str:
     """Return the format that a JSON record names.
 
     Raises:
-        ZooError: it is none.
+        ZooError: it cannot be read, or is none.
     """
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["schema"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=_Header).schema
+    except OSError as error:
+        raise ZooError(f"Cannot read the record '{path}': {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ZooError(f"'{path}' is not a record of this harness: {error}.") from error
 
 
@@ -259,60 +283,16 @@ def read(path: str | Path) -> EvaluationRecord:
     Raises:
         ZooError: missing, not JSON, or not a record of this format.
     """
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ZooError(f"Cannot read the evaluation record '{path}': {error}.") from error
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise ZooError(f"'{path}' is not an evaluation record of format {SCHEMA}.")
-    try:
-        return from_dict(found)
-    except (KeyError, TypeError) as error:
-        raise ZooError(
-            f"The evaluation record '{path}' is incomplete or altered: {error}."
-        ) from error
+    return read_as(Path(path), EvaluationRecord)
 
 
-def from_dict(found: dict[str, Any]) -> EvaluationRecord:
-    """Build a record from what `to_dict` returned; KeyError or TypeError if it cannot."""
-    clean, totals = found["clean"], found["totals"]
-    return EvaluationRecord(
-        **{
-            **found,
-            "model": ModelInfo(**found["model"]),
-            "data": DataInfo(**found["data"]),
-            "threat_model": ThreatInfo(**found["threat_model"]),
-            "settings": Settings(**_tuples(found["settings"])),
-            "clean": Clean(**{**_tuples(clean), "accuracy": Proportion(**clean["accuracy"])}),
-            "attacks": tuple(_attack(one) for one in found["attacks"]),
-            "totals": Totals(
-                **{
-                    **_tuples(totals),
-                    "robust": Proportion(**totals["robust"]),
-                    "per_class": tuple(ClassTotals(**one) for one in totals["per_class"]),
-                }
-            ),
-            "warnings": tuple(found["warnings"]),
-            "checks": tuple(Check(**one) for one in found["checks"]),
-        }
-    )
+def read_as(path: Path, kind: type[T]) -> T:
+    """Read a record of a type that has its format as its tag.
 
-
-def _attack(found: dict[str, Any]) -> AttackResult:
-    last, trace, queries = found["last"], found["trace"], found["queries"]
-    on_source = found["on_source"]
-    return AttackResult(
-        **{
-            **_tuples(found),
-            "robust": Proportion(**found["robust"]),
-            "last": last and Proportion(**last),
-            "trace": trace and Trace(**_tuples(trace)),
-            "queries": queries and Queries(**queries),
-            "on_source": on_source and Proportion(**on_source),
-            "parts": tuple(Part(**one) for one in found["parts"]),
-        }
-    )
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    Raises:
+        ZooError: missing, not JSON, of another format, incomplete or altered.
+    """
+    wanted = kind.__struct_config__.tag
+    if schema_of(path) != wanted:
+        raise ZooError(f"'{path}' is not an evaluation record of format {wanted}.")
+    return read_json(path, kind, "evaluation record")

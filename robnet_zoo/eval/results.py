@@ -13,7 +13,7 @@ from torch import Tensor
 from robnet_zoo.attacks.base import Attack, AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, within
-from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, share
+from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, proportion_of
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import ThreatModel
 
@@ -140,9 +140,9 @@ def merge(
     return AttackResult(
         name=name,
         settings=settings,
-        robust=share(bits(robust)),
+        robust=proportion_of(bits(robust)),
         verdicts=bits(robust),
-        last=share(last) if last is not None else None,
+        last=proportion_of(last) if last is not None else None,
         last_verdicts=last,
         first_broken=_first_broken(n, alone),
         trace=_trace(alone),
@@ -214,7 +214,7 @@ def _queries(outcomes: Sequence[Outcome], budget: int) -> Queries:
 
 def _on_source(outcomes: Sequence[Outcome]) -> Proportion | None:
     survived = [flag for outcome in outcomes for flag in outcome.on_source or ()]
-    return share(bits(survived)) if survived else None
+    return proportion_of(bits(survived)) if survived else None
 
 
 def _median_distance(outcomes: Sequence[Outcome]) -> float | None:

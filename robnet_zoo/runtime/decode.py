@@ -7,14 +7,19 @@ literals, and ranges as `Annotated[int, msgspec.Meta(ge=1)]`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 
 T = TypeVar("T")
+Count = Annotated[int, Meta(ge=0)]
+PositiveCount = Annotated[int, Meta(ge=1)]
+Amount = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 def read_json(path: Path, kind: type[T], what: str) -> T:
@@ -35,8 +40,13 @@ def read_toml(path: Path, kind: type[T], what: str) -> T:
     return _read(path, kind, what, "TOML", msgspec.toml.decode)
 
 
+def json_schema(kind: Any) -> dict[str, Any]:
+    """Return the JSON schema of a type, such as `EvaluationRecord`."""
+    return msgspec.json.schema(kind)
+
+
 def to_builtins(value: Any) -> Any:
-    """Return a typed value as dicts, lists and plain values, ready for JSON."""
+    """Return a typed value as dicts, lists, tuples and plain values, ready for JSON."""
     return msgspec.to_builtins(value)
 
 

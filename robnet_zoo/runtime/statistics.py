@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
+
+from robnet_zoo.runtime.decode import Count, Fraction, PositiveCount
 
 Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
-@dataclass(frozen=True, kw_only=True)
-class Proportion:
+class Proportion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`correct` out of `n`, with its Wilson 95 % confidence interval (all as fractions)."""
 
-    correct: int
-    n: int
-    accuracy: float
-    low: float
-    high: float
+    correct: Count
+    n: PositiveCount
+    accuracy: Fraction
+    low: Fraction
+    high: Fraction
 
     def __str__(self) -> str:
         return f"{100 * self.accuracy:.2f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"

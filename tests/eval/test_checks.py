@@ -1,14 +1,16 @@
 """Every pitfall is planted in a network that is honest without it, and caught by name."""
 
 import copy
+import dataclasses
 import weakref
-from dataclasses import replace
 from functools import lru_cache
 
 import pytest
 import torch
 from helpers.fitted import save_fitted
+from helpers.made_records import attack, make
 from helpers.small_nets import DIGITS, build_net, digits, robust_net
+from msgspec.structs import replace
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,7 +28,7 @@ from robnet_zoo.eval.checks import (
 )
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.inputs import RunMetadata
-from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, share
+from robnet_zoo.eval.record import Part, Queries, proportion_of
 from robnet_zoo.runtime.errors import ZooError
 
 # ---- of the model
@@ -299,14 +301,13 @@ def verdicts(robust):
 def result(name, robust, last=None, any_trace=None, **settings):
     steps = int(name[3:]) if name.startswith("pgd") else 1
     gradient = {**PGD, "steps": steps} if name.startswith(("fgsm", "pgd")) else {}
-    return AttackResult(
-        name=name,
+    return attack(
+        name,
+        robust,
+        N,
+        last,
+        any_trace or (),
         settings={"name": name, **gradient, **settings},
-        robust=share(verdicts(robust)),
-        verdicts=verdicts(robust),
-        last=None if last is None else share(verdicts(last)),
-        last_verdicts=None if last is None else verdicts(last),
-        trace=any_trace and Trace(last=(), any=any_trace),
         max_perturbation=8 / 255,
     )
 
@@ -330,35 +331,20 @@ def square(robust):
 
 
 def report_of(*attacks, clean=800, epsilon="8/255"):
-    total = min([clean, *(attack.robust.correct for attack in attacks)])
-    size = eval(epsilon)
-    return record.EvaluationRecord(
-        model=record.ModelInfo(name="net", state_sha256="", parameters=1),
-        data=record.DataInfo(name="cifar10", split="test", n=N, available=N, sha256=""),
-        threat_model=record.ThreatInfo(
-            name="cifar10",
-            norm="Linf",
-            epsilon=epsilon,
-            epsilon_value=size,
-            step="2/255",
-            step_value=2 / 255,
+    made = make(clean=clean, n=N)
+    total = min([clean, *(result.robust.correct for result in attacks)])
+    return replace(
+        made,
+        data=replace(made.data, name="cifar10", available=N),
+        threat_model=replace(
+            made.threat_model, name="cifar10", epsilon=epsilon, epsilon_value=eval(epsilon)
         ),
-        settings=record.Settings(seed=0, block_size=256, batch_size=256, device="cpu", attacks=()),
-        clean=record.Clean(
-            accuracy=share(verdicts(clean)),
-            verdicts=verdicts(clean),
-            predictions=tuple(i % 10 for i in range(N)),
-        ),
+        clean=replace(made.clean, predictions=tuple(i % 10 for i in range(N))),
         attacks=attacks,
-        totals=record.Totals(
-            robust=share(verdicts(total)),
-            verdicts=verdicts(total),
-            clean_mistakes=(),
-            per_class=(),
-            seconds=1.0,
+        totals=replace(
+            made.totals, robust=proportion_of(verdicts(total)), verdicts=verdicts(total)
         ),
-        environment={},
-        created="",
+        checks=(),
     )
 
 
@@ -431,7 +417,7 @@ def test_few_images_are_held_against_nobody():
 def test_verdicts_that_do_not_add_up_are_caught():
     sound = report_of(result("pgd20", 500), suite(280, 10, 0, 0))
     averaged = replace(sound, totals=replace(sound.totals, verdicts=verdicts(505)))
-    renamed = replace(sound, clean=replace(sound.clean, accuracy=share(verdicts(801))))
+    renamed = replace(sound, clean=replace(sound.clean, accuracy=proportion_of(verdicts(801))))
     wrong_part = replace(
         sound,
         attacks=(
@@ -454,11 +440,11 @@ def test_predictions_of_other_classes_are_caught():
 
 def test_the_card_counts_for_its_own_images_only():
     assert results_of(card=CARD)["card"].passed
-    other = results_of(card=replace(CARD, accuracy=0.801))["card"]
+    other = results_of(card=dataclasses.replace(CARD, accuracy=0.801))["card"]
     assert not other.passed
     assert "80.00 %, and the weights' card says 80.10 %" in other.detail
     for change in ({"n": 10_000}, {"split": "train"}, {"data": "svhn"}):
-        assert "card" not in results_of(card=replace(CARD, **change))
+        assert "card" not in results_of(card=dataclasses.replace(CARD, **change))
 
 
 def test_sweeps_must_fall_and_reach_nothing():

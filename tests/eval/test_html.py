@@ -1,7 +1,6 @@
 import base64
 import io
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from helpers.fitted import save_fitted
 from helpers.made_records import attack, make
 from helpers.small_nets import DIGITS, digits, robust_net
+from msgspec.structs import replace
 from PIL import Image
 
 from robnet_zoo.eval import evaluate, record

@@ -1,10 +1,10 @@
 import csv
 import io
 import json
-from dataclasses import replace
 
 import pytest
 from helpers.made_records import make
+from msgspec.structs import replace
 
 from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main

@@ -1,7 +1,7 @@
 """Records made of numbers, for what only reads records."""
 
 from robnet_zoo.eval import record
-from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Trace, share
+from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Trace, proportion_of
 from robnet_zoo.threat_models import get_threat_model
 
 
@@ -10,16 +10,26 @@ def verdicts(robust, n):
 
 
 def attack(name, robust, n, last=None, trace=(), **fields):
-    return AttackResult(
-        name=name,
-        settings={"name": name},
-        robust=share(verdicts(robust, n)),
-        verdicts=verdicts(robust, n),
-        last=None if last is None else share(verdicts(last, n)),
-        last_verdicts=None if last is None else verdicts(last, n),
-        trace=Trace(last=tuple(trace), any=tuple(trace)) if trace else None,
-        **fields,
-    )
+    found = {
+        "name": name,
+        "settings": {"name": name},
+        "robust": proportion_of(verdicts(robust, n)),
+        "verdicts": verdicts(robust, n),
+        "last": None if last is None else proportion_of(verdicts(last, n)),
+        "last_verdicts": None if last is None else verdicts(last, n),
+        "first_broken": None,
+        "trace": Trace(last=tuple(trace), any=tuple(trace)) if trace else None,
+        "parts": (),
+        "queries": None,
+        "on_source": None,
+        "median_distance": None,
+        "max_perturbation": 0.0,
+        "over_epsilon": 0,
+        "seconds": 0.0,
+        "forwards": 0,
+        "backwards": 0,
+    }
+    return AttackResult(**{**found, **fields})
 
 
 def make(
@@ -42,7 +52,9 @@ def make(
             state_sha256=sha,
             parameters=parameters,
             architecture=name.partition(".")[0],
+            arguments={},
             weights=name,
+            weights_file_sha256="",
             genotype_status="published",
         ),
         data=record.DataInfo(name="digits", split="test", n=n, available=450, sha256="d" * 64),
@@ -62,13 +74,13 @@ def make(
             attacks=tuple(result.name for result in results),
         ),
         clean=record.Clean(
-            accuracy=share(verdicts(clean, n)),
+            accuracy=proportion_of(verdicts(clean, n)),
             verdicts=verdicts(clean, n),
             predictions=(0,) * n,
         ),
         attacks=tuple(results),
         totals=record.Totals(
-            robust=share(verdicts(total, n)),
+            robust=proportion_of(verdicts(total, n)),
             verdicts=verdicts(total, n),
             clean_mistakes=tuple(range(clean, n)),
             per_class=(ClassTotals(label=0, name="zero", n=n, clean=clean, robust=total),),
@@ -76,5 +88,6 @@ def make(
         ),
         environment={"python": "3"},
         created="2026-01-02T03:04:05+00:00",
+        warnings=(),
         checks=(Check(name="pixels", passed=True, detail="Pixels go from 0 to 1."),),
     )

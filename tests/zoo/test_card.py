@@ -194,7 +194,7 @@ def test_a_record_of_other_weights_is_refused(weights, natural, capsys):
         (lambda r: r["data"].update(name="mnist"), "images of mnist"),
         (lambda r: r["threat_model"].update(epsilon="0.1"), "Linf 0.1, but racl.tiny"),
         (lambda r: r["attacks"][1]["settings"].update(targeted=True), "targeted pgd5"),
-        (lambda r: r.pop("clean"), "incomplete"),
+        (lambda r: r.pop("clean"), "missing required field `clean`"),
     ],
 )
 def test_a_record_made_on_other_terms_is_refused(weights, record, capsys, change, words):
@@ -207,7 +207,7 @@ def test_a_record_made_on_other_terms_is_refused(weights, record, capsys, change
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r["data"].update(sha256="0"), "images"),
+        (lambda r: r["data"].update(sha256="0" * 64), "images"),
         (lambda r: r["model"].update(architecture="arnas"), "arnas"),
         (lambda r: r["threat_model"].update(epsilon="0.1"), "threat model"),
     ],

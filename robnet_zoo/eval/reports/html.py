@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -18,6 +17,7 @@ from robnet_zoo.eval.studies import transfer_matrix as matrix
 from robnet_zoo.eval.studies.transfer_matrix import Matrix
 from robnet_zoo.plotting.style import svg_element
 from robnet_zoo.runtime import files
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
 
@@ -274,9 +274,9 @@ def _image(address: str, caption: str) -> str:
 
 def _details(report: EvaluationRecord) -> str:
     values = {
-        "model": asdict(report.model),
-        "data": asdict(report.data),
-        "settings": asdict(report.settings),
+        "model": to_builtins(report.model),
+        "data": to_builtins(report.data),
+        "settings": to_builtins(report.settings),
         "attacks": {result.name: result.settings for result in report.attacks},
         "environment": report.environment,
     }

@@ -5,56 +5,68 @@ Unlike an attack, which bounds a model's accuracy from above, certificates bound
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from robnet_zoo.eval import record
-from robnet_zoo.eval.record import bits, share
+from robnet_zoo.eval.record import bits, proportion_of
 from robnet_zoo.eval.studies import sweep as sweeps
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.runtime import files
-from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, to_builtins
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.threat_models import Norm
 
 SCHEMA = "robnet_zoo.certificate/1"
-SCHEMA_FILE = Path(__file__).with_name("certificate.schema.json")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
+class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accuracies at one size: certified from below, and what the attack leaves.
 
     `attacked_verdicts` has "1" for each image that the attack did not break.
     """
 
     epsilon: str
-    epsilon_value: float
+    epsilon_value: record.Size
     certified: Proportion
     attacked: Proportion
-    attacked_verdicts: str
+    attacked_verdicts: record.Verdicts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Radii:
+class Radii(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Certified radii (n,) in one norm, 0 for misclassified images, and their averages."""
 
-    each: tuple[float, ...]
-    mean: float
-    median: float
+    each: Annotated[tuple[Amount, ...], Meta(min_length=1)]
+    mean: Amount
+    median: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
+class CertifySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How radii are bounded and sought, and the attack beside them with its seed."""
+
+    method: Literal["interval", "mixed", "linear"]
+    bisections: PositiveCount
+    attack: str
+    seed: Count
+
+
+class Certificate(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag=SCHEMA,
+):
     """One certified evaluation, as stored in its JSON record.
 
     Attributes:
         model, data, threat_model, clean: as in records of attacks.
-        settings: method, number of bisections, attack and seed.
         radii: by norm, the threat model's at least.
         certified: images whose radius in the threat model's norm is epsilon or more; `verdicts`
             has "1" for each of them.
@@ -65,27 +77,28 @@ class Certificate:
     model: record.ModelInfo
     data: record.DataInfo
     threat_model: record.ThreatInfo
-    settings: dict[str, Any]
+    settings: CertifySettings
     clean: record.Clean
-    radii: dict[str, Radii]
+    radii: Annotated[dict[Norm, Radii], Meta(min_length=1)]
     certified: Proportion
-    verdicts: str
-    points: tuple[Point, ...]
-    seconds: float
+    verdicts: record.Verdicts
+    points: Annotated[tuple[Point, ...], Meta(min_length=1)]
+    seconds: Amount
     environment: dict[str, Any]
-    created: str
+    created: record.Timestamp
     checks: tuple[record.Check, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
-        return {"schema": SCHEMA, **asdict(self)}
+        plain: dict[str, Any] = to_builtins(self)
+        return plain
 
     def study(self, stem: str) -> sweeps.Study:
         """Return clean, attacked and certified accuracy against epsilon, in files named `stem`."""
         norm, largest = self.threat_model.norm, self.threat_model.epsilon_value
         radii = self.radii[norm].each
         places = sorted({r for r in radii if 0 < r < largest} | {largest})
-        clean, attack = self.clean.accuracy, self.settings["attack"]
+        clean, attack = self.clean.accuracy, self.settings.attack
         lines = {
             "clean": [(0.0, clean), (largest, clean)],
             attack: [(0.0, clean), *((at.epsilon_value, at.attacked) for at in self.points)],
@@ -107,7 +120,7 @@ def averaged(each: Sequence[float]) -> Radii:
 
 def certain(radii: Sequence[float], epsilon: float) -> Proportion:
     """Return the share of images whose class is certain at a size."""
-    return share(bits(radius >= epsilon for radius in radii))
+    return proportion_of(bits(radius >= epsilon for radius in radii))
 
 
 def point(report: record.EvaluationRecord, radii: Sequence[float]) -> Point:
@@ -146,35 +159,4 @@ def read(path: Path) -> Certificate:
     Raises:
         ZooError: missing, not JSON, or not a record of this format.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.pop("schema") != SCHEMA:
-            raise ValueError("another format")
-        return Certificate(
-            **{
-                **found,
-                "model": record.ModelInfo(**found["model"]),
-                "data": record.DataInfo(**found["data"]),
-                "threat_model": record.ThreatInfo(**found["threat_model"]),
-                "clean": _clean(found["clean"]),
-                "radii": {norm: averaged(radii["each"]) for norm, radii in found["radii"].items()},
-                "certified": Proportion(**found["certified"]),
-                "points": tuple(_point(one) for one in found["points"]),
-                "checks": tuple(record.Check(**one) for one in found["checks"]),
-            }
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ZooError(
-            f"Cannot read the certified evaluation '{path}' of format {SCHEMA}: "
-            f"{type(error).__name__}: {error}."
-        ) from error
-
-
-def _clean(found: dict[str, Any]) -> record.Clean:
-    accuracy, predictions = Proportion(**found["accuracy"]), tuple(found["predictions"])
-    return record.Clean(**{**found, "accuracy": accuracy, "predictions": predictions})
-
-
-def _point(found: dict[str, Any]) -> Point:
-    rates = {key: Proportion(**found[key]) for key in ("certified", "attacked")}
-    return Point(**{**found, **rates})
+    return record.read_as(path, Certificate)

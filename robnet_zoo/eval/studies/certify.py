@@ -26,9 +26,10 @@ from robnet_zoo.eval.inputs import Images, take_first
 from robnet_zoo.eval.record import bits
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.studies import certificate
-from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate
+from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate, CertifySettings
 from robnet_zoo.eval.target import EvalOptions, EvalTarget
 from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.process_group import Team, team
 from robnet_zoo.threat_models import Norm, ThreatModel
@@ -69,7 +70,7 @@ def certify(
     images = take_first(target.split, n, device)
     with preserve_state(model), torch.no_grad():
         refuse_large(trace(model, images.take(torch.arange(1))))
-    settings = {"method": "linear", "bisections": BISECTIONS, "attack": ATTACK, "seed": seed}
+    settings = CertifySettings(method="linear", bisections=BISECTIONS, attack=ATTACK, seed=seed)
     with team() as processes:
         reports = [
             evaluate(
@@ -88,7 +89,7 @@ def certify(
         identity = {
             "model": last.model.state_sha256,
             "data": last.data.sha256,
-            "settings": {**settings, "norms": list(norms), "format": SCHEMA},
+            "settings": {**to_builtins(settings), "norms": list(norms), "format": SCHEMA},
         }
         shards = Shards(out and out.with_name(f"{out.name}.parts"), identity)
         if processes.rank == 0:
@@ -97,7 +98,7 @@ def certify(
         rows = _certify_each(model, images, norms, shards, processes, quiet)
         if processes.rank == 0:
             shards.remove()
-    radii = {str(norm): certificate.averaged([row[norm] for row in rows]) for norm in norms}
+    radii = {norm: certificate.averaged([row[norm] for row in rows]) for norm in norms}
     within = radii[threat.norm].each
     points = tuple(certificate.point(report, within) for report in reports)
     return Certificate(
@@ -177,7 +178,7 @@ def run(target: EvalTarget, options: EvalOptions, out: Path, *, resume: bool = F
 
 def show(found: Certificate) -> None:
     """Print what is certain, and what the attack leaves."""
-    threat, attack = found.threat_model, found.settings["attack"]
+    threat, attack = found.threat_model, found.settings.attack
     print(f"{found.model.name}: {found.data.n} images of {found.data.name} {found.data.split}")
     print(f"clean: {found.clean.accuracy}")
     for at in found.points:

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from robnet_zoo.data import Dataset, dataset_info
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.target import EvalOptions, load_target
 from robnet_zoo.runtime import files
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import Epsilon, ThreatModel, get_threat_model
@@ -299,13 +300,8 @@ def write(protocol: Protocol, table: list[tuple[Row, list[Cell]]], folder: Path)
     for row, cells in table:
         lines.writerows((row.name, *_flat(cell).values()) for cell in cells)
     files.write_text(folder / f"{protocol.name}.csv", buffer.getvalue())
-    values = {
-        "schema": SCHEMA,
-        "protocol": _stored(protocol),
-        "rows": [
-            {"row": row.name, "cells": [asdict(cell) for cell in cells]} for row, cells in table
-        ],
-    }
+    rows = [{"row": row.name, "cells": to_builtins(cells)} for row, cells in table]
+    values = {"schema": SCHEMA, "protocol": _stored(protocol), "rows": rows}
     files.write_json(folder / f"{protocol.name}.json", values)
 
 
@@ -321,7 +317,7 @@ def _stored(protocol: Protocol) -> dict[str, Any]:
 
 def _flat(cell: Cell) -> dict[str, Any]:
     """Return a cell's values for CSV, its accuracies in percent like the published ones."""
-    found, rate = asdict(cell), cell.measured
+    found, rate = to_builtins(cell), cell.measured
     rates = (rate.accuracy, rate.low, rate.high) if rate else (None, None, None)
     percent = ["" if value is None else f"{100 * value:.2f}" for value in rates]
     return {

@@ -20,11 +20,12 @@ from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
-from robnet_zoo.eval.record import bits, share
+from robnet_zoo.eval.record import bits, proportion_of
 from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.plotting.style import save
 from robnet_zoo.runtime import console, files
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
@@ -63,12 +64,12 @@ class Matrix:
 
     def accuracy(self, source: int, target: int) -> Proportion:
         """Return a target's accuracy; where it is the source itself, its white-box accuracy."""
-        return share(self.verdicts[source][target])
+        return proportion_of(self.verdicts[source][target])
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, the accuracies among them."""
         everyone = range(len(self.models))
-        rates = [[asdict(self.accuracy(s, t)) for t in everyone] for s in everyone]
+        rates = [[to_builtins(self.accuracy(s, t)) for t in everyone] for s in everyone]
         return {"schema": SCHEMA, **asdict(self), "accuracy": rates}
 
     def to_csv(self) -> str:
@@ -77,7 +78,7 @@ class Matrix:
         buffer = io.StringIO()
         lines = csv.writer(buffer, lineterminator="\n")
         lines.writerow(["source", *self.models])
-        lines.writerow(["clean", *(_percent(share(verdicts)) for verdicts in self.clean)])
+        lines.writerow(["clean", *(_percent(proportion_of(verdicts)) for verdicts in self.clean)])
         for source, name in enumerate(self.models):
             lines.writerow([name, *(_percent(self.accuracy(source, t)) for t in everyone)])
         return buffer.getvalue()

@@ -30,7 +30,7 @@ def columns(found: Certificate) -> dict[str, Proportion]:
     At the same size and of the same images, they bound a cell's robust accuracy from both sides.
     """
     at = told(found)
-    attack = found.settings["attack"]
+    attack = found.settings.attack
     return {f"certified {at.epsilon}": at.certified, f"{attack} {at.epsilon}": at.attacked}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.plotting.style import INK
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.files import atomic_path, write_json, write_text
 from robnet_zoo.search.compare.certificates import columns, draw, radii
@@ -81,9 +82,9 @@ def write_comparison(folder: Path, cells: Mapping[str, Judged], device: str) -> 
         "attacks": [found.name for found in first.report.attacks],
         "cells": {
             name: {
-                "model": asdict(cell.report.model),
+                "model": to_builtins(cell.report.model),
                 "training": {key: cell.training[key] for key in ("best", "seconds", "epochs")},
-                "results": {kind: asdict(rate) for kind, rate in cell.rates.items()},
+                "results": {kind: to_builtins(rate) for kind, rate in cell.rates.items()},
                 "radii": {
                     kind: {"mean": mean, "standard_error": error}
                     for kind, (mean, error) in cell.radii.items()
