@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains, judges and packs the digits weights that the package embeds: two to three hours on a
+# Trains, evaluates and exports the digits weights that the package embeds: two to three hours on a
 # CPU. Start it again after an interruption and it goes on.
 #
 #   weights/digits.sh                  every network
@@ -39,7 +39,7 @@ while read -r network channels epochs twin_epochs lr settings; do
     [ -n "$network" ] || continue
     [ $# -eq 0 ] || [[ " $* " == *" $network "* ]] || continue
     run=runs/digits/$network
-    weights=robnet_zoo/pretrained/$network.digits twin=runs/digits/$network.digits-natural
+    weights=robnet_zoo/zoo/pretrained/$network.digits twin=runs/digits/$network.digits-natural
     record=eval/results/$network.digits.json twin_record=eval/results/$network.digits-natural.json
 
     # shellcheck disable=SC2086 # settings are words
