@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks import measure, targets
 from benchmarks.plain import plain
 from robnet_zoo import evaluate
-from robnet_zoo.attacks.autoattack import require
+from robnet_zoo.attacks.library import require
 from robnet_zoo.runtime import console
 
 BATCH_SIZE = 250  # AutoAttack's own

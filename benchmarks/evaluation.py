@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks import measure, targets
 from benchmarks.plain import plain
 from robnet_zoo import evaluate
-from robnet_zoo.attacks.autoattack import require
+from robnet_zoo.attacks.library import require
 from robnet_zoo.eval import EvaluationRecord, get_attack
 from robnet_zoo.runtime import console
 from robnet_zoo.zoo.architectures import ARCHITECTURES

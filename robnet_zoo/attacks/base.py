@@ -1,90 +1,102 @@
-"""Blocks: the unit in which images are attacked, stored and shared out.
-
-The images that an attack has to meet, in data-set order, are cut into blocks of BLOCK_SIZE. Some
-libraries draw one stream of random numbers for all images they are given: with blocks that are
-always the same, so are their results, whatever the batch size, and whichever process does them.
-"""
+"""Attacks: what they declare, how they are run, and the plain call that returns images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.threat_models import ThreatModel
-
-BLOCK_SIZE = 256  # images
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttackBatch:
-    """Images that are attacked together.
-
-    Attributes:
-        number: position of the block among its attack's blocks.
-        indices: positions of the images among all evaluated images (B,).
-        images: (B, C, H, W) in [0,1], float32.
-        labels: (B,).
-        seed: the evaluation's seed.
-        watch: told now and then which images (B,) are still robust.
-    """
-
-    number: int
-    indices: Tensor
-    images: Tensor
-    labels: Tensor
-    seed: int
-    watch: Callable[[Tensor], None] = lambda robust: None
+from robnet_zoo.attacks.batch import (
+    BLOCK_SIZE,
+    AttackBatch,
+    AttackOutput,
+    to_pixels,
+    validate_numbers,
+)
+from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, state_sha256
+from robnet_zoo.attacks.verdicts import classes, into_ball, validate_classes, within
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import NORMS, ThreatModel, get_threat_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackOutput:
-    """What an attack returns for a block.
+class Traits:
+    """What an attack needs and is. The harness, its checks and its reports read it here.
 
     Attributes:
-        adversarial: the images to judge (B, C, H, W).
-        robust_at_step: whether each image is robust at each iterate (steps + 1, B), over all
-            restarts; row 0 is the start. Only attacks whose every iterate was judged fill it.
-        complete: whether `robust_at_step` goes on behind an image's first broken iterate.
-        queries: forward passes spent on each image (B,), of attacks that count them.
-        on_source: whether the model that a transferred image was made on still classifies it
-            correctly (B,).
+        gradients: needs the gradients of the model under attack; a black box needs none.
+        minimal: looks for the smallest perturbation, whatever epsilon is. Its images are moved
+            into the ball before they are judged.
+        loss: what it raises: cross-entropy, a margin between logits, or neither.
+        restarts: starts at random, so that it can take independent restarts.
+        norms: of the threat models that it attacks under.
     """
 
-    adversarial: Tensor
-    robust_at_step: Tensor | None = None
-    complete: bool = True
-    queries: Tensor | None = None
-    on_source: Tensor | None = None
+    gradients: bool = True
+    minimal: bool = False
+    loss: Literal["ce", "margin"] | None = None
+    restarts: bool = False
+    norms: tuple[str, ...] = NORMS
 
 
-class Attack(Protocol):
-    """A named attack with its settings; instances are frozen dataclasses."""
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """A named attack; its settings are its fields.
+
+    An attack is a frozen dataclass with a `run` of its own. The rest has defaults.
+
+    Attributes:
+        name: as on the command line and in the record.
+    """
+
+    name: str
 
     @property
-    def name(self) -> str:
-        """As on the command line and in the record."""
+    def traits(self) -> Traits:
+        """What the attack, with these settings, needs and is."""
+        return Traits()
 
     @property
-    def minimal(self) -> bool:
-        """Whether it looks for the smallest perturbation, whatever epsilon is."""
+    def parts(self) -> tuple[Attack, ...]:
+        """The attacks of a suite; an attack is its own only part."""
+        return (self,)
 
     def check(self) -> None:
         """Raise ZooError if the attack cannot run here."""
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes, roughly."""
+        return 1
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return everything a repetition needs, as JSON-ready values."""
+        return asdict(self)
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
     ) -> AttackOutput:
         """Attack a batch of images that the model classifies correctly."""
+        raise NotImplementedError(f"{type(self).__name__} has no run.")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat_model: ThreatModel | str,
+        *,
+        seed: int = 0,
+        batch_size: int = BLOCK_SIZE,
+        **settings: Any,
+    ) -> Tensor:
+        """Return adversarial images; see `perturb`. `settings` change the attack's fields."""
+        return perturb(
+            changed(self, settings), model, images, labels, threat_model, seed, batch_size
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +106,132 @@ class Suite:
     name: str
     parts: tuple[Attack, ...]
 
+    def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
+        """Return the settings of every part."""
+        return {"parts": [part.settings(threat_model) for part in self.parts]}
 
-def parts_of(attack: Attack | Suite) -> tuple[Attack, ...]:
-    """Return a suite's attacks, or the attack alone."""
-    return attack.parts if isinstance(attack, Suite) else (attack,)
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat_model: ThreatModel | str,
+        *,
+        seed: int = 0,
+        batch_size: int = BLOCK_SIZE,
+    ) -> Tensor:
+        """Return adversarial images; see `perturb`."""
+        return perturb(self, model, images, labels, threat_model, seed, batch_size)
+
+
+Kind = TypeVar("Kind", bound=Attack | Suite)
+
+
+def changed(attack: Kind, settings: Mapping[str, Any]) -> Kind:
+    """Return an attack with other settings.
+
+    Raises:
+        ZooError: a setting that the attack does not have, or a value out of range.
+    """
+    own = {field.name for field in fields(attack)} - {"name", "parts"}
+    for key in settings:
+        if key not in own:
+            raise ZooError(
+                f"Attack '{attack.name}' has no setting '{key}'; "
+                f"it has {', '.join(sorted(own)) or 'none'}."
+            )
+    return replace(attack, **settings)
+
+
+def validate(attack: Attack | Suite, threat_model: ThreatModel) -> None:
+    """Raise ZooError if an attack cannot run here, or not under this threat model."""
+    for part in attack.parts:
+        part.check()
+        if threat_model.norm not in part.traits.norms:
+            raise ZooError(
+                f"Attack '{part.name}' does not work under {threat_model.norm}; "
+                f"it works under {' and '.join(part.traits.norms)}."
+            )
+
+
+def run_confirmed(
+    attack: Attack, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
+) -> tuple[AttackOutput, AttackedModel]:
+    """Attack a batch, again without the faster form of the model where that misled the attack.
+
+    Returns:
+        What the attack returned, and the model that counted its passes.
+    """
+    output = attack.run(model, batch, threat_model)
+    if output.robust_at_step is None and model.disputes(output.adversarial, batch.labels):
+        model = model.plain()
+        output = attack.run(model, batch, threat_model)
+    return output, model
+
+
+@torch.no_grad()
+def perturb(
+    attack: Attack | Suite,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    threat_model: ThreatModel | str,
+    seed: int = 0,
+    batch_size: int = BLOCK_SIZE,
+) -> Tensor:
+    """Return adversarial images (N, C, H, W) within the threat model, for images and labels.
+
+    They are what `robnet_zoo.evaluate` judges with the same seed. Images that the model gets wrong
+    without an attack come back as they were, as do those that an attack moved out of the threat
+    model. Images of attacks that look for the smallest perturbation are moved into the ball.
+    Attacks with steps return their last iterates (the first that broke the image with
+    early_exit=True). The model and the global random generators are left as they were.
+
+    Args:
+        attack: an attack; or a suite, whose parts attack the images that still stand.
+        model: from images with pixels in [0,1] to logits (N, classes), in float32, on the device
+            to use.
+        images: (N, C, H, W), as floats in [0,1] or uint8.
+        labels: classes (N,).
+        threat_model: a threat model, or the name of a row of the table, such as "cifar10".
+        seed: of all randomness.
+        batch_size: images in a forward pass, rounded up to a multiple of 16.
+
+    Raises:
+        ZooError: an unknown threat model, a number out of range, images, labels or a model of a
+            wrong form, or an attack that cannot run here.
+    """
+    threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
+    validate(attack, threat)
+    validate_numbers(seed, batch_size)
+    state_sha256(model)  # raises where the model is not in float32
+    device = device_of(model)
+    clean, labels = to_pixels(images, labels).to(device), labels.long().to(device)
+    with preserve_state(model):
+        logits = AttackedModel(model, batch_size)(clean)
+        validate_classes(labels, logits)
+        standing = classes(logits) == labels
+        attacked = AttackedModel(
+            model, batch_size, attack_model=fold(model, image_size=clean.shape[-1])
+        )
+    adversarial = clean.clone()
+    for part in attack.parts:
+        left = standing.nonzero()[:, 0]
+        for number, indices in enumerate(left.split(BLOCK_SIZE) if len(left) else ()):
+            batch = AttackBatch(
+                number=number,
+                indices=indices.cpu(),
+                images=clean[indices],
+                labels=labels[indices],
+                seed=seed,
+            )
+            with preserve_state(model, seed + number):
+                output, _ = run_confirmed(part, attacked, batch, threat)
+                moved = output.adversarial.detach().float()
+                if part.traits.minimal:
+                    moved = into_ball(moved, batch.images, threat)
+                inside = within(moved, batch.images, threat)
+                moved = torch.where(inside[:, None, None, None], moved, batch.images)
+                adversarial[indices] = moved
+                standing[indices] = attacked.predict(moved) == batch.labels
+    return adversarial.to(images.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,27 @@ from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError
 
 BATCH_MULTIPLE = 16  # images
+
+
+def state_sha256(model: nn.Module) -> str:
+    """Return the hash of a model's parameters and buffers.
+
+    Raises:
+        ZooError: one is not float32, in which every verdict is given.
+    """
+    sha = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ZooError(f"The model's '{name}' is {kind}; verdicts need float32: model.float().")
+        sha.update(f"{name} {list(tensor.shape)}".encode())
+        sha.update(tensor.cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a model's first tensor, the CPU if it has none."""
+    return next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
 
 
 def round_up_batch(batch_size: int) -> int:
@@ -85,6 +107,10 @@ class AttackedModel(nn.Module):
     def predict(self, images: Tensor) -> Tensor:
         """Return the model's class for each image (N,), -1 where a logit is not a number."""
         return classes(self._pass(self.model, images))
+
+    def plain(self) -> AttackedModel:
+        """Return one in which attacks see the model itself, counted anew."""
+        return AttackedModel(self.model, self.chunk, self.on_forward)
 
     def confirm(self, suspected: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return which of the suspected images (N,) the model itself misclassifies."""

@@ -1,85 +1,153 @@
-"""Attacks by name."""
+"""Attacks by name: one row an attack. Attack files are imported when they are first used."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from robnet_zoo.attacks import transfer
-from robnet_zoo.attacks.autoattack import Apgd, CarliniWagner, Fab
-from robnet_zoo.attacks.base import Attack, Suite
-from robnet_zoo.attacks.deepfool import DeepFool
-from robnet_zoo.attacks.gradient import GradientAttack
-from robnet_zoo.attacks.square import Square
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
+if TYPE_CHECKING:
+    from robnet_zoo.attacks.base import Attack, Suite, Traits
 
-def fgsm() -> GradientAttack:
-    """Return FGSM (Goodfellow 2015): one step of the size epsilon."""
-    return GradientAttack(name="fgsm", step="epsilon")
-
-
-def bim(steps: int = 10) -> GradientAttack:
-    """Return BIM (Kurakin 2017): from the image itself, with the threat model's step."""
-    return GradientAttack(name=f"bim{steps}", steps=steps)
-
-
-def pgd(steps: int = 20) -> GradientAttack:
-    """Return PGD (Madry 2018): from uniform noise, with the threat model's step."""
-    return GradientAttack(name=f"pgd{steps}", steps=steps, start="uniform")
-
-
-def mifgsm(steps: int = 10) -> GradientAttack:
-    """Return MI-FGSM (Dong 2018): BIM with an accumulated gradient that does not decay."""
-    return GradientAttack(name=f"mifgsm{steps}", steps=steps, momentum=1.0)
-
-
-def autoattack() -> Suite:
-    """Return AutoAttack's standard version (Croce and Hein 2020)."""
-    return Suite(
-        name="autoattack",
-        parts=(
-            Apgd(name="apgd-ce"),
-            Apgd(name="apgd-t", loss="dlr-targeted"),
-            Fab(name="fab-t"),
-            Square(name="square"),
-        ),
-    )
-
-
-def autoattack_rand() -> Suite:
-    """Return AutoAttack's version for randomised models: 20 gradients averaged a step."""
-    return Suite(
-        name="autoattack-rand",
-        parts=(
-            Apgd(name="apgd-ce", eot=20),
-            Apgd(name="apgd-dlr", loss="dlr", eot=20),
-        ),
-    )
-
-
-PRESETS: dict[str, Callable[[], Attack | Suite]] = {
-    "fgsm": fgsm,
-    "bim": bim,
-    "pgd20": pgd,
-    "mifgsm": mifgsm,
-    "deepfool": lambda: DeepFool(name="deepfool"),
-    "cw": lambda: CarliniWagner(name="cw"),
-    "apgd-ce": lambda: Apgd(name="apgd-ce"),
-    "apgd-t": lambda: Apgd(name="apgd-t", loss="dlr-targeted"),
-    "fab-t": lambda: Fab(name="fab-t"),
-    "square": lambda: Square(name="square"),
-    "autoattack": autoattack,
-    "autoattack-rand": autoattack_rand,
-}
-NUMBERED = {"bim": bim, "pgd": pgd, "mifgsm": mifgsm}
 MOST_STEPS = 100_000
+TRANSFER = "transfer"
+MARGINS = ("margin", "dlr", "dlr-targeted")  # settings whose loss is a margin between logits
+
+
+@dataclass(frozen=True)
+class Row:
+    """An attack's row.
+
+    Attributes:
+        name: as on the command line and in the record; numbered attacks have N steps behind it.
+        heading: for tables.
+        about: one line for the command line's help.
+        build: from `name` and changes of settings to the attack.
+        steps: of a numbered attack without its number, 0 if it needs one; None for all others.
+    """
+
+    name: str
+    heading: str
+    about: str
+    build: Callable[..., Attack | Suite]
+    steps: int | None = None
+
+    @property
+    def usage(self) -> str:
+        """How the attack is named, such as "bim, bimN"."""
+        if self.name == TRANSFER:
+            return "transfer:SOURCE:ATTACK"
+        return ", ".join(
+            [self.name] * (self.steps != 0) + [f"{self.name}N"] * (self.steps is not None)
+        )
+
+
+def _method(home: str, **settings: Any) -> Callable[..., Attack | Suite]:
+    """Return a builder that imports "file:what" of `attacks/methods` when it is called."""
+    module, _, what = home.partition(":")
+
+    def build(**changes: Any) -> Attack | Suite:
+        method = getattr(import_module(f"robnet_zoo.attacks.methods.{module}"), what)
+        built: Attack | Suite = method(**settings, **changes)
+        return built
+
+    return build
+
+
+_GRADIENT = "gradient:GradientAttack"
+ATTACKS: dict[str, Row] = {  # in the order of tables
+    row.name: row
+    for row in (
+        Row("fgsm", "FGSM", "one step (Goodfellow 2015)", _method(_GRADIENT, step="epsilon")),
+        Row("bim", "BIM", "N steps from the image (Kurakin 2017)", _method(_GRADIENT), 10),
+        Row(
+            "mifgsm",
+            "MI-FGSM",
+            "BIM with momentum (Dong 2018)",
+            _method(_GRADIENT, momentum=1.0),
+            10,
+        ),
+        Row(
+            "pgd",
+            "PGD",
+            "N steps from noise, such as pgd100 (Madry 2018)",
+            _method(_GRADIENT, start="uniform"),
+            0,
+        ),
+        Row(
+            "deepfool",
+            "DeepFool",
+            "to the nearest boundary (Moosavi-Dezfooli 2016)",
+            _method("deepfool:DeepFool"),
+        ),
+        Row(
+            "cw",
+            "C&W",
+            "the smallest L2 change (Carlini and Wagner 2017)",
+            _method("cw:CarliniWagner"),
+        ),
+        Row(
+            "apgd-ce",
+            "APGD-CE",
+            "Auto-PGD on the cross-entropy (Croce and Hein 2020)",
+            _method("apgd:Apgd"),
+        ),
+        Row(
+            "apgd-t",
+            "APGD-T",
+            "Auto-PGD towards each other class",
+            _method("apgd:Apgd", loss="dlr-targeted"),
+        ),
+        Row("fab-t", "FAB-T", "Fast Adaptive Boundary (Croce and Hein 2020)", _method("fab:Fab")),
+        Row(
+            "square",
+            "Square",
+            "random search without gradients (Andriushchenko 2020)",
+            _method("square:Square"),
+        ),
+        Row(
+            "autoattack",
+            "AutoAttack",
+            "apgd-ce, apgd-t, fab-t and square in turn",
+            _method("autoattack:standard"),
+        ),
+        Row(
+            "autoattack-rand",
+            "AutoAttack (rand)",
+            "AutoAttack for randomised models",
+            _method("autoattack:rand"),
+        ),
+        Row(
+            TRANSFER,
+            "Transfer",
+            "what ATTACK makes on the model SOURCE",
+            _method("transfer:transfer"),
+        ),
+    )
+}
+BUILT_IN = frozenset(ATTACKS)
+
+
+def find(name: str) -> tuple[Row, int | None] | None:
+    """Return the row that an attack's name belongs to and its number of steps, None if none."""
+    if name.startswith(f"{TRANSFER}:"):
+        return ATTACKS[TRANSFER], None
+    row = ATTACKS.get(name)
+    if row is not None and name != TRANSFER and row.steps != 0:
+        return row, row.steps
+    numbered = re.fullmatch(r"([a-z]+)(\d+)", name)
+    row = ATTACKS.get(numbered[1]) if numbered else None
+    return (
+        (row, int(numbered[2])) if row is not None and numbered and row.steps is not None else None
+    )
 
 
 def get_attack(name: str, **settings: Any) -> Attack | Suite:
-    """Return an attack by name: a preset, or `pgdN`, `bimN`, `mifgsmN` with N steps.
+    """Return an attack by name: one of the table, or `pgdN`, `bimN`, `mifgsmN` with N steps.
 
     `transfer:SOURCE:ATTACK` names what ATTACK (pgd20 if left out) makes on the model SOURCE.
 
@@ -90,32 +158,99 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
     Raises:
         ZooError: unknown name, no or too many steps, or a setting the attack does not have.
     """
-    if name.startswith(transfer.PREFIX):
-        source, made_by = transfer.split(name)
-        base = transfer.gradient_only(get_attack(made_by, **settings))
-        return transfer.Transfer(name=name, source=transfer.load_source(source), base=base)
-    numbered = re.fullmatch(r"([a-z]+)(\d+)", name)
-    if name in PRESETS:
-        attack = PRESETS[name]()
-    elif numbered and numbered[1] in NUMBERED:
-        steps = int(numbered[2])
-        if not 1 <= steps <= MOST_STEPS:
-            raise ZooError(
-                f"Attack '{name}' has {steps} steps; between 1 and {MOST_STEPS:,} are possible."
-            )
-        attack = NUMBERED[numbered[1]](steps)
-    else:
-        raise unknown_name("attack", name, [*PRESETS, "pgd100", "pgd10", "transfer:SOURCE:pgd10"])
-    return _changed(attack, {"name": name, **settings})
+    from robnet_zoo.attacks.base import changed
+
+    entry = find(name)
+    if entry is None:
+        usual = [key for key, row in ATTACKS.items() if row.steps != 0 and key != TRANSFER]
+        numbered = ["pgd10", "pgd20", "pgd100"]
+        raise unknown_name("attack", name, [*usual, *numbered, "transfer:SOURCE:pgd10"])
+    row, steps = entry
+    if row.name == TRANSFER:
+        return row.build(name=name, make_base=lambda base: get_attack(base, **settings))
+    if steps is None:
+        return changed(row.build(name=name), settings)
+    if not 1 <= steps <= MOST_STEPS:
+        raise ZooError(
+            f"Attack '{name}' has {steps} steps; between 1 and {MOST_STEPS:,} are possible."
+        )
+    return changed(row.build(name=name, steps=steps), settings)
 
 
-def _changed(attack: Any, settings: dict[str, Any]) -> Attack | Suite:
-    own = {field.name for field in fields(attack)} - {"parts"}
-    for key in settings:
-        if key not in own:
-            raise ZooError(
-                f"Attack '{settings['name']}' has no setting '{key}'; "
-                f"it has {', '.join(sorted(own - {'name'})) or 'none'}."
-            )
-    changed: Attack | Suite = replace(attack, **settings)
-    return changed
+AttackClass = TypeVar("AttackClass", bound="type[Attack]")
+
+
+def register_attack(attack: AttackClass) -> AttackClass:
+    """Make an attack of your own known by its name; a decorator.
+
+    Afterwards `get_attack`, `evaluate` and the command line (in the same process) know it.
+
+    Args:
+        attack: a frozen dataclass, derived from `Attack`, with a default for every field.
+
+    Raises:
+        ZooError: it is no such class, or its name is taken or cannot be written on a command line.
+    """
+    from robnet_zoo.attacks.base import Attack
+
+    if not (isinstance(attack, type) and issubclass(attack, Attack)) or attack.run is Attack.run:
+        raise ZooError(
+            f"'{getattr(attack, '__name__', attack)}' is no attack; derive a frozen dataclass from "
+            "robnet_zoo.attacks.Attack and give it a run."
+        )
+    try:
+        name = attack().name  # type: ignore[call-arg]
+    except TypeError as error:
+        raise ZooError(
+            f"Attack class '{attack.__name__}' needs a default for every field, its name too "
+            f"({error})."
+        ) from error
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in ("certify", TRANSFER):
+        raise ZooError(
+            f"An attack cannot be named '{name}'; use small letters, digits and hyphens."
+        )
+    if name in BUILT_IN or (find(name) is not None and name not in ATTACKS):
+        raise ZooError(f"There is an attack '{name}' already; choose another name.")
+    about = (attack.__doc__ or "").partition("\n")[0]
+    ATTACKS[name] = Row(name, name, about, attack)
+    return attack
+
+
+def declared(name: str, settings: Mapping[str, Any]) -> Traits:
+    """Return what the attack of a record needs and is.
+
+    Args:
+        name: of the attack or of a suite's part, as in the record.
+        settings: from the record; where the name is not known, they alone tell.
+    """
+    from robnet_zoo.attacks.base import Suite, Traits
+
+    entry = find(name)
+    if entry is not None and entry[0].name != TRANSFER:
+        attack = entry[0].build(name=name)
+        if isinstance(attack, Suite):
+            return Traits()
+        own = {field.name for field in fields(attack)}
+        return replace(attack, **{key: settings[key] for key in settings.keys() & own}).traits
+    loss = settings.get("loss")
+    return Traits(
+        gradients=entry is None and "queries" not in settings and "source" not in settings,
+        loss="margin" if loss in MARGINS else "ce" if loss == "ce" else None,
+    )
+
+
+def heading(name: str) -> str:
+    """Return an attack's name for tables, such as "PGD-20"; an unknown one as it is."""
+    entry = find(name)
+    if entry is None or entry[0].name == TRANSFER:
+        return name
+    row, steps = entry
+    return row.heading if steps is None or name == row.name else f"{row.heading}-{steps}"
+
+
+def table_order(name: str) -> tuple[int, int]:
+    """Return a key that sorts attacks as tables have them; unknown ones come last."""
+    entry = find(name)
+    if entry is None:
+        return len(ATTACKS), 0
+    return list(ATTACKS).index(entry[0].name), entry[1] or 0

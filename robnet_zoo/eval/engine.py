@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, AttackBatch, Suite, parts_of
+from robnet_zoo.attacks.base import Attack, Suite, run_confirmed
+from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
 from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel, preserve_state
 from robnet_zoo.attacks.verdicts import classes, validate_classes
 from robnet_zoo.eval import results
@@ -86,7 +87,7 @@ class Engine:
     ) -> AttackResult:
         """Return what an attack, or suite, does to the images that are correct without it."""
         robust, done = list(correct), []
-        for part in parts_of(attack):
+        for part in attack.parts:
             stage = attack.name if part.name == attack.name else f"{attack.name}.{part.name}"
             left = torch.tensor([i for i, stands in enumerate(robust) if stands]).long()
             self._standing = len(left)
@@ -166,12 +167,7 @@ class Engine:
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            output = attack.run(attacked_model, batch, self.threat_model)
-            if output.robust_at_step is None and attacked_model.disputes(
-                output.adversarial, batch.labels
-            ):
-                attacked_model = AttackedModel(self.model, self.batch_size, tick)
-                output = attack.run(attacked_model, batch, self.threat_model)
+            output, attacked_model = run_confirmed(attack, attacked_model, batch, self.threat_model)
         verdicts = results.judge(attack, output, attacked_model, batch, self.threat_model)
         self._standing = standing - verdicts["robust"].count(False)
         outcome = Outcome(

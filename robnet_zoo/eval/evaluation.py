@@ -12,11 +12,10 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import BLOCK_SIZE, Attack, Suite, parts_of
-from robnet_zoo.attacks.model import preserve_state
+from robnet_zoo.attacks.base import Attack, Suite, validate
+from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
+from robnet_zoo.attacks.model import device_of, preserve_state
 from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.attacks.square import Square
-from robnet_zoo.attacks.transfer import Transfer
 from robnet_zoo.eval import record
 from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
 from robnet_zoo.eval.engine import Engine
@@ -41,8 +40,6 @@ from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
     from robnet_zoo.data.splits import Split
-
-LIMIT = 2**32
 
 
 def evaluate(
@@ -96,20 +93,16 @@ def evaluate(
             form, or blocks of another evaluation.
     """
     metadata = metadata or RunMetadata()
-    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
-    chosen = _attacks(attacks)
+    device = device_of(model)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
-    for what, value, least in (("batch size", batch_size, 1), ("seed", seed, 0)):
-        if not least <= value < LIMIT:
-            raise ZooError(
-                f"The {what} {value} is out of range; it must lie from {least} to {LIMIT - 1:,}."
-            )
+    chosen = _attacks(attacks, threat)
+    validate_numbers(seed, batch_size)
     path = None if out is None else Path(out)
     if path is not None:
         files.check_writable(path)
     images = take_first(data, n, device)
     info = model_info(model, metadata)
-    settings = {attack.name: _settings(attack, threat) for attack in chosen}
+    settings = {attack.name: attack.settings(threat) for attack in chosen}
     identity = _identity(info, images.sha256, threat.norm, threat.epsilon.value, settings, seed)
     parts = None if path is None else path.with_name(f"{path.name}.parts")
     if resume and path is not None and parts is not None and path.exists() and not parts.exists():
@@ -138,7 +131,7 @@ def evaluate(
             shards=shards,
             team=processes,
         )
-        passes = len(images) * sum(part.cost() for one in chosen for part in parts_of(one))
+        passes = len(images) * sum(part.cost() for one in chosen for part in one.parts)
         shown = not quiet and processes.rank == 0
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
@@ -194,7 +187,9 @@ def evaluate(
     return report
 
 
-def _attacks(attacks: Sequence[Attack | Suite | str]) -> list[Attack | Suite]:
+def _attacks(
+    attacks: Sequence[Attack | Suite | str], threat_model: ThreatModel
+) -> list[Attack | Suite]:
     chosen = [get_attack(one) if isinstance(one, str) else one for one in attacks]
     if not chosen:
         raise ZooError("There is no attack to judge by; name one, such as pgd100.")
@@ -202,26 +197,20 @@ def _attacks(attacks: Sequence[Attack | Suite | str]) -> list[Attack | Suite]:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ZooError(f"Attack '{min(twice)}' is named twice; name each attack once.")
-    for part in (part for one in chosen for part in parts_of(one)):
-        part.check()
+    for attack in chosen:
+        validate(attack, threat_model)
     return chosen
 
 
 def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
     """Refuse attacks that need gradients where the checks found none."""
     blind = any(check.name == "gradient-path" and not check.passed for check in checks)
-    for part in (part for one in attacks for part in parts_of(one)):
-        if blind and not isinstance(part, Square | Transfer):
+    for part in (part for one in attacks for part in one.parts):
+        if blind and part.traits.gradients:
             raise ZooError(
                 f"Attack '{part.name}' needs gradients, and none flow from the model's logits to "
                 "its input: take no_grad, detach and NumPy out of the forward pass, or use square."
             )
-
-
-def _settings(attack: Attack | Suite, threat_model: ThreatModel) -> dict[str, Any]:
-    if isinstance(attack, Suite):
-        return {"parts": [part.settings(threat_model) for part in attack.parts]}
-    return attack.settings(threat_model)
 
 
 def _identity(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from robnet_zoo.attacks.batch import to_pixels
+from robnet_zoo.attacks.model import state_sha256
 from robnet_zoo.data import to_float
 from robnet_zoo.eval.checks.bookkeeping import Card
 from robnet_zoo.eval.record import ModelInfo
@@ -103,24 +105,10 @@ def take_first(data: Split | tuple[Tensor, Tensor], n: int | None, device: torch
         split = data.subset(chosen).to(device)
         return Images(split, split.labels, available, split.fingerprint)
     images, labels = data[0][: len(chosen)].to(device), data[1][: len(chosen)].to(device)
-    _check(images, labels)
+    pixels = to_pixels(images, labels)
     sha = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
     sha.update(labels.cpu().long().numpy().tobytes())
-    pixels = to_float(images) if images.dtype == torch.uint8 else images.float()
     return Images(pixels, labels.long(), available, sha.hexdigest())
-
-
-def _check(images: Tensor, labels: Tensor) -> None:
-    if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels):
-        raise ZooError(
-            "Data must be images (N, C, H, W) and labels (N,); these are "
-            f"{list(images.shape)} and {list(labels.shape)}."
-        )
-    if images.is_floating_point() and not (images.min() >= 0 and images.max() <= 1):
-        raise ZooError(
-            f"Pixels must lie in [0,1] (or be uint8); these go from {images.min():.3g} to "
-            f"{images.max():.3g}: scale them, and normalise inside the model."
-        )
 
 
 def model_info(model: nn.Module, metadata: RunMetadata) -> ModelInfo:
@@ -129,20 +117,13 @@ def model_info(model: nn.Module, metadata: RunMetadata) -> ModelInfo:
     Raises:
         ZooError: parameters are not float32, in which every verdict is given.
     """
-    sha = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise ZooError(f"The model's '{name}' is {kind}; verdicts need float32: model.float().")
-        sha.update(f"{name} {list(tensor.shape)}".encode())
-        sha.update(tensor.cpu().contiguous().numpy().tobytes())
     return ModelInfo(
         name=metadata.model or type(model).__name__,
         architecture=metadata.architecture,
         arguments=metadata.arguments,
         weights=metadata.weights,
         weights_file_sha256=metadata.weights_file_sha256,
-        state_sha256=sha.hexdigest(),
+        state_sha256=state_sha256(model),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         genotype_status=metadata.genotype_status,
     )

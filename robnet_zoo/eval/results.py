@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import Attack, AttackBatch, AttackOutput
+from robnet_zoo.attacks.base import Attack
+from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, within
 from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, proportion_of
@@ -76,7 +77,7 @@ def judge(
     """
     adversarial, images = output.adversarial.detach().float(), batch.images
     fields: dict[str, Any] = {"indices": tuple(batch.indices.tolist())}
-    if attack.minimal:
+    if attack.traits.minimal:
         fooled = attacked_model.predict(adversarial) != batch.labels
         sizes = distances(adversarial, images, threat_model.norm)
         fields["found_at"] = tuple(

@@ -9,8 +9,8 @@ from helpers.small_nets import DIGITS, build_net, digits, robust_net
 from torch import nn
 
 from robnet_zoo import create_model
-from robnet_zoo.attacks.base import AttackBatch
-from robnet_zoo.attacks.gradient import GradientAttack
+from robnet_zoo.attacks.batch import AttackBatch
+from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.runtime.errors import ZooError

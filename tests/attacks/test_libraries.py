@@ -11,7 +11,8 @@ from pyautoattack.fab_pt import FABAttack_PT
 from pyautoattack.square import SquareAttack
 from torch import nn
 
-from robnet_zoo.attacks.base import AttackBatch, AttackOutput, Suite
+from robnet_zoo.attacks.base import Attack, Suite
+from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.logit_cache import LogitCache
 from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel
 from robnet_zoo.eval import evaluate, get_attack
@@ -231,21 +232,10 @@ def test_cw_moves_pixels_that_are_exactly_black():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cheat:
+class Cheat(Attack):
     """An attack that leaves the ball, or the range of pixels, or returns no numbers at all."""
 
-    name: str
     shift: float
-    minimal: bool = False
-
-    def check(self):
-        pass
-
-    def cost(self):
-        return 1
-
-    def settings(self, threat_model):
-        return {"shift": self.shift}
 
     def run(self, model, batch, threat_model):
         return AttackOutput(adversarial=batch.images + self.shift)

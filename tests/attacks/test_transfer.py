@@ -7,7 +7,7 @@ from helpers.fitted import save_fitted
 from helpers.small_nets import DIGITS, digits, robust_net
 from torch import nn
 
-from robnet_zoo.attacks.transfer import Source, Transfer, cache_folder, split
+from robnet_zoo.attacks.methods.transfer import Source, Transfer, cache_folder, split
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.checks import check_results

@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.small_nets import DIGITS, digits, robust_net
 
+from robnet_zoo.attacks import Attack
 from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.runtime.errors import ZooError
 
@@ -116,23 +117,12 @@ def test_blocks_of_another_evaluation_are_refused(tmp_path, change, named, finis
 def interrupt(given):
     """Stop an evaluation after its first attack."""
 
-    class Stop:
-        name, minimal = "stop", False
-
-        def check(self):
-            pass
-
-        def cost(self):
-            return 1
-
-        def settings(self, threat_model):
-            return {}
-
+    class Stop(Attack):
         def run(self, model, batch, threat_model):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(**{**given, "attacks": [*given["attacks"], Stop()]})
+        evaluate(**{**given, "attacks": [*given["attacks"], Stop(name="stop")]})
     parts = given["out"].with_name(given["out"].name + ".parts")
     identity = json.loads((parts / "evaluation.json").read_text())
     del identity["attacks"]["stop"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, get_args
 
+from robnet_zoo.attacks.registry import ATTACKS
 from robnet_zoo.cli.eval import certify, protocol
 from robnet_zoo.cli.options import (
     add_model_options,
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from robnet_zoo.eval.target import EvalTarget
 
 EPILOG = """\
-attacks: fgsm, bim, pgdN (such as pgd100), mifgsm, deepfool, cw, apgd-ce, apgd-t, fab-t, square,
-autoattack, autoattack-rand; bimN and mifgsmN take N steps too; transfer:SOURCE:ATTACK shows the
-model what ATTACK made on the model SOURCE.
+attacks:
+{attacks}
 
 protocols, run on the weights that are here (--weights names a folder with more) into the folder
 --out:
@@ -53,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Judge a model under attacks: clean and robust accuracy, and a JSON record."
     )
     names = fill(", ".join(protocols.names()) + ".", width=98, break_on_hyphens=False)
-    parser.epilog = EPILOG.replace("{protocols}", names)
+    parser.epilog = EPILOG.format(attacks=_attack_list(), protocols=names)
     add = parser.add_argument
     add_model_options(parser)
     add("--attack", help="one attack or several, with commas between them")
@@ -122,16 +121,21 @@ def run(options: argparse.Namespace) -> int:
     return FAILED_CHECK if options.strict and failed else 0
 
 
+def _attack_list() -> str:
+    width = max(len(row.usage) for row in ATTACKS.values())
+    return "\n".join(f"  {row.usage:{width}}  {row.about}" for row in ATTACKS.values())
+
+
 def _attacks(options: argparse.Namespace) -> list[Attack | Suite]:
-    from robnet_zoo.attacks.gradient import GradientAttack
+    from robnet_zoo.attacks.base import changed
     from robnet_zoo.attacks.registry import get_attack
 
     changes = {"restarts": options.restarts, "targeted": options.targeted or None}
     asked = {key: value for key, value in changes.items() if value is not None}
     attacks = [get_attack(name.strip(), **asked) for name in options.attack.split(",")]
     return [
-        replace(attack, early_exit=options.early_exit)
-        if isinstance(attack, GradientAttack)
+        changed(attack, {"early_exit": options.early_exit})
+        if hasattr(attack, "early_exit")
         else attack
         for attack in attacks
     ]

@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Judge the models, and write and print the matrix."""
+    from robnet_zoo.attacks.methods.transfer import gradient_only
     from robnet_zoo.attacks.registry import get_attack
-    from robnet_zoo.attacks.transfer import gradient_only
     from robnet_zoo.eval.studies import transfer_matrix
     from robnet_zoo.eval.target import load_target
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
+from typing import TYPE_CHECKING
 
+from robnet_zoo.attacks.registry import declared
 from robnet_zoo.eval.checks.finding import finding
 from robnet_zoo.eval.record import AttackResult, Check, EvaluationRecord
+
+if TYPE_CHECKING:
+    from robnet_zoo.attacks.base import Traits
 
 FEW = 2  # images: no difference up to this is held against a result
 REACH = 1.5  # epsilons that the steps of an attack must be able to go
@@ -81,13 +86,13 @@ def check_last_iterate(report: EvaluationRecord) -> Iterator[Check]:
 def check_losses(report: EvaluationRecord) -> Iterator[Check]:
     """Attacks on the cross-entropy find most of what attacks on the margin find."""
     white = [one for one in report.attacks if _is_white_box(one)]
-    entropy = [one.robust.correct for one in white if one.settings.get("loss") == "ce"]
+    entropy = [one.robust.correct for one in white if _traits(one).loss == "ce"]
     entropy += [
         one.parts[0].attacked - one.parts[0].broken
         for one in white
-        if one.parts and one.parts[0].name == "apgd-ce"
+        if one.parts and _part_traits(one)[0].loss == "ce"
     ]
-    other = [one.robust.correct for one in white if one.parts or _is_on_margin(one)]
+    other = [one.robust.correct for one in white if one.parts or _traits(one).loss == "margin"]
     if entropy and other:
         seen = "Attacks on the margin broke {} more than those on cross-entropy"
         remedy = "the softmax hides the way; quote attacks on the margin (apgd-t, fab-t) alone"
@@ -98,10 +103,10 @@ def check_losses(report: EvaluationRecord) -> Iterator[Check]:
 def check_black_box(report: EvaluationRecord) -> Iterator[Check]:
     """No attack without the model's gradients breaks more than those with them together."""
     gaps = [
-        (part.broken, f"In {one.name}, square broke {{}} that gradients had not")
+        (part.broken, f"In {one.name}, {part.name} broke {{}} that gradients had not")
         for one in report.attacks
-        for part in one.parts[1:]
-        if part.name == "square"
+        for part, traits in list(zip(one.parts, _part_traits(one), strict=True))[1:]
+        if not traits.gradients
     ]
     white = [one.flags for one in report.attacks if _is_white_box(one)]
     if white:
@@ -109,7 +114,7 @@ def check_black_box(report: EvaluationRecord) -> Iterator[Check]:
         gaps += [
             (standing - one.robust.correct, f"{one.name} broke {{}} more than all white boxes")
             for one in report.attacks
-            if one.queries is not None or "source" in one.settings
+            if not one.parts and not _traits(one).gradients
         ]
     remedy = "an attack that sees less does better, so gradients may be masked; add autoattack"
     yield from _largest("black-box", gaps, BLACK_BOX_GAP, report, remedy)
@@ -185,11 +190,19 @@ def _is_gradient(result: AttackResult) -> bool:
 def _is_white_box(result: AttackResult) -> bool:
     """Whether it follows gradients at epsilon for long enough to be held against a black box."""
     long = _steps(result) >= QUOTED and not result.settings.get("targeted")
-    return bool(result.parts) or (long and result.median_distance is None)
+    traits, minimal = _traits(result), result.median_distance is not None
+    follows = traits.gradients and not (traits.minimal or minimal)
+    return bool(result.parts) or (long and follows)
 
 
-def _is_on_margin(result: AttackResult) -> bool:
-    return result.settings.get("loss") in ("margin", "dlr", "dlr-targeted")
+def _traits(result: AttackResult) -> Traits:
+    return declared(result.name, result.settings)
+
+
+def _part_traits(result: AttackResult) -> list[Traits]:
+    """Return what each part of a suite needs and is."""
+    settings = result.settings.get("parts", [{}] * len(result.parts))
+    return [declared(part.name, own) for part, own in zip(result.parts, settings, strict=True)]
 
 
 def _pairs(report: EvaluationRecord) -> Iterator[tuple[AttackResult, AttackResult]]:

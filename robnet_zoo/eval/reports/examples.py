@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import AttackBatch
-from robnet_zoo.attacks.gradient import GradientAttack
+from robnet_zoo.attacks.batch import AttackBatch
+from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import AttackResult, EvaluationRecord

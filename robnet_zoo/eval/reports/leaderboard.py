@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from robnet_zoo.attacks.registry import heading, table_order
 from robnet_zoo.eval import record
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
@@ -22,8 +23,7 @@ from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[3]
-ATTACKS = ("fgsm", "mifgsm", "pgd10", "pgd20", "pgd100", "deepfool", "cw", "square", "autoattack")
-HEADINGS = {"pgd20": "PGD-20", "pgd100": "PGD-100", "autoattack": "AutoAttack"}
+QUOTED = ("pgd20", "pgd100", "autoattack")  # in the README's tables
 NATURAL = "-natural"  # behind a tag: the same network trained without adversarial images
 TWIN = "trained naturally: clean / PGD-20"
 MARKED = re.compile(r"(<!-- table:([\w.-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
@@ -49,7 +49,7 @@ def leaderboard(records: Mapping[str, EvaluationRecord]) -> str:
     worst cases over the iterates. An empty field is an attack that was not run.
     """
     attacks = sorted({name for report in records.values() for name in report.settings.attacks})
-    attacks.sort(key=lambda name: ATTACKS.index(name) if name in ATTACKS else len(ATTACKS))
+    attacks.sort(key=table_order)
     rates = ["clean", *attacks, "all_attacks"]
     header = ["dataset", "threat_model", "n", "model", "genotype", "parameters"]
     header += [f"{rate}{end}" for rate in rates for end in ("", "_low", "_high")]
@@ -166,11 +166,11 @@ def results_table(tag: str, records: Mapping[str, EvaluationRecord]) -> str:
             [
                 f"`{report.model.name}`",
                 f"{report.model.parameters:,}",
-                *(_percent(_rate(report, rate)) for rate in ("clean", *HEADINGS)),
+                *(_percent(_rate(report, rate)) for rate in ("clean", *QUOTED)),
                 " / ".join(_short(rate) for rate in natural) or "-",
             ]
         )
-    header = ["weights", "parameters", "clean", *HEADINGS.values(), TWIN]
+    header = ["weights", "parameters", "clean", *map(heading, QUOTED), TWIN]
     header, rows = _without_empty(header, rows)
     ((n, norm, epsilon),) = settings
     images = f"{'' if whole else 'first '}{n:,} test images"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from robnet_zoo.attacks.base import BLOCK_SIZE, AttackBatch
-from robnet_zoo.attacks.gradient import GradientAttack
+from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
+from robnet_zoo.attacks.methods.gradient import GradientAttack
+from robnet_zoo.attacks.methods.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.attacks.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
 from robnet_zoo.eval.record import bits, proportion_of

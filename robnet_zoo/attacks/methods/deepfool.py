@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.base import Attack, Traits
+from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.threat_models import ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool:
+class DeepFool(Attack):
     """DeepFool (Moosavi-Dezfooli 2016): steps to the nearest linearised boundary, in L2.
 
     The steps are those of torchattacks, and tested against it; but that library goes image by
@@ -22,24 +22,20 @@ class DeepFool:
 
     Attributes:
         steps: at most this many; an image is left alone once it is misclassified.
-        overshoot: by which share each step goes beyond the boundary.
+        overshoot: by which part of its length each step goes beyond the boundary.
     """
 
-    name: str
     steps: int = 50
     overshoot: float = 0.02
-    minimal: ClassVar[bool] = True
 
-    def check(self) -> None:
-        """Do nothing: it needs no library."""
+    @property
+    def traits(self) -> Traits:
+        """What the attack needs and is."""
+        return Traits(minimal=True)
 
     def cost(self) -> int:
         """Return the forward passes that an image takes, roughly; few need all the steps."""
         return 8
-
-    def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
-        """Return the fields."""
-        return asdict(self)
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel

@@ -14,17 +14,18 @@ import hashlib
 import json
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import Attack, AttackBatch, AttackOutput, Suite
-from robnet_zoo.attacks.gradient import GradientAttack
-from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.eval.inputs import RunMetadata, model_info
+from robnet_zoo.attacks.base import Attack, Suite, Traits
+from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
+from robnet_zoo.attacks.methods.gradient import GradientAttack
+from robnet_zoo.attacks.model import AttackedModel, preserve_state, state_sha256
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path
@@ -52,7 +53,7 @@ class Source:
     @cached_property
     def sha256(self) -> str:
         """The hash of its parameters and buffers."""
-        return model_info(self.model, RunMetadata()).state_sha256
+        return state_sha256(self.model)
 
 
 def load_source(name: str) -> Source:
@@ -70,16 +71,19 @@ def load_source(name: str) -> Source:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Transfer:
+class Transfer(Attack):
     """Images that `base` makes on the source, judged on the model under evaluation.
 
     The images are the last iterates, as in the papers, whether or not they fool the source.
     """
 
-    name: str
     source: Source
     base: GradientAttack
-    minimal: ClassVar[bool] = False
+
+    @property
+    def traits(self) -> Traits:
+        """What the attack needs and is."""
+        return Traits(gradients=False)
 
     def check(self) -> None:
         """Raise ZooError unless there is one set of images: no restarts, no early exit."""
@@ -108,6 +112,21 @@ class Transfer:
         """Make, or fetch, the images and hand them over."""
         made, survived = adversarial_block(self, batch, threat_model, model)
         return AttackOutput(adversarial=made, on_source=survived)
+
+
+def transfer(name: str, make_base: Callable[[str], Attack | Suite]) -> Transfer:
+    """Return the attack of a name such as "transfer:vgg19.digits:pgd10".
+
+    Args:
+        name: of the attack.
+        make_base: from a name to the attack on the source.
+
+    Raises:
+        ZooError: no such source, or no attack that can be transferred.
+    """
+    source, made_by = split(name)
+    base = gradient_only(make_base(made_by))
+    return Transfer(name=name, source=load_source(source), base=base)
 
 
 def split(name: str) -> tuple[str, str]:

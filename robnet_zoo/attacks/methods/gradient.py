@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.base import Attack, Traits
+from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import Adversary, noise_for
 from robnet_zoo.attacks.verdicts import classes, within
@@ -19,11 +20,10 @@ WATCH_EVERY = 5  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientAttack:
+class GradientAttack(Attack):
     """Projected gradient ascent with the shared kernel, noise drawn for each image by itself.
 
     Attributes:
-        name: as on the command line and in the record.
         steps: gradients taken.
         step: length of a step, such as "2/255"; None for the threat model's, "epsilon" for its
             epsilon.
@@ -37,7 +37,6 @@ class GradientAttack:
             last iterate is then not known.
     """
 
-    name: str
     steps: int = 1
     step: str | None = None
     restarts: int = 1
@@ -46,7 +45,6 @@ class GradientAttack:
     loss: Literal["ce", "margin"] = "ce"
     targeted: bool = False
     early_exit: bool = False
-    minimal: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.restarts < 1:
@@ -57,8 +55,10 @@ class GradientAttack:
                 "use restarts with attacks that start at random, such as pgd20."
             )
 
-    def check(self) -> None:
-        """Do nothing: the kernel is always at hand."""
+    @property
+    def traits(self) -> Traits:
+        """What the attack needs and is."""
+        return Traits(loss=self.loss, restarts=self.start == "uniform")
 
     def adversary(self, threat_model: ThreatModel) -> Adversary:
         """Return the kernel with this attack's settings."""

@@ -16,15 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.autoattack import LibraryAttack, require
-from robnet_zoo.attacks.base import AttackBatch, AttackOutput
+from robnet_zoo.attacks.base import Traits
+from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
+from robnet_zoo.attacks.library import LibraryAttack, require
 from robnet_zoo.attacks.logit_cache import LogitCache
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import margin
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 
-FIRST = 0.8  # share of the pixels in the first squares
+FIRST = 0.8  # of the pixels in the first squares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,11 @@ class Square(LibraryAttack):
     def __post_init__(self) -> None:
         if self.queries < 1:
             raise ZooError(f"queries {self.queries} is out of range; it must be at least 1.")
+
+    @property
+    def traits(self) -> Traits:
+        """What the attack needs and is."""
+        return Traits(gradients=False, loss="margin")
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes."""
@@ -123,8 +129,8 @@ class _Proposals:
         channels, height, width = images.shape[1:]
         boxes, signs = [], []
         for step in range(attack.n_queries):
-            share = attack.p_selection(step)
-            side = min(max(round(math.sqrt(share * height * width)), 1), height, width)
+            proportion = attack.p_selection(step)
+            side = min(max(round(math.sqrt(proportion * height * width)), 1), height, width)
             top, left = (attack.random_int(0, length - side) for length in (height, width))
             boxes.append(torch.cat([top, left, top + side, left + side]))
             signs.append(attack.random_choice([channels, 1, 1]))

@@ -1,0 +1,1 @@
+"""The attacks, one file each; `robnet_zoo.attacks.registry` has a row for every name."""
