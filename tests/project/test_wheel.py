@@ -15,7 +15,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from helpers.mini_hub import ROOT
+from helpers.documents import ROOT, blocks, words
 from safetensors import safe_open
 
 from robnet_zoo.zoo.registry import list_models
@@ -127,9 +127,10 @@ def test_the_console_command_knows_the_embedded_weights(home, tmp_path):
 
 
 def test_the_quick_start_runs_from_the_wheel(home, tmp_path):
-    command = ["-m", "robnet_zoo.eval", "--model", "racl.digits", "--attack", "pgd100"]
-    assert " ".join(["python", *command]) in (ROOT / "README.md").read_text()
-    shown = python(home, tmp_path, *command, "--n", "16", "--device", "cpu")
+    install, attack = blocks(ROOT / "README.md")[0].commands
+    assert install == "python -m pip install '.[eval]'"
+    module, options = words(attack)
+    shown = python(home, tmp_path, "-m", module, *options, "--n", "16", "--device", "cpu")
     assert "racl.digits" in shown
     (record,) = (Path(tmp_path) / "runs" / "eval").glob("*.json")
     found = json.loads(record.read_text())
