@@ -13,7 +13,7 @@ from robnet_zoo.zoo import create_model as _create_model
 from robnet_zoo.zoo import list_models as _list_models
 from robnet_zoo.zoo.info import about as _about
 
-dependencies = ["torch", "numpy", "safetensors", "huggingface_hub"]
+dependencies = ["torch", "numpy", "safetensors", "huggingface_hub", "msgspec"]
 
 
 def _entry(name: str) -> _Callable[..., _Any]:

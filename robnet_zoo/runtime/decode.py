@@ -45,6 +45,18 @@ def json_schema(kind: Any) -> dict[str, Any]:
     return msgspec.json.schema(kind)
 
 
+def convert(value: Any, kind: type[T], what: str) -> T:
+    """Return a decoded JSON value as one of type `kind`; `what` names it in errors.
+
+    Raises:
+        ZooError: it does not fit the type.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ZooError(f"The {what} does not fit its format: {error}.") from error
+
+
 def to_builtins(value: Any) -> Any:
     """Return a typed value as dicts, lists, tuples and plain values, ready for JSON."""
     return msgspec.to_builtins(value)
@@ -61,7 +73,9 @@ def _read(path: Path, kind: type[T], what: str, syntax: str, decode: Any) -> T:
         return decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise ZooError(f"Cannot read the {what} '{path}': {error.strerror}.") from error
+    except ZooError as error:  # of a type that compares its fields
+        raise ZooError(f"The {what} '{path}' is not valid: {error}") from error
     except msgspec.ValidationError as error:
         raise ZooError(f"The {what} '{path}' does not fit its format: {error}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ZooError(f"The {what} '{path}' is not {syntax}: {error}.") from error

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from robnet_zoo.genotypes import (
     CellGenotype,
     Genotype,
-    genotype_from_dict,
     genotype_to_dict,
     published,
     read_genotype,
@@ -115,7 +114,7 @@ def blueprint_of(weights: Weights) -> Blueprint:
     Raises:
         ZooError: its genotype is not the one of the architecture that it names.
     """
-    genotype = None if weights.genotype is None else genotype_from_dict(weights.genotype)
+    genotype = weights.genotype
     known = ARCHITECTURES.get(weights.architecture)
     if known is None and genotype is None:
         raise unknown_name("architecture", weights.architecture, ARCHITECTURES)

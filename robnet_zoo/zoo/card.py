@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robnet_zoo.genotypes import genotype_from_dict
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.info import percent, source
@@ -49,8 +48,7 @@ def write_card(weights: Weights, organisation: str = "") -> None:
         known = ARCHITECTURES.get(weights.architecture)
         origin = f"{weights.genotype_status} genotype"
         subtitle = f"{known.paper.short} · {origin}" if known else origin
-        genotype = genotype_from_dict(weights.genotype)
-        draw(genotype, weights.folder / DRAWING, weights.architecture, subtitle)
+        draw(weights.genotype, weights.folder / DRAWING, weights.architecture, subtitle)
 
 
 def card(weights: Weights, organisation: str = "") -> str:
@@ -124,7 +122,7 @@ def _summary(weights: Weights) -> str:
 def _genotype(weights: Weights) -> str:
     if weights.genotype is None:
         return ""
-    told = source(weights.genotype["source"])
+    told = source(weights.genotype.source)
     sentences = (
         SEARCHED_NOTE if weights.genotype_status == SEARCHED else "",
         f"{told}." if told else "",

@@ -6,13 +6,14 @@ HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE when it is imported, which is at th
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct
+
+from robnet_zoo.runtime.decode import read_json
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import sha256_of
 from robnet_zoo.zoo.weights import CONFIG, TENSORS, read_weights
@@ -22,19 +23,17 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 PAUSE = 1.0  # seconds, after a server error
 
 
-@dataclass(frozen=True)
-class Pin:
+class Pin(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a set of weights was published: "org/name", its commit and sha256 of the tensors."""
 
-    repository: str
-    revision: str
-    sha256: str
+    repository: Annotated[str, Meta(pattern=r"^[^/@]+/[^/@]+\Z")]
+    revision: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 def pins() -> dict[str, Pin]:
     """Return the published weights by name, such as "racl.cifar10"."""
-    entries = json.loads(PINS.read_text(encoding="utf-8"))
-    return {name: Pin(**entry) for name, entry in entries.items()}
+    return read_json(PINS, dict[str, Pin], "pins")
 
 
 def fetch(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.zoo.card import write_card
-from robnet_zoo.zoo.hub import PINS, Pin, why
+from robnet_zoo.zoo.hub import PINS, Pin, pins, why
 from robnet_zoo.zoo.load import load
 from robnet_zoo.zoo.weights import CONFIG, TENSORS, Weights, in_checkout, read_weights
 
@@ -135,6 +135,5 @@ def _refused(repository: str, error: Exception) -> ZooError:
 
 
 def _pin(name: str, pin: Pin) -> None:
-    entries: dict[str, Any] = json.loads(PINS.read_text(encoding="utf-8"))
-    entries[name] = asdict(pin)
-    write_json(PINS, dict(sorted(entries.items())))
+    entries = pins() | {name: pin}
+    write_json(PINS, to_builtins(dict(sorted(entries.items()))))

@@ -8,10 +8,15 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from msgspec import Meta, Struct, field
+from msgspec.structs import asdict
+
+from robnet_zoo.genotypes import Genotype, genotype_to_dict
+from robnet_zoo.genotypes.types import Status
+from robnet_zoo.runtime.decode import read_json
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path, sha256_of, write_json
 
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
 FORMAT = "robnet_zoo.weights/1"
 TENSORS, CONFIG = "model.safetensors", "config.json"
 CONFIG_LIMIT = 4 << 20  # bytes; real ones take a tenth at most
-SIDE_LIMIT = 1024  # pixels
 CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
 
 EMBEDDED = Path(__file__).parent / "pretrained"
@@ -29,39 +33,47 @@ ROOT = Path(__file__).parents[2]  # the checkout's, where there is one
 CHECKOUT = ROOT / "weights"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """What is known about one set of weights: the content of its config.json.
+class Description(Struct, frozen=True, kw_only=True):
+    """The content of a config.json: what is known about one set of weights.
 
     Attributes:
         name: "architecture.tag".
         arguments: what the network is built with, such as channels, layers and num_classes.
-        genotype: the genotype as a dict; None for human-designed networks.
-        genotype_status: "published", "reconstructed", "searched here" or "human-designed".
+        genotype: None for human-designed networks.
+        genotype_status: the genotype's, or "human-designed".
         sha256: of model.safetensors.
         dataset: the data set's name; `image_size` is the side of its images in pixels.
         threat_model: name, norm and epsilon (as text) of the adversarial training.
         check: logits of the stored weights on a fixed input.
         training: recipe, settings, seed, epochs, selection, environment and so on.
         results: accuracies as fractions with their n and confidence intervals.
-        folder: where the files are.
     """
 
+    format: Literal["robnet_zoo.weights/1"]
     name: str
     architecture: str
     arguments: Mapping[str, Any]
-    genotype: Mapping[str, Any] | None
-    genotype_status: str
-    sha256: str
-    size_bytes: int
-    parameters: int
+    genotype: Genotype | None = None
+    genotype_status: Status | Literal["human-designed"]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    size_bytes: Annotated[int, Meta(ge=0)]
+    parameters: Annotated[int, Meta(ge=0)]
     dataset: str
-    image_size: int
+    image_size: Annotated[int, Meta(ge=1, le=1024)]
     threat_model: Mapping[str, Any]
     check: Mapping[str, Any]
     licence: str
     training: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Weights(Description, frozen=True, kw_only=True):
+    """One set of weights.
+
+    Attributes:
+        folder: where the files are.
+    """
+
     folder: Path
 
     @property
@@ -75,10 +87,11 @@ class Weights:
         return rates(self.results)
 
     def config(self) -> dict[str, Any]:
-        """Return the entries of config.json."""
-        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        del entries["folder"]
-        return copy.deepcopy(entries)
+        """Return the entries of config.json but its format."""
+        entries = asdict(self)
+        del entries["folder"], entries["format"]
+        genotype = None if self.genotype is None else genotype_to_dict(self.genotype)
+        return copy.deepcopy(entries | {"genotype": genotype})
 
     @property
     def images(self) -> int | None:
@@ -103,48 +116,25 @@ def rates(results: Any) -> dict[str, Mapping[str, Any]]:
     }
 
 
-_OPTIONAL = ("training", "results")
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "str": str,
-    "int": int,
-    "Mapping[str, Any]": dict,
-    "Mapping[str, Any] | None": (dict, type(None)),
-}
-
-
 def read_weights(folder: Path) -> Weights:
     """Read a folder's config.json; the tensors stay unread.
 
     Raises:
         ZooError: no such folder, or its config.json is missing, not JSON, of another format,
-            or lacks an entry.
+            or has a missing or wrong entry.
     """
     path = Path(folder) / CONFIG
     try:
-        if path.stat().st_size > CONFIG_LIMIT:
-            raise ZooError(f"'{path}' is over {CONFIG_LIMIT >> 20} MiB; that is no config.json.")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
     except OSError as error:
         raise ZooError(
             f"No weights in '{folder}': {CONFIG} cannot be read ({error.strerror}); "
             f"name a folder that holds {TENSORS} and {CONFIG}."
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise ZooError(f"'{path}' is not valid JSON; copy or download it again.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ZooError(f"'{path}' is not a weights description of format {FORMAT}.")
-    values: dict[str, Any] = {}
-    for entry in fields(Weights):
-        if entry.name == "folder" or (entry.name not in config and entry.name in _OPTIONAL):
-            continue
-        value: Any = config.get(entry.name)
-        fits = isinstance(value, _TYPES[str(entry.type)]) and not isinstance(value, bool)
-        if not fits or (entry.name == "image_size" and not 1 <= value <= SIDE_LIMIT):
-            raise ZooError(
-                f"'{path}' has a missing or wrong entry '{entry.name}'; copy or download it again."
-            )
-        values[entry.name] = value
-    return Weights(**values, folder=Path(folder))
+    if size > CONFIG_LIMIT:
+        raise ZooError(f"'{path}' is over {CONFIG_LIMIT >> 20} MiB; that is no config.json.")
+    description = read_json(path, Description, "weights description")
+    return Weights(**asdict(description), folder=Path(folder))
 
 
 def in_checkout() -> bool:

@@ -78,7 +78,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_genotype(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "not json", "{", "[" * 100_000, "\x00"])
+@pytest.mark.parametrize("text", ["", "not json", "{", '{"kind":' * 100_000, "\x00"])
 def test_a_file_that_is_not_json_is_refused(tmp_path, text):
     with pytest.raises(ZooError, match="is not JSON"):
         read_genotype(written(tmp_path, text))
@@ -91,9 +91,11 @@ def test_bytes_that_are_not_text_are_refused(tmp_path):
         read_genotype(path)
 
 
-@pytest.mark.parametrize("value", [[], {}, None, 3, {"kind": "cells"}, {"kind": "robnet"}])
+@pytest.mark.parametrize(
+    "value", [[], {}, None, 3, "[" * 100_000, {"kind": "cells"}, {"kind": "robnet"}]
+)
 def test_json_that_is_no_genotype_is_refused(tmp_path, value):
-    with pytest.raises(ZooError, match="not a genotype"):
+    with pytest.raises(ZooError, match="does not fit its format"):
         read_genotype(written(tmp_path, value))
 
 
@@ -110,22 +112,22 @@ def changed(name, path, value):
 @pytest.mark.parametrize(
     ("name", "path", "value", "message"),
     [
-        ("racl", ["kind"], "darts", "genotype kind 'darts'"),
-        ("racl", ["status"], "guessed", "genotype status 'guessed'"),
-        ("racl", ["name"], 5, "name is 5"),
+        ("racl", ["kind"], "darts", r"Invalid value 'darts' - at `\$.kind`"),
+        ("racl", ["status"], "guessed", r"Invalid enum value 'guessed' - at `\$.status`"),
+        ("racl", ["name"], 5, r"Expected `str`, got `int` - at `\$.name`"),
         ("racl", ["cells"], {"normal": {"edges": [], "concat": []}}, "two edges"),
         ("arnas", ["cells", "extra"], {"edges": [["none", 0]] * 2, "concat": [2]}, "named"),
         ("racl", ["cells", "normal", "edges", 0, 0], "sep_conv_3x4", "did you mean sep_conv_3x3"),
         ("racl", ["cells", "normal", "edges", 0, 1], 2, "may read the states 0 to 1"),
         ("racl", ["cells", "normal", "edges", 7, 1], -1, "may read the states 0 to 4"),
-        ("racl", ["cells", "normal", "edges", 7, 1], True, "may read the states"),
+        ("racl", ["cells", "normal", "edges", 7, 1], True, "Expected `int`, got `bool`"),
         ("racl", ["cells", "normal", "edges"], [["skip_connect", 0]], "two edges for each node"),
-        ("racl", ["cells", "normal", "edges", 0], ["skip_connect"], "not a genotype"),
+        ("racl", ["cells", "normal", "edges", 0], ["skip_connect"], "of length 2"),
         ("racl", ["cells", "normal", "concat"], [], "at least one node"),
         ("racl", ["cells", "normal", "concat"], [2, 2], "each once"),
         ("racl", ["cells", "normal", "concat"], [2, 6], "nodes 2 to 5"),
         ("robnet_large", ["cells"], [], "at least one cell"),
-        ("robnet_large", ["cells", 0, 3], "12", "Unknown edge code in cell 0: '12'"),
+        ("robnet_large", ["cells", 0, 3], "12", r"matching regex .* at `\$.cells\[0\]\[3\]`"),
         ("robnet_large", ["cells", 0], ["11"] * 13, "has 13 edge codes"),
         ("robnet_free", ["cells", 4], ["00"] * 14, "Cell 4 has no operation"),
     ],

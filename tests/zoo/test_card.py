@@ -12,6 +12,7 @@ from robnet_zoo import create_model, get_weights, list_models
 from robnet_zoo.cli.main import main
 from robnet_zoo.eval import evaluate
 from robnet_zoo.eval.inputs import RunMetadata
+from robnet_zoo.genotypes import genotype_to_dict
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.card import card, write_card
 from robnet_zoo.zoo.info import about
@@ -108,7 +109,10 @@ def test_cells_searched_here_are_not_passed_off_as_the_paper_s(weights):
     text = card(weights)
     assert f"of *{title}*" in text
     assert "search of this project" not in text
-    found = dict(weights.genotype, status="searched here", source={"note": "By way of a test."})
+    found = genotype_to_dict(weights.genotype) | {
+        "status": "searched here",
+        "source": {"note": "By way of a test."},
+    }
     edit_config(weights.folder, genotype=found, genotype_status="searched here")
     create_model(f"local-dir:{weights.folder}", verify=True)
     text = " ".join(card(read_weights(weights.folder)).split())

@@ -71,5 +71,5 @@ def test_the_order_is_folder_package_checkout_cache_hub(hub, checkout, tmp_path)
 def test_damaged_weights_are_not_passed_over_for_others(hub, checkout, tmp_path):
     client = Client(hub, tmp_path / "home", checkout)
     (checkout / "robnet_zoo" / "zoo" / "pretrained" / "racl.tiny" / "config.json").write_text("{")
-    assert "not valid JSON" in client.fail("racl", GET)
+    assert "is not JSON" in client.fail("racl", GET)
     assert hub.requests == []

@@ -202,7 +202,9 @@ def test_thousands_of_cells_are_refused_before_they_take_minutes(folder):
     ("text", "word"),
     [
         ("", "JSON"),
-        ("[" * 100_000, "JSON"),
+        ("[" * 100_000, "format"),
+        ('{"format":' * 100_000, "format"),
+        ('{"training":' * 100_000, "JSON"),
         ("[]", "format"),
         ('{"format": "other/1"}', "format"),
         ('{"format": "robnet_zoo.weights/1", "name": "racl.tiny"}', "architecture"),
