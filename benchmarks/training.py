@@ -86,7 +86,7 @@ def zoo_steps(options: argparse.Namespace, images: ArraySplit, device: str) -> C
     chosen = torch.arange(options.batch_size, device=device)
 
     def step() -> None:
-        run.position.batch = 0
+        run.state.batch = 0
         train_step(run, held.images(chosen), held.labels[chosen])
 
     return step

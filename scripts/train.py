@@ -27,9 +27,11 @@ from typing import Any
 STARTED = time.monotonic()  # of the command, whose imports count as well
 
 from robnet_zoo.runtime import console  # noqa: E402
-from robnet_zoo.runtime.checkpoint import load_checkpoint  # noqa: E402
+from robnet_zoo.runtime.checkpoint import BEST, LAST, load_checkpoint  # noqa: E402
 from robnet_zoo.runtime.environment import pick_device, tune  # noqa: E402
 from robnet_zoo.runtime.errors import ZooError  # noqa: E402
+from robnet_zoo.runtime.options import read_pairs  # noqa: E402
+from robnet_zoo.runtime.signals import Stopped  # noqa: E402
 from robnet_zoo.runtime.tables import HISTORY  # noqa: E402
 from robnet_zoo.train.pack import pack, pack_average, unpack  # noqa: E402
 from robnet_zoo.train.recipes import get_recipe, override  # noqa: E402
@@ -42,7 +44,6 @@ from robnet_zoo.train.settings import (  # noqa: E402
     write_settings,
 )
 from robnet_zoo.train.state import Run  # noqa: E402
-from robnet_zoo.train.trainer import BEST, LAST, Stopped  # noqa: E402
 
 PACK = "pack"
 PACKING = 8.0  # seconds kept for the files at the end
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     settings, resumed = _settings(options, device, started)
 
     def after_epoch(run: Run) -> None:
-        pack_average(run.state(), run.settings, options.out / PACK)
+        pack_average(run.state_dict(), run.settings, options.out / PACK)
 
     try:
         train(
@@ -119,7 +120,7 @@ def _settings(options: argparse.Namespace, device: str, started: float) -> tuple
         spent = load_checkpoint(options.work / LAST)["position"]["seconds"]
     else:
         recipe = get_recipe(options.recipe or choice.get("recipe", "slot"))
-        recipe = override(recipe, dict(pair.split("=", 1) for pair in options.set))
+        recipe = override(recipe, read_pairs(options.set))
         settings = Settings(
             model=options.model,
             dataset=f"arrays:{options.data}",

@@ -25,8 +25,8 @@ from robnet_zoo.eval.record import AttackResult, Check
 from robnet_zoo.eval.results import Outcome
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.runtime.console import Progress
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.process_group import Team
 from robnet_zoo.threat_models import ThreatModel
 
 Stored = dict[str, Any]  # a block as its shard holds it
@@ -49,7 +49,7 @@ class Engine:
     seed: int
     batch_size: int
     shards: Shards
-    team: Team
+    processes: ProcessGroup
     bar: Progress | None = None
     warnings: list[str] = field(default_factory=list)
     _expected: float = 0.0  # passes that the bar may show as done
@@ -91,7 +91,7 @@ class Engine:
             stage = attack.name if part.name == attack.name else f"{attack.name}.{part.name}"
             left = torch.tensor([i for i, stands in enumerate(robust) if stands]).long()
             self._standing = len(left)
-            self._catch_up(part.cost() * (len(robust) - len(left)) / self.team.size)
+            self._catch_up(part.cost() * (len(robust) - len(left)) / self.processes.size)
             work = partial(self._attack, part, stage)
             blocks = self._blocks(stage, left, work, part.cost())
             outcomes = [results.from_dict(block) for block in blocks]
@@ -107,7 +107,7 @@ class Engine:
         """Return every block in order, after doing those that are ours and not stored yet."""
         blocks = indices.split(BLOCK_SIZE) if len(indices) else ()
         own = {}
-        for number in self.team.share(range(len(blocks))):
+        for number in self.processes.strided(len(blocks)):
             stored = self.shards.load(stage, number)
             self._expected += cost * len(blocks[number])
             if stored is None:
@@ -116,7 +116,7 @@ class Engine:
                 self.shards.save(stage, number, stored)
             self._catch_up(0)
             own[number] = stored
-        every = self.team.gather(own)
+        every = self.processes.gather(own)
         return [every[number] for number in sorted(every)]
 
     def _undisturbed(self, number: int, work: Callable[[], Stored]) -> Stored:

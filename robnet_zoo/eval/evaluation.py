@@ -33,9 +33,9 @@ from robnet_zoo.eval.target import BATCH_SIZE
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.distributed import PATIENCE, process_group
 from robnet_zoo.runtime.environment import Compile, environment
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.process_group import team
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ def evaluate(
     if resume and path is not None and parts is not None and path.exists() and not parts.exists():
         return _finished(path, identity)
 
-    with team() as processes:
+    with process_group(timeout=PATIENCE) as processes:
         shards = Shards(parts, identity)
-        if processes.rank == 0:
+        if processes.main:
             shards.open(resume)
         processes.wait()
         before = fingerprint(model)
@@ -129,10 +129,10 @@ def evaluate(
             seed=seed,
             batch_size=batch_size,
             shards=shards,
-            team=processes,
+            processes=processes,
         )
         passes = len(images) * sum(part.cost() for one in chosen for part in one.parts)
-        shown = not quiet and processes.rank == 0
+        shown = not quiet and processes.main
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
             predictions = work.clean()
@@ -180,7 +180,7 @@ def evaluate(
                 *check_results(report, len(metadata.class_names) or None, metadata.card),
             ),
         )
-        if processes.rank == 0 and path is not None:
+        if processes.main and path is not None:
             record.write(report, path)
             shards.remove()
         processes.wait()

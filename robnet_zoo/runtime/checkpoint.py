@@ -11,6 +11,7 @@ import torch
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path
 
+LAST, BEST = "last.pt", "best.pt"  # names in a run's folder
 FORMAT = "robnet_zoo.run/1"
 
 

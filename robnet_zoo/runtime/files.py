@@ -27,7 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:  # Windows syncs no file that is only read
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable
@@ -25,17 +26,20 @@ def hold(folder: Path) -> Iterator[None]:
     """
     check_writable(folder / LOCK)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ZooError(
-                f"Another process is at work in '{folder}'; wait until it ends, or choose "
-                "another --out."
-            ) from error
-        except OSError as error:
-            raise ZooError(
-                f"'{folder}' lies where files cannot be locked ({error.strerror}); choose another "
-                "--out."
-            ) from error
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ZooError(
+            f"Another process is at work in '{folder}'; wait until it ends, or choose another "
+            "--out."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ZooError(
+            f"'{folder}' lies where files cannot be locked ({reason}); choose another --out."
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()

@@ -1,11 +1,12 @@
-"""Settings given as text on a command line: `--set KEY=VALUE` for any frozen dataclass."""
+"""Settings given as text: `--set KEY=VALUE` for any frozen dataclass, and lengths of time."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -35,6 +36,33 @@ def override(
             raise unknown_name("recipe setting", name, kinds)
     read = {name: _parse(name, text, kinds[name]) for name, text in values.items()}
     return dataclasses.replace(settings, **read)
+
+
+def read_pairs(pairs: Iterable[str]) -> dict[str, str]:
+    """Return settings written as KEY=VALUE, the value as text.
+
+    Raises:
+        ZooError: one has no value.
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as clip=5.")
+        values[name] = text
+    return values
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of "90s", "25m" or "1.5h".
+
+    Raises:
+        ZooError: not such a text, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ZooError(f"Time '{text}' is not understood; write 90s, 25m or 1h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _parse(name: str, text: str, kind: Any) -> Any:

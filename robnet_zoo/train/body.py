@@ -18,7 +18,7 @@ from robnet_zoo.models.fast.folded import refresh
 from robnet_zoo.models.networks import Network
 from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum
-from robnet_zoo.train.losses import Batch, training_loss
+from robnet_zoo.train.losses import TrainBatch, training_loss
 from robnet_zoo.train.schedule import Stage, crafting
 from robnet_zoo.train.state import Run
 
@@ -49,12 +49,14 @@ def step_body(run: Run, stage: Stage) -> None:
     run.totals += totals
 
 
-def _crafted(run: Run, stage: Stage) -> list[Batch]:
+def _crafted(run: Run, stage: Stage) -> list[TrainBatch]:
     """Return the attacked batch in the parts it is computed in."""
     recipe, buffers, pieces = run.settings.recipe, run.buffers, run.settings.accumulate
     chunks = [held.chunk(pieces) for held in (buffers.images, buffers.labels, buffers.noise)]
     if not recipe.adversarial:
-        return [Batch(images, images, labels) for images, labels, _ in zip(*chunks, strict=True)]
+        return [
+            TrainBatch(images, images, labels) for images, labels, _ in zip(*chunks, strict=True)
+        ]
     adversary = crafting(recipe, run.threat, early=stage.early)
     scale = buffers.scale if recipe.epsilon_warmup else None
     on_model = run.folded is None and recipe.craft_mode == "eval"
@@ -70,13 +72,13 @@ def _crafted(run: Run, stage: Stage) -> list[Batch]:
                 with torch.no_grad():
                     goal = run.craft(images).float().clone()  # a CUDA graph reuses its outputs
             adversarial = adversary(run.craft, images, goal, noise=noise, scale=scale)
-        parts.append(Batch(images, adversarial, labels))
+        parts.append(TrainBatch(images, adversarial, labels))
     if on_model:
         run.model.train()
     return parts
 
 
-def _gradients(run: Run, parts: Sequence[Batch]) -> Tensor:
+def _gradients(run: Run, parts: Sequence[TrainBatch]) -> Tensor:
     """Set the parameters' gradients to those of the mean loss; return the pass's sums."""
     recipe = run.settings.recipe
     run.optimizer.zero_grad()

@@ -1,23 +1,23 @@
-"""The time a run takes, the plan that fits it to a budget, and requests to stop."""
+"""The time a run takes, and the schedule that fits it to a budget."""
 
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 
 import torch
 
 from robnet_zoo.train.recipes import Recipe
-from robnet_zoo.train.schedule import Plan, mean_passes, passes
+from robnet_zoo.train.schedule import Schedule, mean_passes, passes
 from robnet_zoo.train.state import Run
 
-WARM_UP, PROBE = 2, 3  # steps of a session that are not timed, and timed before the first plan
+WARM_UP, PROBE = (
+    2,
+    3,
+)  # steps of a session that are not timed, and timed before it reschedules
 GPU_WARM_UP = 8  # there, with cuDNN's trials and a recording among them
 AHEAD = 2  # steps that the host may be ahead of the GPU
 LAST_EPOCHS = 4  # that are all validated
@@ -29,38 +29,27 @@ VALIDATION_PASSES = 11  # of each held-out image: ten steps and the verdict
 
 @dataclass
 class TimeBudget:
-    """What a session measures and is asked.
+    """What a session measures of its own speed, and how long the run may take.
 
     Attributes:
-        save_every: seconds between checkpoints within an epoch.
-        budget: seconds for the whole run; None for no limit.
+        limit: seconds for the whole run; None for no limit.
         now: tells the seconds, from any point on.
-        stop: number of the signal that asked for an end, or 0.
         pace: waits until the GPU has all but caught up, so that its time is what is measured.
         ticked: when the run's seconds were last counted.
-        saved: when the last checkpoint was written.
         steps: steps of this session.
         seconds: spent on training lately.
         passes: network passes over a batch in that time.
         validating: seconds of the last validation; None before the first.
     """
 
-    save_every: float
-    budget: float | None
+    limit: float | None
     now: Callable[[], float] = time.monotonic
-    stop: int = 0
     pace: Callable[[], None] | None = None
     ticked: float = field(default_factory=time.monotonic)
-    saved: float = field(default_factory=time.monotonic)
     steps: int = 0
     seconds: float = 0.0
     passes: float = 0.0
     validating: float | None = None
-
-    @property
-    def save_is_due(self) -> bool:
-        """Whether a checkpoint within the epoch is to be written now."""
-        return self.stop > 0 or self.now() - self.saved > self.save_every
 
     @property
     def warm_up(self) -> int:
@@ -70,7 +59,7 @@ class TimeBudget:
     def _tick(self, run: Run) -> float:
         now = self.now()
         spent, self.ticked = now - self.ticked, now
-        run.position.seconds += spent
+        run.state.seconds += spent
         return spent
 
     def count_step(self, run: Run) -> None:
@@ -80,7 +69,7 @@ class TimeBudget:
         spent = self._tick(run)
         self.steps += 1
         if self.steps > self.warm_up:
-            cost = passes(run.settings.recipe, run.plan.at(run.position.step - 1))
+            cost = passes(run.settings.recipe, run.schedule.progress(run.state.step - 1))
             self.seconds = FORGET * self.seconds + spent
             self.passes = FORGET * self.passes + cost
 
@@ -88,41 +77,41 @@ class TimeBudget:
         """Count the time of the validation that just ended."""
         self.validating = self._tick(run)
 
-    def plan(self, run: Run) -> Plan:
-        """Return the run's plan: with a budget, one that fits what is known of the speed."""
-        ended = run.position.step >= run.plan.last
-        if self.budget is None or ended or self.steps < self.warm_up + PROBE:
-            return run.plan
+    def schedule(self, run: Run) -> Schedule:
+        """Return the run's schedule: with a limit, one that fits what is known of the speed."""
+        ended = run.state.step >= run.schedule.last
+        if self.limit is None or ended or self.steps < self.warm_up + PROBE:
+            return run.schedule
         per_pass = self.seconds / self.passes
         batches = max(1.0, len(run.validation) / run.settings.recipe.batch_size)
         models = 1.0 if run.average is None else 1 + 1 / run.guard_stride
         guess = per_pass * batches * models * VALIDATION_PASSES
-        return replan(
+        return reschedule(
             run.settings.recipe,
-            run.plan,
-            run.position.step,
-            left=self.budget * (1 - RESERVE) - CLOSING_SECONDS - run.position.seconds,
+            run.schedule,
+            run.state.step,
+            left=self.limit * (1 - RESERVE) - CLOSING_SECONDS - run.state.seconds,
             seconds_per_pass=per_pass,
             validation_seconds=guess if self.validating is None else self.validating,
             steps_per_epoch=run.steps_per_epoch,
         )
 
 
-def replan(
+def reschedule(
     recipe: Recipe,
-    plan: Plan,
+    schedule: Schedule,
     step: int,
     *,
     left: float,
     seconds_per_pass: float,
     validation_seconds: float,
     steps_per_epoch: int,
-) -> Plan:
-    """Return a plan whose last step, and the validation after it, end within the time left.
+) -> Schedule:
+    """Return a schedule whose last step, and the validation after it, end within the time left.
 
     Args:
         recipe: tells what a step costs in each part of the training.
-        plan: the present plan; the schedule goes on from the share it has reached.
+        schedule: the present one; the new one goes on from the progress it has reached.
         step: steps taken so far.
         left: seconds left of the budget.
         seconds_per_pass: measured seconds of a network pass over a batch.
@@ -130,19 +119,20 @@ def replan(
             one, and there is one at the end.
         steps_per_epoch: steps in an epoch.
     """
-    share, every = plan.at(step), recipe.validate_every
-    cost = seconds_per_pass * mean_passes(recipe, share)
+    progress, every = schedule.progress(step), recipe.validate_every
+    cost = seconds_per_pass * mean_passes(recipe, progress)
     cost += validation_seconds / steps_per_epoch / every
     at_the_end = 1 + LAST_EPOCHS * (1 - 1 / every)  # validations that `cost` does not count
-    return Plan(step, share, step + max(int((left - at_the_end * validation_seconds) / cost), 0))
+    steps = max(int((left - at_the_end * validation_seconds) / cost), 0)
+    return Schedule(step, progress, step + steps)
 
 
-def validated(run: Run) -> bool:
+def validation_is_due(run: Run) -> bool:
     """Return whether the pass that ends now is one after which held-out images are looked at."""
-    position, last = run.position, run.plan.last
-    number, epochs = position.epoch + 1, math.ceil(last / run.steps_per_epoch)
+    state, last = run.state, run.schedule.last
+    number, epochs = state.epoch + 1, math.ceil(last / run.steps_per_epoch)
     due = number % run.settings.recipe.validate_every == 0 or number > epochs - LAST_EPOCHS
-    return due or position.step >= last
+    return due or state.step >= last
 
 
 def pace(run: Run) -> Callable[[], None] | None:
@@ -159,18 +149,3 @@ def pace(run: Run) -> Callable[[], None] | None:
             ahead.popleft().synchronize()
 
     return wait
-
-
-@contextmanager
-def stop_signals(clock: TimeBudget) -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into a request that the loop answers after the present step."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        clock.stop = number
-
-    kept = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

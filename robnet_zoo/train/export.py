@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo.data import ARRAYS
-from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.checkpoint import BEST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.session import RECORD
 from robnet_zoo.train.settings import Settings, read_settings
-from robnet_zoo.train.trainer import BEST
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.card import write_card
 from robnet_zoo.zoo.weights import Weights, save_weights

@@ -22,7 +22,7 @@ from robnet_zoo.train.recipes import Recipe
 Forward = Callable[[Tensor], Tensor]
 
 
-class Batch(NamedTuple):
+class TrainBatch(NamedTuple):
     """A crafted batch: clean and adversarial images (N, C, H, W) in [0,1] and labels (N,)."""
 
     images: Tensor
@@ -30,26 +30,26 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-class Outcome(NamedTuple):
+class LossOutput(NamedTuple):
     """The mean loss over a batch, and the logits (N, classes) that training accuracy counts."""
 
     loss: Tensor
     logits: Tensor
 
 
-def training_loss(recipe: Recipe, forward: Forward, batch: Batch) -> Outcome:
+def training_loss(recipe: Recipe, forward: Forward, batch: TrainBatch) -> LossOutput:
     """Return the recipe's loss of a crafted batch, in float32 whatever the network computes in."""
     images, adversarial, labels = batch
     logits = forward(adversarial).float()
     if recipe.loss in ("natural", "pgd-at"):
-        return Outcome(_cross_entropy(recipe, logits, labels), logits)
+        return LossOutput(_cross_entropy(recipe, logits, labels), logits)
     clean = forward(images).float()
     divergence = kl_divergence(logits, clean)
     if recipe.loss == "trades":
         loss = _cross_entropy(recipe, clean, labels) + recipe.beta * divergence.mean()
-        return Outcome(loss, logits)
+        return LossOutput(loss, logits)
     doubt = 1 - clean.softmax(1).gather(1, labels[:, None])[:, 0]
-    return Outcome(
+    return LossOutput(
         boosted_cross_entropy(logits, labels) + recipe.beta * (divergence * doubt).mean(), logits
     )
 

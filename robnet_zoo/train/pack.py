@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
+from robnet_zoo.runtime.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path, check_writable, write_json
 from robnet_zoo.runtime.lock import hold
@@ -43,7 +43,6 @@ from robnet_zoo.train.settings import (
     write_settings,
 )
 from robnet_zoo.train.state import LAYOUTS
-from robnet_zoo.train.trainer import BEST, LAST
 
 FORMAT, INDEX = "robnet_zoo.pack/2", "pack.json"
 LIMIT = 60 << 20  # bytes of all files
@@ -89,7 +88,7 @@ def pack_average(state: dict[str, Any], settings: Settings, out: Path) -> int:
     them, and to go on from them with momentum that starts anew.
 
     Args:
-        state: what `Run.state` returns, on any device.
+        state: what `Run.state_dict` returns, on any device.
         settings: the run's settings.
         out: the pack's folder; an older pack there is replaced.
 

@@ -1,4 +1,4 @@
-"""What changes over a training run, as functions of the share of it that is done."""
+"""What changes over a training run, as functions of its progress from 0 to 1."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from robnet_zoo.train.recipes import Recipe
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How steps map to the share of training done: a line from (first, share) to (last, 1).
+class Schedule:
+    """How steps map to the progress of a training: a line from (first, start) to (last, 1).
 
-    A run without a time budget keeps one plan, Plan(0, 0.0, steps). A time budget draws a new
-    line from where the run stands whenever the speed is known better.
+    A run without a time budget keeps one schedule, Schedule(0, 0.0, steps). A time budget draws a
+    new line from where the run stands whenever the speed is known better.
     """
 
     first: int
-    share: float
+    start: float
     last: int
 
-    def at(self, step: int) -> float:
-        """Return the share of the training that is done before `step`."""
-        return self.share + (1 - self.share) * (step - self.first) / (self.last - self.first)
+    def progress(self, step: int) -> float:
+        """Return the part of the training that is done before `step`, from 0 to 1."""
+        return self.start + (1 - self.start) * (step - self.first) / (self.last - self.first)
 
 
-def learning_rate(recipe: Recipe, share: float) -> float:
-    """Return the learning rate when `share` of the training is done."""
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """Return the learning rate at a progress of the training, from 0 to 1."""
     peak = recipe.peak_lr()
     if recipe.decay == "piecewise":
-        return peak * 0.1 ** sum(share >= milestone for milestone in recipe.milestones)
-    if share < recipe.warmup:
-        return recipe.lr_start + (peak - recipe.lr_start) * share / recipe.warmup
-    fallen = (share - recipe.warmup) / (1 - recipe.warmup)
+        return peak * 0.1 ** sum(progress >= milestone for milestone in recipe.milestones)
+    if progress < recipe.warmup:
+        return recipe.lr_start + (peak - recipe.lr_start) * progress / recipe.warmup
+    fallen = (progress - recipe.warmup) / (1 - recipe.warmup)
     left = (1 + math.cos(math.pi * fallen)) / 2 if recipe.decay == "cosine" else 1 - fallen
     return recipe.lr_end + (peak - recipe.lr_end) * left
 
@@ -52,25 +52,24 @@ class Stage(NamedTuple):
     perturbed: bool
 
 
-def stage_at(recipe: Recipe, share: float) -> Stage:
-    """Return the stage that a training is in when `share` of it is done."""
-    return Stage(share < recipe.early_until, bool(recipe.awp) and share >= recipe.awp_from)
+def stage_at(recipe: Recipe, progress: float) -> Stage:
+    """Return the stage that a training is in."""
+    return Stage(progress < recipe.early_until, bool(recipe.awp) and progress >= recipe.awp_from)
 
 
-def epsilon_scale(recipe: Recipe, share: float) -> float:
-    """Return what part of epsilon the adversary has when `share` of the training is done."""
-    if share >= recipe.epsilon_warmup:
+def epsilon_scale(recipe: Recipe, progress: float) -> float:
+    """Return what part of epsilon the adversary has."""
+    if progress >= recipe.epsilon_warmup:
         return 1.0
-    return max(share, 0.01) / recipe.epsilon_warmup  # an adversary needs some room
+    return max(progress, 0.01) / recipe.epsilon_warmup  # an adversary needs some room
 
 
 def crafting(recipe: Recipe, threat: ThreatModel, *, early: bool = False) -> Adversary:
     """Return the adversary of a stage of the training, at its full epsilon."""
     epsilon = threat.epsilon.value
-    step_share = recipe.early_step_share if early else recipe.step_share
     return Adversary(
         epsilon=epsilon,
-        step_size=epsilon * step_share,
+        step_size=epsilon * (recipe.early_step_share if early else recipe.step_share),
         steps=recipe.early_steps if early else recipe.steps,
         norm=threat.norm,
         start=recipe.start,
@@ -88,14 +87,14 @@ def validation_adversary(threat: ThreatModel) -> Adversary:
     )
 
 
-def passes(recipe: Recipe, share: float) -> float:
-    """Return what a step costs when `share` of the training is done, in network passes."""
+def passes(recipe: Recipe, progress: float) -> float:
+    """Return what a step costs, in network passes."""
     if not recipe.adversarial:
         return 1.0
-    return 1.0 + (recipe.early_steps if share < recipe.early_until else recipe.steps)
+    return 1.0 + (recipe.early_steps if progress < recipe.early_until else recipe.steps)
 
 
-def mean_passes(recipe: Recipe, share: float) -> float:
-    """Return the mean cost of a step over what is left of the training after `share`."""
-    early = max(recipe.early_until - share, 0.0) / (1 - share)
+def mean_passes(recipe: Recipe, progress: float) -> float:
+    """Return the mean cost of a step over what is left of the training."""
+    early = max(recipe.early_until - progress, 0.0) / (1 - progress)
     return early * passes(recipe, 0.0) + (1 - early) * passes(recipe, 1.0)

@@ -14,15 +14,15 @@ import torch
 from robnet_zoo.data import load_split
 from robnet_zoo.plotting.curves import learning_curves
 from robnet_zoo.plotting.style import save
-from robnet_zoo.runtime.checkpoint import load_checkpoint
-from robnet_zoo.runtime.distributed import join, leave
+from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint
+from robnet_zoo.runtime.distributed import process_group
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.runtime.lock import hold
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 from robnet_zoo.train.state import Run, build_run
-from robnet_zoo.train.trainer import LAST, fit
+from robnet_zoo.train.trainer import fit
 from robnet_zoo.zoo.blueprints import blueprint
 
 RECORD, CURVES = "record.json", "curves.png"
@@ -58,28 +58,27 @@ def train(
         Stopped: the process was asked to stop and has saved its work.
     """
     started = time.monotonic()
-    processes = join(device)
-    if processes.main:
-        if not resume and (folder / SETTINGS).exists():
-            raise ZooError(
-                f"'{folder}' already holds a run; add --resume, or choose another --out."
-            )
-        check_writable(folder / SETTINGS)
-    # a wrong name is refused before any download
-    blueprint(settings.model, **settings.model_arguments())
-    chosen = settings.threat_model
-    dataset, training = load_split(settings.dataset, "train", root=root, threat_model=chosen)
-    _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=chosen)
-    settings = settings.fitted(len(training))
-    try:
+    with process_group(device) as processes:
+        if processes.main:
+            if not resume and (folder / SETTINGS).exists():
+                raise ZooError(
+                    f"'{folder}' already holds a run; add --resume, or choose another --out."
+                )
+            check_writable(folder / SETTINGS)
+        # a wrong name is refused before any download
+        blueprint(settings.model, **settings.model_arguments())
+        row = settings.threat_model
+        dataset, training = load_split(settings.dataset, "train", root=root, threat_model=row)
+        _, held_out = load_split(settings.dataset, "validation", root=root, threat_model=row)
+        settings = settings.fitted(len(training))
         with torch.random.fork_rng([device] if device.startswith("cuda") else []):
             torch.manual_seed(settings.seed)
             training, held_out = training.to(processes.device), held_out.to(processes.device)
             run = build_run(settings, dataset, training, held_out, processes)
             with hold(folder) if processes.main else nullcontext():
                 if resume and (folder / LAST).exists():
-                    run.load(load_checkpoint(folder / LAST, processes.device))
-                    run.position.resumed += 1
+                    run.load_state_dict(load_checkpoint(folder / LAST, processes.device))
+                    run.state.resumed += 1
                 if processes.main:
                     write_settings(folder, settings)
                 fit(run, folder, save_every=save_every, started=started, after_epoch=after_epoch)
@@ -87,16 +86,14 @@ def train(
                 if processes.main:
                     write_json(folder / RECORD, record)
                     if find_spec("matplotlib"):  # not needed for anything else here
-                        save(learning_curves(run.position.history), folder / CURVES)
-        return record
-    finally:
-        leave(processes)
+                        save(learning_curves(run.state.history), folder / CURVES)
+    return record
 
 
 def describe_run(run: Run) -> dict[str, Any]:
     """Return what a run did, as JSON-ready values: enough to repeat and to judge it."""
-    position, device = run.position, run.processes.device
-    found = environment(device)
+    state, device = run.state, run.processes.device
+    machine = environment(device)
     return {
         "format": "robnet_zoo.train.record/1",
         "settings": run.settings.as_dict(),
@@ -118,16 +115,16 @@ def describe_run(run: Run) -> dict[str, Any]:
         },
         "selection": "held-out training images, "
         + ("PGD-10" if run.settings.recipe.adversarial else "clean accuracy"),
-        "best": position.best,
-        "last": position.history[-1],
-        "epochs": position.epoch,
-        "steps": position.step,
-        "images": position.images,
-        "seconds": round(position.seconds, 1),
-        "cost": f"{position.seconds * run.processes.size / 3600:.2f} hours of "
-        f"{found.get('gpu', device)} x {run.processes.size}",
-        "resumed": position.resumed,
-        "events": position.events,
+        "best": state.best,
+        "last": state.history[-1],
+        "epochs": state.epoch,
+        "steps": state.step,
+        "images": state.images,
+        "seconds": round(state.seconds, 1),
+        "cost": f"{state.seconds * run.processes.size / 3600:.2f} hours of "
+        f"{machine.get('gpu', device)} x {run.processes.size}",
+        "resumed": state.resumed,
+        "events": state.events,
         "cuda_graph": run.recorder is not None and run.recorder.replays,
-        "environment": found,
+        "environment": machine,
     }

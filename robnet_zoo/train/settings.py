@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,15 +163,3 @@ def refuse_changes(kept: Settings, asked: Settings) -> None:
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     recipe = {f"recipe {name}": value for name, value in values["recipe"].items()}
     return {name: value for name, value in values.items() if name != "recipe"} | recipe
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of "90s", "25m" or "1.5h".
-
-    Raises:
-        ZooError: not such a text, or not above 0.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise ZooError(f"Time '{text}' is not understood; write 90s, 25m or 1h.")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -23,7 +23,7 @@ from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import join_batch_norm
 from robnet_zoo.train.cuda_graphs import CudaGraphs, Recorder
 from robnet_zoo.train.ema import AveragePairs, pair
-from robnet_zoo.train.schedule import Plan
+from robnet_zoo.train.schedule import Schedule
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import create_model
 
@@ -37,7 +37,7 @@ class TrainState:
     """Where a run stands, in plain values.
 
     Attributes:
-        plan: first step, share and last step of the schedule's present `Plan`.
+        plan: first step, progress there and last step of the present `Schedule`.
         epoch: passes over the data that are complete.
         batch: steps taken in the pass under way.
         step: steps taken that count; a rollback takes some back.
@@ -94,7 +94,7 @@ class Run:
         folded: that form, to be refreshed before each use; None where `craft` is `forward`.
         average_pairs: the tensors of `average` and those that they follow.
         recorder: replays steps from a CUDA graph; None where they are run as they are.
-        judged: the folded forms that held-out images are judged on, by name, once there are any.
+        validated_forms: the folded forms that are validated, by name, once there are any.
         totals: sums of loss, correct and seen images of the pass under way.
     """
 
@@ -115,9 +115,9 @@ class Run:
     average_pairs: AveragePairs | None
     optimizer: torch.optim.SGD
     recorder: Recorder | None
-    position: TrainState
+    state: TrainState
     totals: Tensor
-    judged: dict[str, nn.Module] = field(default_factory=dict)
+    validated_forms: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -130,16 +130,16 @@ class Run:
         return 1 if self.average is None else max(len(self.validation) // GUARD_IMAGES, 1)
 
     @property
-    def plan(self) -> Plan:
-        """The schedule's present plan."""
-        return Plan(*self.position.plan)
+    def schedule(self) -> Schedule:
+        """The present schedule."""
+        return Schedule(*self.state.plan)
 
     def generator(self, *key: int, device: str = "cpu") -> torch.Generator:
         """Return a generator keyed by the seed, the rollbacks so far and `key`.
 
         Every step draws from its own, so that the state of the draws is the step's number.
         """
-        return keyed_generator(self.settings.seed, self.position.rollbacks, *key, device=device)
+        return keyed_generator(self.settings.seed, self.state.rollbacks, *key, device=device)
 
     def changed(self) -> dict[str, list[Tensor]]:
         """Return the tensors that a step's body changes, in groups of one kind."""
@@ -153,7 +153,7 @@ class Run:
         }
         return {name: group for name, group in groups.items() if group}
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint must hold."""
         optimizer = self.optimizer.state_dict()
         for group in optimizer["param_groups"]:
@@ -164,12 +164,12 @@ class Run:
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": optimizer,
-            "position": dataclasses.asdict(self.position),
+            "position": dataclasses.asdict(self.state),
             "totals": self.processes.sum(self.totals.clone()),
             "random": torch.get_rng_state(),
         }
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint.
 
         Raises:
@@ -187,7 +187,7 @@ class Run:
         _follow(self.optimizer, self.buffers)
         if self.recorder is not None:
             self.recorder.forget()  # momentum has moved
-        self.position = TrainState(**state["position"])
+        self.state = TrainState(**state["position"])
         self.totals.copy_(state["totals"] if self.processes.main else torch.zeros(3))
         torch.set_rng_state(state["random"].cpu())
 
@@ -221,14 +221,14 @@ def build_run(
     )
     if settings.joint_batch_norm and processes.size > 1:
         join_batch_norm(model)
-    _set_ways(model, settings, processes)
+    _set_convolutions(model, settings, processes)
     model = model.to(processes.device).to(memory_format=LAYOUTS[settings.layout]).train()
     buffers = _buffers(settings, dataset, processes)
     decayed = [p for p in model.parameters() if p.dim() > 1 or recipe.decay_all]
-    spared = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
+    undecayed = [p for p in model.parameters() if p.dim() <= 1 and not recipe.decay_all]
     groups: list[dict[str, Any]] = [
         {"params": decayed},
-        {"params": spared, "weight_decay": 0.0},
+        {"params": undecayed, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.SGD(
         groups,
@@ -261,12 +261,12 @@ def build_run(
         average_pairs=None if average is None else pair(average, model),
         optimizer=optimizer,
         recorder=_recorder(settings, processes),
-        position=TrainState(plan=(0, 0.0, steps)),
+        state=TrainState(plan=(0, 0.0, steps)),
         totals=torch.zeros(3, dtype=torch.float64, device=processes.device),
     )
 
 
-def _set_ways(model: nn.Module, settings: Settings, processes: ProcessGroup) -> None:
+def _set_convolutions(model: nn.Module, settings: Settings, processes: ProcessGroup) -> None:
     """Let a network compute its separable convolutions as the settings say, or as measured best."""
     half_on_gpu = processes.device.startswith("cuda") and settings.precision == "bfloat16"
     way = settings.separable or ("merged" if half_on_gpu else "apart")

@@ -22,7 +22,7 @@ def start_statistics(run: Run) -> None:
     """
     size = run.settings.recipe.batch_size
     order = torch.randperm(len(run.train), generator=run.generator(0))
-    mine = order[:size][run.processes.share(size)]
+    mine = order[:size][run.processes.shard(size)]
     with torch.no_grad(), autocast(run), statistics_momentum(run.model, 1.0):
         run.model(to_float(run.train.images(mine.to(run.train.device))))
     run.processes.average_(run.statistics)
@@ -38,10 +38,10 @@ def train_step(run: Run, images: Tensor, labels: Tensor) -> None:
         images: this process's part of the batch, uint8 (B, C, H, W).
         labels: their classes (B,).
     """
-    recipe, position = run.settings.recipe, run.position
-    share = run.plan.at(position.step)
-    stage = stage_at(recipe, share)
-    _fill(run, images, labels, share)
+    recipe, state = run.settings.recipe, run.state
+    progress = run.schedule.progress(state.step)
+    stage = stage_at(recipe, progress)
+    _fill(run, images, labels, progress)
     if run.settings.compile:
         torch.compiler.cudagraph_mark_step_begin()  # what the last step computed may be overwritten
     if run.recorder is None:
@@ -50,28 +50,29 @@ def train_step(run: Run, images: Tensor, labels: Tensor) -> None:
         eager = run.recorder.trouble
         run.recorder.run(lambda: step_body(run, stage), stage, run.changed)
         if run.recorder.trouble and not eager:
-            told = f"step {position.step}: steps run without a CUDA graph: {run.recorder.trouble}"
-            position.events = [*position.events, told]
-    position.batch += 1
-    position.step += 1
-    position.images += recipe.batch_size
+            event = f"step {state.step}: steps run without a CUDA graph: {run.recorder.trouble}"
+            state.events = [*state.events, event]
+    state.batch += 1
+    state.step += 1
+    state.images += recipe.batch_size
     if run.average_pairs is not None:
-        update_average(run.average_pairs, average_decay(recipe, run.plan.last), position.step)
+        update_average(run.average_pairs, average_decay(recipe, run.schedule.last), state.step)
 
 
-def _fill(run: Run, images: Tensor, labels: Tensor, share: float) -> None:
+def _fill(run: Run, images: Tensor, labels: Tensor, progress: float) -> None:
     """Put into the run's buffers what this step reads: all that differs from other steps."""
-    recipe, processes, position = run.settings.recipe, run.processes, run.position
+    recipe, processes, state = run.settings.recipe, run.processes, run.state
     buffers, total = run.buffers, recipe.batch_size
-    draws = run.generator(position.epoch, position.batch, device=processes.device)
+    draws = run.generator(state.epoch, state.batch, device=processes.device)
     flip = recipe.flip and run.dataset.flip
-    rows = processes.share(total)
+    rows = processes.shard(total)
     moved = augment(images, recipe, draws, flip=flip, rows=rows, total=total)
     buffers.images.copy_(to_float(moved))
     buffers.labels.copy_(labels)
     if recipe.adversarial:
         drawn = images.new_empty((total, *images.shape[1:]), dtype=torch.float32)
         buffers.noise.copy_(crafting(recipe, run.threat).draw_noise(drawn, draws)[rows])
-    moment = run.plan.at(position.step - position.batch) if recipe.lr_per_epoch else share
-    buffers.rate.fill_(learning_rate(recipe, max(moment, 0.0)) * 0.5**position.rollbacks)
-    buffers.scale.fill_(epsilon_scale(recipe, share))
+    epoch_start = run.schedule.progress(state.step - state.batch)
+    rate = learning_rate(recipe, max(epoch_start if recipe.lr_per_epoch else progress, 0.0))
+    buffers.rate.fill_(rate * 0.5**state.rollbacks)
+    buffers.scale.fill_(epsilon_scale(recipe, progress))

@@ -11,36 +11,37 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from robnet_zoo.models.fast.folded import refresh
-from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
+from robnet_zoo.runtime.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path, write_text
+from robnet_zoo.runtime.signals import SaveTimer, stop_signals
 from robnet_zoo.runtime.tables import HISTORY, csv_records
-from robnet_zoo.train.body import autocast
-from robnet_zoo.train.budget import TimeBudget, pace, stop_signals, validated
-from robnet_zoo.train.schedule import validation_adversary
-from robnet_zoo.train.state import Run, folded_form
+from robnet_zoo.train.budget import TimeBudget, pace, validation_is_due
+from robnet_zoo.train.guard import collapse, has_fallen
+from robnet_zoo.train.score import score_weights
+from robnet_zoo.train.state import Run
 from robnet_zoo.train.step import start_statistics, train_step
-from robnet_zoo.train.validate import Score, validate
+from robnet_zoo.train.validate import Score
 
-LAST, BEST = "last.pt", "best.pt"
 MAX_ROLLBACKS = 3
-VALIDATION_BATCH = {"cpu": 256, "cuda": 512}
 
 
-class Stopped(Exception):  # noqa: N818 - a request, not an error
-    """The process was asked to stop, and the work is saved; holds the signal's number."""
+@dataclass(frozen=True)
+class _Loop:
+    """A run that is trained: its folder, its time, and when it is saved."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    run: Run
+    folder: Path
+    budget: TimeBudget
+    timer: SaveTimer
 
 
 def fit(
@@ -51,7 +52,7 @@ def fit(
     started: float,
     after_epoch: Callable[[Run], None] | None = None,
 ) -> None:
-    """Train until the plan's last step.
+    """Train until the schedule's last step.
 
     `last.pt` is written after every validation, every few minutes and on request to stop;
     `best.pt` whenever the validation score is the best so far.
@@ -67,49 +68,55 @@ def fit(
         Stopped: SIGTERM or SIGINT came.
         ZooError: the run collapsed again and again.
     """
-    clock = TimeBudget(save_every, run.settings.time_budget, ticked=started, pace=pace(run))
-    if run.position.step == 0:
+    timer = SaveTimer(save_every)
+    budget = TimeBudget(run.settings.time_budget, ticked=started, pace=pace(run))
+    loop = _Loop(run, folder, budget, timer)
+    if run.state.step == 0:
         start_statistics(run)
         _save(run, folder / BEST)  # what a rollback before the first validation goes back to
-    with stop_signals(clock):
-        while run.position.step < run.plan.last:
-            epoch = run.position.epoch
-            _train_epoch(run, folder, clock)
-            if after_epoch is not None and run.processes.main and run.position.epoch > epoch:
+    with stop_signals(timer):
+        while run.state.step < run.schedule.last:
+            epoch = run.state.epoch
+            _train_epoch(loop)
+            if after_epoch is not None and run.processes.main and run.state.epoch > epoch:
                 after_epoch(run)
-            if clock.stop:
+            if timer.stop:
                 _save(run, folder / LAST)
-                raise Stopped(clock.stop)
+                timer.raise_if_stopped()
 
 
-def _train_epoch(run: Run, folder: Path, clock: TimeBudget) -> None:
-    """Train to the end of the pass under way, or of the plan, and validate where it is time to."""
-    position, size = run.position, run.settings.recipe.batch_size
-    order = torch.randperm(len(run.train), generator=run.generator(position.epoch))
-    batches = _batches(run, order[position.batch * size :])
-    left = min(run.steps_per_epoch - position.batch, run.plan.last - position.step)
-    epochs = math.ceil(run.plan.last / run.steps_per_epoch)
-    title = f"epoch {position.epoch + 1}/{epochs}"
-    began, images = time.monotonic(), position.images
-    with progress(left * size, title) if run.processes.main else nullcontext() as bar:
-        while position.batch < run.steps_per_epoch and position.step < run.plan.last:
+def _train_epoch(loop: _Loop) -> None:
+    """Train to the end of the pass under way, or of the schedule, and validate if it is time."""
+    run = loop.run
+    state, size = run.state, run.settings.recipe.batch_size
+    order = torch.randperm(len(run.train), generator=run.generator(state.epoch))
+    batches = _batches(run, order[state.batch * size :])
+    epochs = math.ceil(run.schedule.last / run.steps_per_epoch)
+    title = f"epoch {state.epoch + 1}/{epochs}"
+    began, images = time.monotonic(), state.images
+    with progress(_steps_left(run) * size, title) if run.processes.main else nullcontext() as bar:
+        while _steps_left(run) > 0:
             train_step(run, *next(batches))
-            clock.count_step(run)
-            due = _agree(run, clock)
+            loop.budget.count_step(run)
+            due = _agree(loop)
             if bar is not None:
-                left = min(run.steps_per_epoch - position.batch, run.plan.last - position.step)
-                bar.resize(bar.done + (left + 1) * size)
+                bar.resize(bar.done + (_steps_left(run) + 1) * size)
                 bar.advance(size)
-            if due and not _checkpoint(run, folder, clock):
+            if due and not _checkpoint(loop):
                 return
-    rate = (position.images - images) / (time.monotonic() - began)
-    _finish_epoch(run, folder, clock, images_per_second=rate)
+    rate = (state.images - images) / (time.monotonic() - began)
+    _finish_epoch(loop, images_per_second=rate)
+
+
+def _steps_left(run: Run) -> int:
+    """Return the steps to the end of the pass under way, or of the schedule."""
+    return min(run.steps_per_epoch - run.state.batch, run.schedule.last - run.state.step)
 
 
 def _batches(run: Run, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's images and labels of each step, fetched while the last step runs."""
     size, train = run.settings.recipe.batch_size, run.train
-    mine = run.processes.share(size)
+    mine = run.processes.shard(size)
 
     def fetch(indices: Tensor) -> tuple[Tensor, Tensor]:
         indices = indices[mine].to(train.device)
@@ -123,58 +130,57 @@ def _batches(run: Run, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             yield ready
 
 
-def _agree(run: Run, clock: TimeBudget) -> bool:
-    """Bring the plan up to date and return whether a checkpoint is due.
+def _agree(loop: _Loop) -> bool:
+    """Bring the schedule up to date and return whether a checkpoint is due.
 
-    All processes come to the same mind: the main one's plan and timer, a signal to any of them.
+    All processes come to the same mind: the main one's schedule and timer, a signal to any.
     """
-    plan, due = clock.plan(run), clock.save_is_due
+    run, timer = loop.run, loop.timer
+    schedule, due = dataclasses.astuple(loop.budget.schedule(run)), timer.due
     if run.processes.size > 1:
-        told = [due, *dataclasses.astuple(plan)] if run.processes.main else [0.0] * 4
-        flags = torch.tensor(
-            [clock.stop > 0, *told], dtype=torch.float64, device=run.processes.device
-        )
-        stop, told_due, first, share, last = run.processes.sum(flags).tolist()
-        clock.stop = clock.stop or (signal.SIGTERM if stop else 0)
-        run.position.plan = (int(first), share, int(last))
-        return bool(stop or told_due)
-    run.position.plan = dataclasses.astuple(plan)
+        ours = [due, *schedule] if run.processes.main else [0.0] * 4
+        flags = torch.tensor([timer.stop > 0, *ours], dtype=torch.float64)
+        total = run.processes.sum(flags.to(run.processes.device))
+        stop, due, first, start, last = total.tolist()
+        timer.stop = timer.stop or (signal.SIGTERM if stop else 0)
+        due, schedule = bool(stop or due), (int(first), start, int(last))
+    run.state.plan = schedule
     return due
 
 
-def _checkpoint(run: Run, folder: Path, clock: TimeBudget) -> bool:
+def _checkpoint(loop: _Loop) -> bool:
     """Write `last.pt` within an epoch; return False where the run was rolled back instead."""
+    run = loop.run
     if not math.isfinite(float(run.processes.sum(run.totals.clone())[0])):
-        _roll_back(run, folder, "the training loss is not finite")
+        _roll_back(loop, "the training loss is not finite")
         return False
-    _save(run, folder / LAST)
-    clock.saved = clock.now()
-    if clock.stop:
-        raise Stopped(clock.stop)
+    _save(run, loop.folder / LAST)
+    loop.timer.restart()
+    loop.timer.raise_if_stopped()
     return True
 
 
-def _finish_epoch(run: Run, folder: Path, clock: TimeBudget, *, images_per_second: float) -> None:
+def _finish_epoch(loop: _Loop, *, images_per_second: float) -> None:
     """Validate, look for a collapse, write the log and the checkpoints."""
-    position = run.position
-    looked = validated(run)
-    scores = _scores(run) if looked else {}
-    if looked:
-        clock.count_validation(run)
-        _agree(run, clock)
+    run, state = loop.run, loop.run.state
+    validates = validation_is_due(run)
+    scores = score_weights(run) if validates else {}
+    if validates:
+        loop.budget.count_validation(run)
+        _agree(loop)
     loss, correct, seen = run.processes.sum(run.totals.clone()).tolist()
-    trouble = _trouble(run, loss, scores.get("raw"))
-    if trouble:
-        _roll_back(run, folder, trouble)
-        return
     raw = scores.get("raw")
-    fallen = raw is not None and _fallen(run, raw.rank, "clean" if raw.robust is None else "robust")
-    position.epoch += 1
-    position.batch = 0
+    trouble = collapse(run, loss, raw)
+    if trouble:
+        _roll_back(loop, trouble)
+        return
+    fallen = raw is not None and has_fallen(run, raw.rank, raw.kind)
+    state.epoch += 1
+    state.batch = 0
     run.totals.zero_()
     row: dict[str, Any] = {
-        "epoch": position.epoch,
-        "step": position.step,
+        "epoch": state.epoch,
+        "step": state.step,
         "lr": float(run.buffers.rate),
         "loss": loss / seen,
         "train_accuracy": correct / seen,
@@ -182,135 +188,63 @@ def _finish_epoch(run: Run, folder: Path, clock: TimeBudget, *, images_per_secon
     chosen = "raw" if run.average is None else "ema"
     for name in dict.fromkeys(("raw", chosen)):
         score = scores.get(name)
-        row |= {f"{name}_clean": None, f"{name}_robust": None}
-        if score is not None:
-            row |= {f"{name}_clean": score.clean, f"{name}_robust": score.robust}
-    row |= {"images_per_second": images_per_second, "seconds": position.seconds}
-    position.history.append(row)
-    score, best = scores.get(chosen), position.best
+        row[f"{name}_clean"] = None if score is None else score.clean
+        row[f"{name}_robust"] = None if score is None else score.robust
+    row |= {"images_per_second": images_per_second, "seconds": state.seconds}
+    state.history.append(row)
+    score, best = scores.get(chosen), state.best
     better = score is not None and (
         best is None or (score.rank > best["rank"] and not fallen)  # a rollback must end well
     )
     if score is not None and better:
-        position.best = {
-            "epoch": position.epoch,
+        state.best = {
+            "epoch": state.epoch,
             "weights": chosen,
             "rank": score.rank,
             **dataclasses.asdict(score),
         }
-    if looked or clock.save_is_due:
-        _save(run, folder / LAST)
-        clock.saved = clock.now()
+    if validates or loop.timer.due:
+        _save(run, loop.folder / LAST)
+        loop.timer.restart()
     if run.processes.main:
         if better:  # the same state
-            with atomic_path(folder / BEST) as temporary:
-                shutil.copyfile(folder / LAST, temporary)
-        write_text(folder / HISTORY, csv_records(position.history))
-        _say(_told(row, score))
+            with atomic_path(loop.folder / BEST) as temporary:
+                shutil.copyfile(loop.folder / LAST, temporary)
+        write_text(loop.folder / HISTORY, csv_records(state.history))
+        _say(_summary(row, score))
 
 
-def _scores(run: Run) -> dict[str, Score]:
-    """Return the validation scores of the weights and of their average.
-
-    Where there is an average, it is the one that is chosen; for the guard, which watches the
-    weights themselves, some of the images do.
-    """
-    adversary = validation_adversary(run.threat) if run.settings.recipe.adversarial else None
-    models = {"raw": (run.model, run.guard_stride)}
-    if run.average is not None:
-        models["ema"] = (run.average, 1)
-    run.model.eval()
-    with autocast(run):
-        scores = {
-            name: validate(
-                _judged(run, name, model),
-                run.validation,
-                adversary,
-                stride=stride,
-                batch_size=VALIDATION_BATCH[run.processes.device.partition(":")[0]],
-                seed=run.settings.seed,
-                processes=run.processes,
-            )
-            for name, (model, stride) in models.items()
-        }
-    run.model.train()
-    return scores
-
-
-def _judged(run: Run, name: str, model: nn.Module) -> nn.Module:
-    """Return the folded form of a model, up to date."""
-    if name not in run.judged:
-        run.judged[name] = folded_form(model, run.settings, run.dataset.image_size)
-    refresh(run.judged[name])
-    return run.judged[name]
-
-
-def _fallen(run: Run, accuracy: float, kind: str) -> bool:
-    """Return whether a held-out accuracy is below half of the best, and not by chance."""
-    best = _best_raw(run, kind)
-    judged = len(run.validation) / run.guard_stride
-    noise = 2 * math.sqrt(best * (1 - best) / judged)
-    return accuracy < min(best / 2, best - run.settings.recipe.guard - noise)
-
-
-def _best_raw(run: Run, kind: str) -> float:
-    return max((row[f"raw_{kind}"] for row in _validated_rows(run)), default=0.0)
-
-
-def _validated_rows(run: Run) -> list[dict[str, Any]]:
-    return [row for row in run.position.history if row["raw_clean"] is not None]
-
-
-def _trouble(run: Run, loss: float, score: Score | None) -> str:
-    """Return what is wrong with a run that collapsed, or nothing.
-
-    Catastrophic overfitting takes robust accuracy and leaves the clean one. Where both fall, a
-    high learning rate may be all there is to it: one epoch is allowed for recovery.
-    """
-    if not math.isfinite(loss):
-        return "the training loss is not finite"
-    if score is None:
-        return ""
-    kind = "clean" if score.robust is None else "robust"
-    if not _fallen(run, score.rank, kind):
-        return ""
-    before = _validated_rows(run)[-1]
-    if _fallen(run, score.clean, "clean") and not _fallen(run, before[f"raw_{kind}"], kind):
-        return ""
-    return f"held-out {kind} accuracy fell from {_best_raw(run, kind):.1%} to {score.rank:.1%}"
-
-
-def _roll_back(run: Run, folder: Path, trouble: str) -> None:
+def _roll_back(loop: _Loop, trouble: str) -> None:
     """Go back to the best checkpoint and go on from there with half the learning rate.
 
     Raises:
         ZooError: this happened too often.
     """
-    told = run.position
-    event = f"epoch {told.epoch + 1}, step {told.step}: {trouble}"
-    if told.rollbacks == MAX_ROLLBACKS:
+    run, best, before = loop.run, loop.folder / BEST, loop.run.state
+    event = f"epoch {before.epoch + 1}, step {before.step}: {trouble}"
+    if before.rollbacks == MAX_ROLLBACKS:
         raise ZooError(
             f"Training collapsed {MAX_ROLLBACKS + 1} times, last in {event}; "
-            f"'{folder / BEST}' holds the best weights, or start again with --set lr=SMALLER."
+            f"'{best}' holds the best weights, or start again with --set lr=SMALLER."
         )
-    run.load(load_checkpoint(folder / BEST, run.processes.device))
-    position = run.position
-    position.rollbacks = told.rollbacks + 1
-    position.seconds, position.images = told.seconds, told.images
-    lesson = f"rolled back to epoch {position.epoch} with half the learning rate"
-    position.events = [*told.events, f"{event}; {lesson}"]
-    _save(run, folder / LAST)
+    run.load_state_dict(load_checkpoint(best, run.processes.device))
+    state = run.state
+    state.rollbacks = before.rollbacks + 1
+    state.seconds, state.images = before.seconds, before.images
+    lesson = f"rolled back to epoch {state.epoch} with half the learning rate"
+    state.events = [*before.events, f"{event}; {lesson}"]
+    _save(run, loop.folder / LAST)
     if run.processes.main:
-        _say(f"warning: {position.events[-1]}")
+        _say(f"warning: {state.events[-1]}")
 
 
 def _save(run: Run, path: Path) -> None:
-    state = run.state()  # in every process: it sums the totals
+    state = run.state_dict()  # in every process: it sums the totals
     if run.processes.main:
         save_checkpoint(path, state)
 
 
-def _told(row: dict[str, Any], score: Score | None) -> str:
+def _summary(row: dict[str, Any], score: Score | None) -> str:
     held_out = ""
     if score is not None:
         robust = "" if score.robust is None else f", PGD-10 {score.robust:.1%}"

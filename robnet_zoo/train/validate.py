@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from robnet_zoo.attacks.pgd import Adversary, noise_for
 from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
 from robnet_zoo.runtime.distributed import ProcessGroup
+
+Kind = Literal["clean", "robust"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,13 @@ class Score:
     robust: float | None
 
     @property
+    def kind(self) -> Kind:
+        """The accuracy that checkpoints are compared by: robust, or clean where there is none."""
+        return "clean" if self.robust is None else "robust"
+
+    @property
     def rank(self) -> float:
-        """What checkpoints are compared by: robust accuracy, or clean where there is none."""
+        """That accuracy."""
         return self.clean if self.robust is None else self.robust
 
 
@@ -53,7 +61,7 @@ def validate(
         processes: the processes that share the images.
     """
     chosen = torch.arange(0, len(split), stride)
-    mine = chosen[processes.share(len(chosen))]
+    mine = chosen[processes.shard(len(chosen))]
     correct = torch.zeros(3, dtype=torch.float64, device=split.device)
     for indices, real in _even(mine, batch_size):
         indices = indices.to(split.device)

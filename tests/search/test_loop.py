@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from robnet_zoo import create_model
 from robnet_zoo.genotypes import CellGenotype, genotype_to_dict
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.search.core.discretise import best_two_edges
 from robnet_zoo.search.core.optimizers import WeightOptimizer, craft, search_adversary
 from robnet_zoo.search.core.spaces import DARTS_OPERATIONS, EDGES, darts_space
@@ -18,7 +19,6 @@ from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import run_search
 from robnet_zoo.search.run.recipe import SearchRecipe, read_recipe, write_recipe
-from robnet_zoo.train.trainer import Stopped
 
 RECIPE = SearchRecipe(
     name="test",

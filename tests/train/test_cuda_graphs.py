@@ -36,7 +36,7 @@ def taken(run, steps=STEPS):
     """Take some steps and return all that they changed."""
     for step in range(steps):
         chosen = torch.arange(45) + step
-        run.position.batch = step
+        run.state.batch = step
         train_step(run, run.train.images(chosen), run.train.labels[chosen])
     average = [] if run.average is None else [*run.average.state_dict().values()]
     return [t.detach().clone() for group in run.changed().values() for t in group] + average
@@ -83,7 +83,7 @@ def test_replays_give_the_eager_steps_weights_to_the_bit(tmp_path, recipe, chang
     for ours, theirs in zip(taken(run), eager, strict=True):
         assert torch.equal(ours, theirs)
     assert run.recorder.replays and not run.recorder.trouble
-    assert run.position.events == []
+    assert run.state.events == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_recording_that_fails_or_differs_is_left_for_eager_steps_and_told(tmp_
     for ours, theirs in zip(taken(run), eager, strict=True):
         assert torch.equal(ours, theirs)
     assert not run.recorder.replays
-    (event,) = run.position.events
+    (event,) = run.state.events
     assert event.startswith(f"step {WARM_UP}: steps run without a CUDA graph: {told}")
     assert "\n" not in event
 
@@ -120,7 +120,7 @@ def test_another_stage_and_another_place_of_momentum_are_recorded_anew(tmp_path)
     assert len(made) == 1
     taken(run, 3)  # from step 6 on, late
     assert len(made) == 2
-    run.load(run.state())  # as a rollback does
+    run.load_state_dict(run.state_dict())  # as a rollback does
     taken(run, 1)
     assert len(made) == 3
 

@@ -11,9 +11,9 @@ from robnet_zoo.data import load_split
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.train.budget import PROBE, WARM_UP, TimeBudget, replan
+from robnet_zoo.train.budget import PROBE, WARM_UP, TimeBudget, reschedule
 from robnet_zoo.train.recipes import get_recipe
-from robnet_zoo.train.schedule import Plan, learning_rate, mean_passes, passes
+from robnet_zoo.train.schedule import Schedule, learning_rate, mean_passes, passes
 from robnet_zoo.train.session import train
 from robnet_zoo.train.state import build_run
 from robnet_zoo.train.validate import validate
@@ -75,19 +75,19 @@ def test_a_run_that_collapses_again_and_again_gives_up_in_one_sentence(tmp_path)
         train(settings, tmp_path / "run")
 
 
-def test_a_plan_fits_the_steps_that_are_left_into_the_time_that_is_left():
+def test_a_schedule_fits_the_steps_that_are_left_into_the_time_that_is_left():
     recipe = get_recipe("standard")
-    plan = replan(
+    schedule = reschedule(
         recipe,
-        Plan(0, 0.0, 1000),
+        Schedule(0, 0.0, 1000),
         step=100,
         left=1000.0,
         seconds_per_pass=0.5,
         validation_seconds=20.0,
         steps_per_epoch=50,
     )
-    assert (plan.first, plan.share) == (100, 0.1)
-    steps = plan.last - plan.first
+    assert (schedule.first, schedule.start) == (100, 0.1)
+    steps = schedule.last - schedule.first
     spent = steps * (0.5 * mean_passes(recipe, 0.1) + 20 / 50) + 20
     assert 990 < spent <= 1000
 
@@ -95,7 +95,7 @@ def test_a_plan_fits_the_steps_that_are_left_into_the_time_that_is_left():
 def test_no_time_left_means_no_steps_left():
     recipe = get_recipe("standard")
     speed = {"seconds_per_pass": 1.0, "validation_seconds": 5.0, "steps_per_epoch": 10}
-    assert replan(recipe, Plan(0, 0.0, 50), 7, left=-3.0, **speed).last == 7
+    assert reschedule(recipe, Schedule(0, 0.0, 50), 7, left=-3.0, **speed).last == 7
 
 
 @pytest.mark.parametrize("slower", [1.0, 3.0])
@@ -106,21 +106,21 @@ def test_a_run_ends_within_its_budget_with_its_schedule_complete(tmp_path, recip
     settings = small(write_arrays(tmp_path), recipe, epochs=10**6).fitted(TRAINED)
     dataset, images = load_split(settings.dataset, "train", threat_model="digits")
     run = build_run(settings, dataset, images, images.subset(torch.arange(20)), ProcessGroup())
-    clock = TimeBudget(300.0, budget, now=lambda: seconds, ticked=0.0, saved=0.0)
-    position = run.position
-    while position.step < run.plan.last:
+    clock = TimeBudget(budget, now=lambda: seconds, ticked=0.0)
+    state = run.state
+    while state.step < run.schedule.last:
         factor = slower if seconds > budget / 2 else 1.0
-        seconds += factor * 0.5 * passes(settings.recipe, run.plan.at(position.step))
-        position.step += 1
+        seconds += factor * 0.5 * passes(settings.recipe, run.schedule.progress(state.step))
+        state.step += 1
         clock.count_step(run)
-        position.plan = dataclasses.astuple(clock.plan(run))
-        if position.step % run.steps_per_epoch == 0 or position.step == run.plan.last:
+        state.plan = dataclasses.astuple(clock.schedule(run))
+        if state.step % run.steps_per_epoch == 0 or state.step == run.schedule.last:
             seconds += factor * 2.0
             clock.count_validation(run)
-            position.plan = dataclasses.astuple(clock.plan(run))
-    assert position.seconds == seconds
+            state.plan = dataclasses.astuple(clock.schedule(run))
+    assert state.seconds == seconds
     assert 0.97 * budget < seconds <= budget
-    final = learning_rate(settings.recipe, run.plan.at(position.step - 1))
+    final = learning_rate(settings.recipe, run.schedule.progress(state.step - 1))
     assert final < 0.01 * settings.recipe.peak_lr()
 
 
@@ -131,20 +131,20 @@ def test_a_budget_ends_a_run(tmp_path):
     assert record["best"]["epoch"] >= 1
 
 
-def test_a_plan_counts_the_validations_there_will_be():
+def test_a_schedule_counts_the_validations_there_will_be():
     recipe = dataclasses.replace(get_recipe("slot"), validate_every=4)
-    plan = replan(
+    schedule = reschedule(
         recipe,
-        Plan(0, 0.0, 1000),
+        Schedule(0, 0.0, 1000),
         step=0,
         left=1000.0,
         seconds_per_pass=0.5,
         validation_seconds=20.0,
         steps_per_epoch=50,
     )
-    epochs = plan.last / 50
+    epochs = schedule.last / 50
     looks = epochs / 4 + 4 * 3 / 4 + 1  # each fourth, the last four, and the end
-    assert 980 < plan.last * 0.5 * 3 + looks * 20 <= 1000
+    assert 980 < schedule.last * 0.5 * 3 + looks * 20 <= 1000
 
 
 def test_held_out_images_are_looked_at_every_so_often_and_in_the_last_four_epochs(tmp_path):

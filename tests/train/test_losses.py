@@ -8,7 +8,7 @@ from torch import nn
 from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.ema import pair, update_average
-from robnet_zoo.train.losses import Batch, training_loss
+from robnet_zoo.train.losses import TrainBatch, training_loss
 from robnet_zoo.train.recipes import get_recipe, override
 
 CLEAN = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3]], dtype=torch.float64)
@@ -19,7 +19,7 @@ LABELS = torch.tensor([0, 2])
 def loss_of(name, **changes):
     """Return the loss of a network that maps "images" straight to the logits above."""
     recipe = override(get_recipe("standard"), {"loss": name, "label_smoothing": "0"} | changes)
-    return training_loss(recipe, lambda logits: logits, Batch(CLEAN, ATTACKED, LABELS))
+    return training_loss(recipe, lambda logits: logits, TrainBatch(CLEAN, ATTACKED, LABELS))
 
 
 def softmax(logits):
@@ -61,7 +61,7 @@ def test_mart_weighs_the_divergence_by_the_doubt_about_clean_images():
 def test_trades_pulls_clean_and_attacked_logits_together():
     clean, attacked = CLEAN.clone().requires_grad_(), ATTACKED.clone().requires_grad_()
     recipe = override(get_recipe("best"), {"beta": "1000"})
-    loss, _ = training_loss(recipe, lambda logits: logits, Batch(clean, attacked, LABELS))
+    loss, _ = training_loss(recipe, lambda logits: logits, TrainBatch(clean, attacked, LABELS))
     loss.backward()
     towards = CLEAN.log_softmax(1) - ATTACKED.log_softmax(1)
     assert (attacked.grad * towards).sum() < 0  # descent moves the attacked logits that way

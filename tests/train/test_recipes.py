@@ -3,10 +3,11 @@ import torch
 
 from robnet_zoo import create_model
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
-from robnet_zoo.train.schedule import Plan, crafting, learning_rate, mean_passes, stage_at
-from robnet_zoo.train.settings import Settings, parse_duration
+from robnet_zoo.train.schedule import Schedule, crafting, learning_rate, mean_passes, stage_at
+from robnet_zoo.train.settings import Settings
 
 CIFAR = get_threat_model("cifar10")
 
@@ -97,13 +98,13 @@ def test_robnet_spares_batch_norm_and_biases_from_weight_decay():
     ]
 
 
-def test_a_new_plan_goes_on_from_the_share_that_is_reached():
-    plan = Plan(0, 0.0, 100)
-    assert [plan.at(0), plan.at(25), plan.at(100)] == [0, 0.25, 1]
-    longer = Plan(25, plan.at(25), 325)
-    assert longer.at(25) == 0.25
-    assert longer.at(175) == pytest.approx(0.625)
-    assert longer.at(325) == 1
+def test_a_new_schedule_goes_on_from_the_progress_that_is_reached():
+    schedule = Schedule(0, 0.0, 100)
+    assert [schedule.progress(0), schedule.progress(25), schedule.progress(100)] == [0, 0.25, 1]
+    longer = Schedule(25, schedule.progress(25), 325)
+    assert longer.progress(25) == 0.25
+    assert longer.progress(175) == pytest.approx(0.625)
+    assert longer.progress(325) == 1
 
 
 def test_batches_shrink_with_the_data_set_unless_one_is_asked_for():

@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 from robnet_zoo.runtime.environment import pick_device, tune
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.options import parse_duration, read_pairs
+from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
     Compile,
@@ -18,7 +20,6 @@ from robnet_zoo.train.settings import (
     Layout,
     Settings,
     Way,
-    parse_duration,
     read_settings,
     refuse_changes,
 )
@@ -111,7 +112,6 @@ def run(options: argparse.Namespace) -> int:
         settings = dataclasses.replace(settings, precision="bfloat16")
     folder = options.out or Path("runs") / _run_name(settings)
     from robnet_zoo.train.session import train
-    from robnet_zoo.train.trainer import Stopped
 
     tune()
     try:
@@ -140,12 +140,7 @@ def _asked(base: Settings, given: Mapping[str, Any]) -> Settings:
     recipe = base.recipe
     if given.get("recipe", recipe.name) != recipe.name:
         recipe = get_recipe(given["recipe"])
-    changes = {}
-    for pair in given.get("set", ()):
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as steps=10.")
-        changes[key] = text
+    changes = read_pairs(given.get("set", ()))
     if "epochs" in given:
         changes["epochs"] = str(given["epochs"])
     values = {name: given[name] for name in PLAIN if name in given}

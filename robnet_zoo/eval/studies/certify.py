@@ -30,8 +30,8 @@ from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate, CertifySett
 from robnet_zoo.eval.target import EvalOptions, EvalTarget
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.decode import to_builtins
+from robnet_zoo.runtime.distributed import PATIENCE, ProcessGroup, process_group
 from robnet_zoo.runtime.environment import environment
-from robnet_zoo.runtime.process_group import Team, team
 from robnet_zoo.threat_models import Norm, ThreatModel
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
@@ -71,7 +71,7 @@ def certify(
     with preserve_state(model), torch.no_grad():
         refuse_large(trace(model, images.take(torch.arange(1))))
     settings = CertifySettings(method="linear", bisections=BISECTIONS, attack=ATTACK, seed=seed)
-    with team() as processes:
+    with process_group(timeout=PATIENCE) as processes:
         reports = [
             evaluate(
                 model,
@@ -92,11 +92,11 @@ def certify(
             "settings": {**to_builtins(settings), "norms": list(norms), "format": SCHEMA},
         }
         shards = Shards(out and out.with_name(f"{out.name}.parts"), identity)
-        if processes.rank == 0:
+        if processes.main:
             shards.open(resume)
         processes.wait()
         rows = _certify_each(model, images, norms, shards, processes, quiet)
-        if processes.rank == 0:
+        if processes.main:
             shards.remove()
     radii = {norm: certificate.averaged([row[norm] for row in rows]) for norm in norms}
     within = radii[threat.norm].each
@@ -128,12 +128,12 @@ def _certify_each(
     images: Images,
     norms: Sequence[Norm],
     shards: Shards,
-    processes: Team,
+    processes: ProcessGroup,
     quiet: bool,
 ) -> list[dict[str, Any]]:
     """Return each image's radii by norm and the seconds they took."""
-    own, mine = {}, processes.share(range(len(images)))
-    shown = not quiet and processes.rank == 0
+    own, mine = {}, processes.strided(len(images))
+    shown = not quiet and processes.main
     with progress(len(mine), "Certifying", "images") if shown else nullcontext() as bar:
         for number in mine:
             found = shards.load("image", number)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from robnet_zoo.genotypes import Genotype, published, read_genotype
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.search.arnas.recipe import RECIPES, ArnasRecipe
 from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
-from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup

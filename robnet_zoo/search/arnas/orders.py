@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.search.arnas.objectives import classification
@@ -32,7 +32,6 @@ from robnet_zoo.search.core.unrolled import (
 )
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import StepContext
-from robnet_zoo.train.trainer import LAST
 
 RECORD, FORMAT = "orders.json", "robnet_zoo.search.orders/1"
 BATCHES = 4

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robnet_zoo.genotypes import CellGenotype
+from robnet_zoo.runtime.checkpoint import LAST
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.files import check_writable
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
@@ -15,7 +16,6 @@ from robnet_zoo.search.arnas.trace import draw_trace, efficient
 from robnet_zoo.search.run.artifacts import finish
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import run_search
-from robnet_zoo.train.trainer import LAST
 
 TRACE = "trace.png"
 

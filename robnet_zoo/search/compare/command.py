@@ -18,9 +18,9 @@ from robnet_zoo.genotypes import genotype_to_dict
 from robnet_zoo.runtime.environment import pick_device
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
+from robnet_zoo.runtime.options import read_pairs
 from robnet_zoo.search.compare.certificates import CERTIFICATE
 from robnet_zoo.search.compare.comparison import EVALUATION, PAGE, Judged, write_comparison
-from robnet_zoo.search.run.command import read_pairs
 from robnet_zoo.train.recipes import get_recipe, override
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo.blueprints import blueprint
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         asked[name] = settings
     attacks = options.attack.split(",")
     from robnet_zoo.eval import get_attack
-    from robnet_zoo.train.trainer import Stopped
+    from robnet_zoo.runtime.signals import Stopped
 
     for attack in attacks:
         get_attack(attack)  # an unknown one is told before any training

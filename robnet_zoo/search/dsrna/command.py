@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, get_args
 
+from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.search.dsrna.recipe import RECIPES, Metric
 from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
-from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.search.run.command import add_common, in_processes, recipe_from
-from robnet_zoo.train.settings import parse_duration
 
 if TYPE_CHECKING:
     from robnet_zoo.search.run.data import SearchData

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from robnet_zoo.runtime.checkpoint import load_checkpoint
+from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import sha256_of
 from robnet_zoo.search.core.supernet import Supernet
@@ -37,7 +37,6 @@ from robnet_zoo.search.robnet.table import COMPLETE, STUDY, write_table
 from robnet_zoo.search.run.artifacts import finish, searched_source
 from robnet_zoo.search.run.data import SearchData
 from robnet_zoo.search.run.loop import run_search
-from robnet_zoo.train.trainer import LAST
 
 ALGORITHM = "robnet"
 FLOWS = "flows"  # folder and name of the study that measures FSP distances

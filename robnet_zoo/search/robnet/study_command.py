@@ -6,11 +6,9 @@ import argparse
 from pathlib import Path
 
 from robnet_zoo.runtime.environment import pick_device
-from robnet_zoo.runtime.options import override
+from robnet_zoo.runtime.options import override, parse_duration, read_pairs
 from robnet_zoo.search.robnet.command import CANDIDATES, add_candidates, given
 from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS
-from robnet_zoo.search.run.command import read_pairs
-from robnet_zoo.train.settings import parse_duration
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo.runtime.environment import pick_device
-from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.runtime.options import override
+from robnet_zoo.runtime.errors import unknown_name
+from robnet_zoo.runtime.options import override, read_pairs
+from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.search.run.recipe import HEADER, AnyRecipe, read_recipe
 
 if TYPE_CHECKING:
@@ -59,36 +60,18 @@ def recipe_from(options: argparse.Namespace, recipes: Mapping[str, AnyRecipe]) -
     return override(base, changes, fixed=HEADER)
 
 
-def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
-    """Return settings written as KEY=VALUE.
-
-    Raises:
-        ZooError: one has no value.
-    """
-    changes = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals:
-            raise ZooError(f"--set '{pair}' has no value; write KEY=VALUE, such as clip=5.")
-        changes[key] = text
-    return changes
-
-
 def in_processes(options: argparse.Namespace, body: Callable[[ProcessGroup], None]) -> int:
     """Run a command's body as one of torchrun's processes, or alone; return the exit code.
 
     A request to stop ends it with 128 plus the signal's number, as shells do, after the body has
     saved its work.
     """
-    from robnet_zoo.runtime.distributed import join, leave
-    from robnet_zoo.train.trainer import Stopped
+    from robnet_zoo.runtime.distributed import process_group
 
-    processes = join(pick_device(options.device))
     try:
-        body(processes)
+        with process_group(pick_device(options.device)) as processes:
+            body(processes)
     except Stopped as stopped:
         print(f"stopped; go on with --resume --out {options.out}", file=sys.stderr)
         return 128 + stopped.number
-    finally:
-        leave(processes)
     return 0

@@ -50,7 +50,7 @@ class Batches:
         """Return this process's part of a batch."""
         size = self.recipe.batch_size
         order = _order(len(self.split), self.recipe.seed, self.stream, epoch)
-        rows = self.processes.share(size)
+        rows = self.processes.shard(size)
         chosen = order[index * size : (index + 1) * size][rows].to(self.split.device)
         images, labels = self.split.images(chosen), self.split.labels[chosen]
         key = (self.recipe.seed, self.stream, "augment", epoch, index)

@@ -13,16 +13,15 @@ from typing import Any, Protocol
 
 import torch
 
-from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
+from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_text
 from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.runtime.signals import SaveTimer, stop_signals
 from robnet_zoo.runtime.tables import HISTORY, csv_records
 from robnet_zoo.search.run.data import SearchData
 from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
-from robnet_zoo.train.budget import TimeBudget, stop_signals
-from robnet_zoo.train.trainer import LAST, Stopped
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 
@@ -105,10 +104,10 @@ def run_search(
     run = _Run(search, data, recipe, path)
     if resume:
         run.load(load_checkpoint(path, data.processes.device))
-    clock = TimeBudget(save_every, None)
-    with stop_signals(clock):
+    timer = SaveTimer(save_every)
+    with stop_signals(timer):
         while run.epoch < recipe.epochs:
-            run.train_epoch(clock)
+            run.train_epoch(timer)
     return run.rows
 
 
@@ -122,7 +121,7 @@ class _Run:
         self.sums: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
 
-    def train_epoch(self, clock: TimeBudget) -> None:
+    def train_epoch(self, timer: SaveTimer) -> None:
         """Train to the end of the epoch under way and write its row."""
         steps, size = len(self.data.streams[0]), self.recipe.batch_size
         lr = self.recipe.rate(self.epoch)
@@ -140,9 +139,9 @@ class _Run:
                 self.index += 1
                 if bar is not None:
                     bar.advance(size)
-                if clock.save_is_due and self.index < steps:
+                if timer.due and self.index < steps:
                     began = self._count(began)
-                    self._checkpoint(clock)
+                    self._checkpoint(timer)
         rate = (steps - first) * size / (time.monotonic() - began)
         self._count(began)
         row: dict[str, Any] = {"epoch": self.epoch + 1, "lr": lr}
@@ -154,14 +153,14 @@ class _Run:
             write_text(self.path.parent / HISTORY, csv_records(self.rows))
             told = ", ".join(f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float))
             print(f"epoch {self.epoch}: {told}", file=sys.stderr, flush=True)
-        self._checkpoint(clock)
+        self._checkpoint(timer)
 
     def _count(self, began: float) -> float:
         now = time.monotonic()
         self.seconds += now - began
         return now
 
-    def _checkpoint(self, clock: TimeBudget) -> None:
+    def _checkpoint(self, timer: SaveTimer) -> None:
         """Save; raise Stopped where that was asked for."""
         if self.data.processes.main:
             state = {
@@ -174,9 +173,8 @@ class _Run:
                 "search": self.search.state(),
             }
             save_checkpoint(self.path, state)
-        clock.saved = time.monotonic()
-        if clock.stop:
-            raise Stopped(clock.stop)
+        timer.restart()
+        timer.raise_if_stopped()
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint of the same search."""

@@ -10,6 +10,7 @@ import torch
 
 from robnet_zoo import create_model
 from robnet_zoo.genotypes import read_genotype
+from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.arnas.objectives import size
 from robnet_zoo.search.arnas.recipe import RECIPES
@@ -18,7 +19,6 @@ from robnet_zoo.search.core.mgda import least_norm_weights
 from robnet_zoo.search.core.spaces import ARNAS_OPERATIONS
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import StepContext, run_search
-from robnet_zoo.train.trainer import Stopped
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], images=32, batch_size=8, attack_steps=1)
 MOMENT = StepContext(0, 0, 0, RECIPE.lr, "cpu")

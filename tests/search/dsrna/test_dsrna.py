@@ -14,6 +14,7 @@ from robnet_zoo.certify import certified_margin
 from robnet_zoo.certify.jacobian import row_norms
 from robnet_zoo.genotypes import read_genotype
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.core.spaces import TARGETS
 from robnet_zoo.search.dsrna.metrics import (
@@ -25,7 +26,6 @@ from robnet_zoo.search.dsrna.recipe import RECIPES
 from robnet_zoo.search.dsrna.search import DsrnaSearch, mixture
 from robnet_zoo.search.run.data import Batch, load_search_data
 from robnet_zoo.search.run.loop import StepContext, run_search
-from robnet_zoo.train.trainer import Stopped
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], warmup=0, metric="jacobian")
 
