@@ -18,6 +18,7 @@ PAGES = sorted(
 FENCED = re.compile(r"(?:<!-- not run: (.+?) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.M)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLES = {"ALGORITHM": "racl", "METRIC": "cb"}  # what may stand for a word of ours
 PROGRAMS = r"python -m (?:robnet_zoo|benchmarks|scripts)\b|robnet-zoo |torchrun "
 
@@ -44,23 +45,21 @@ class Block:
         return [command.strip() for command in commands if command.strip()]
 
 
-def blocks(page, language=None):
-    """Return a page's fenced blocks, those of one language if it is given."""
-    found = [
-        Block(kind, text, reason) for reason, kind, text in FENCED.findall(page.read_text("utf-8"))
-    ]
-    return [block for block in found if language in (None, block.language)]
+def blocks(text, language=None):
+    """Return the fenced blocks of a page's text, those of one language if it is given."""
+    every = [Block(kind, code, reason) for reason, kind, code in FENCED.findall(text)]
+    return [block for block in every if language in (None, block.language)]
 
 
-def prose(page):
-    """Return a page without its fenced blocks."""
-    return FENCED.sub("", page.read_text("utf-8"))
+def prose(text):
+    """Return a page's text without its fenced blocks."""
+    return FENCED.sub("", text)
 
 
-def named_commands(page):
+def named_commands(text):
     """Return every command of ours that a page names, in blocks and inline."""
-    written = [line for block in blocks(page) for line in block.commands]
-    return [line for line in [*written, *INLINE.findall(prose(page))] if re.match(PROGRAMS, line)]
+    written = [line for block in blocks(text) for line in block.commands]
+    return [line for line in [*written, *INLINE.findall(prose(text))] if re.match(PROGRAMS, line)]
 
 
 def words(command):

@@ -51,7 +51,7 @@ def parse(monkeypatch):
 
 @pages
 def test_commands_parse(page, parse, capsys):
-    for command in named_commands(page):
+    for command in named_commands(page.read_text("utf-8")):
         # a command that is only mentioned stands without its options
         mentioned = " -" not in command.partition("-m ")[2] and parse(command, "--help")
         assert mentioned or parse(command), f"{command}\n{capsys.readouterr().err}"
@@ -59,7 +59,7 @@ def test_commands_parse(page, parse, capsys):
 
 @pages
 def test_links_lead_somewhere(page):
-    for link in LINK.findall(prose(page)):
+    for link in LINK.findall(prose(page.read_text("utf-8"))):
         target, _, heading = link.partition("#")
         if re.match(r"https?:", target):
             continue
@@ -73,7 +73,7 @@ def test_links_lead_somewhere(page):
 
 @pages
 def test_paths_exist(page):
-    for code in INLINE.findall(prose(page)):
+    for code in INLINE.findall(prose(page.read_text("utf-8"))):
         folder = code.partition("/")[0]
         ours = folder in FOLDERS and re.fullmatch(r"[\w./*-]+", code)
         if (ours or re.fullmatch(r"[a-z_/]+/[a-z_]+\.py", code)) and not re.search("NAME", code):

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import torch
-from helpers.documents import ROOT, blocks, words
+from helpers.documents import README, ROOT, blocks, words
 from torch import nn
 
-EXAMPLES = [block for block in blocks(ROOT / "README.md") if not block.not_run]
+EXAMPLES = [block for block in blocks(README) if not block.not_run]
 
 
 @pytest.fixture

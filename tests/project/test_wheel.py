@@ -15,7 +15,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from helpers.documents import ROOT, blocks, words
+from helpers.documents import README, ROOT, blocks, words
 from safetensors import safe_open
 
 from robnet_zoo.zoo.registry import list_models
@@ -127,7 +127,7 @@ def test_the_console_command_knows_the_embedded_weights(home, tmp_path):
 
 
 def test_the_quick_start_runs_from_the_wheel(home, tmp_path):
-    install, attack = blocks(ROOT / "README.md")[0].commands
+    install, attack = blocks(README)[0].commands
     assert install == "python -m pip install '.[eval]'"
     module, options = words(attack)
     shown = python(home, tmp_path, "-m", module, *options, "--n", "16", "--device", "cpu")
