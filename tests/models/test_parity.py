@@ -43,7 +43,7 @@ def seeded(seed, make):
 
 @contextmanager
 def edge_by_edge(network):
-    """Let the cells run as the official code does; `test_siblings.py` holds this to be the same."""
+    """Let the cells run as the official code does; `test_grouped.py` checks that it is the same."""
     for cell in network.cells:
         cell.forward = partial(plain_cell, cell)
     yield
