@@ -15,8 +15,9 @@ from typing import Any
 
 from benchmarks.chart import draw, kinds
 from benchmarks.measure import FORMAT, RESULTS
-from robnet_zoo.eval.reports.leaderboard import fill, markdown
+from robnet_zoo.eval.reports.leaderboard import fill
 from robnet_zoo.runtime import console, files
+from robnet_zoo.runtime.tables import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 Record = dict[str, Any]
@@ -53,7 +54,7 @@ def chart(record: Record) -> str:
 
 def table(header: Sequence[str], rows: list[list[str]], words: int = 2) -> str:
     """Return a table whose first columns are words and whose others are numbers."""
-    return markdown(header, rows, right=header[words:]) if rows else "No record yet.\n"
+    return markdown_table(header, rows, right=header[words:]) if rows else "No record yet.\n"
 
 
 def hardware(record: Record) -> str:

@@ -264,4 +264,14 @@ def _draw_state(axes: Axes, x: float, name: str, *, inner: bool, small: bool) ->
             zorder=4,
         )
     )
-    axes.text(x, 0, name, size=7 if small else 11, color=INK, ha="center", va="center", zorder=5)
+    axes.text(
+        x,
+        0,
+        name,
+        size=7 if small else 11,
+        color=INK,
+        ha="center",
+        va="center",
+        zorder=5,
+        parse_math=True,
+    )

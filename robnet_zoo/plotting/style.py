@@ -37,6 +37,7 @@ STYLE: dict[Any, Any] = {
     "legend.labelcolor": INK,
     "savefig.bbox": "tight",
     "text.color": INK,
+    "text.parse_math": False,  # names come from outside: "$" is a letter in them
     "xtick.color": INK,
     "ytick.color": INK,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,11 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` atomically, as indented JSON; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def file_name(words: str) -> str:
+    """Return words as the name of a file: what is no letter, digit, or . + _ becomes a hyphen."""
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", words)
 
 
 def sha256_of(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 HISTORY = "history.csv"  # of a training run or a search: a row an epoch
@@ -24,17 +24,16 @@ def csv_records(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def markdown_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int | None = None
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()
 ) -> str:
     """Return a table in Markdown, a line each, with a line break at the end.
 
     Args:
         header: names of the columns.
         rows: cells.
-        left: columns from the left that are aligned left, the others right; all left if None.
+        right: columns of numbers, by name, which are aligned to the right.
     """
-    aligned = len(header) if left is None else left
-    rule = ["---"] * aligned + ["---:"] * (len(header) - aligned)
+    rule = ["---:" if name in right else "---" for name in header]
     return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *rows))
 
 

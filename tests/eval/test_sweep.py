@@ -8,7 +8,7 @@ from PIL import Image
 
 from robnet_zoo.eval import evaluate, record
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.studies import sweep as sweeps
+from robnet_zoo.eval.studies import plots
 from robnet_zoo.threat_models import get_threat_model
 
 
@@ -25,7 +25,7 @@ def rows(path):
 
 
 def written(study, folder):
-    table, picture = sweeps.write(study, folder)
+    table, picture = plots.write_plot(study, folder)
     with Image.open(picture) as image:
         assert image.format == "PNG"
         assert image.width > 400
@@ -35,7 +35,7 @@ def written(study, folder):
 def test_one_long_run_holds_every_shorter_one():
     threat = get_threat_model("digits")
     long = evaluate(robust_net(), digits(64), ["pgd8"], threat)
-    lines = sweeps.step_lines([long], "pgd8")
+    lines = plots.step_lines([long], "pgd8")
     for steps in (1, 3, 8):
         short = evaluate(robust_net(), digits(64), [f"pgd{steps}"], threat).attacks[0]
         assert lines["last iterate"][steps] == (steps, short.last)
@@ -49,7 +49,7 @@ def test_accuracy_against_epsilon_starts_at_the_clean_one(tmp_path):
         make("pc_darts.digits", clean=170, pgd20=160, epsilon="0.1"),
         make("pc_darts.digits", clean=170, pgd20=90, epsilon="0.2"),
     ]
-    (study,) = sweeps.studies(reports)
+    (study,) = plots.plots(reports)
     found = written(study, tmp_path)
     assert [(row["name"], row["epsilon"], row["correct"]) for row in found] == [
         ("racl.digits", "0", "180"),
@@ -67,7 +67,7 @@ def test_models_are_compared_by_steps_and_parameters(tmp_path):
         make(pgd3=(120, (180, 150, 130, 120)), parameters=1000),
         make("pc_darts.digits", pgd3=(110, (180, 140, 120, 110)), parameters=2000, sha="b" * 64),
     ]
-    steps, parameters = sweeps.studies(reports)
+    steps, parameters = plots.plots(reports)
     counts = [(row["name"], row["step"], row["correct"]) for row in written(steps, tmp_path)]
     assert counts[1] == ("racl.digits", "1", "150")
     assert counts[-1] == ("pc_darts.digits", "3", "110")
@@ -80,19 +80,19 @@ def test_models_are_compared_by_steps_and_parameters(tmp_path):
 
 def test_a_run_that_another_holds_is_not_drawn():
     traces = {"pgd2": (150, (180, 160, 150)), "pgd3": (140, (180, 160, 150, 140))}
-    assert [study.caption for study in sweeps.studies([make(**traces)])] == [
+    assert [study.caption for study in plots.plots([make(**traces)])] == [
         "pgd3 after each step (digits, Linf 0.15)"
     ]
 
 
 def test_models_of_one_name_are_told_apart():
     reports = [make(pgd3=120), make(pgd3=110, sha="b" * 64)]
-    assert list(sweeps.sizes(reports, "pgd3")) == ["racl.digits (aaaaaa)", "racl.digits (bbbbbb)"]
+    assert list(plots.parameter_points(reports, "pgd3")) == ["racl.digits (aaaaaa)", "racl.digits (bbbbbb)"]
 
 
 def test_sizes_and_data_sets_are_not_mixed():
-    assert not sweeps.studies([make(pgd3=120), make("pc_darts.digits", pgd3=110, epsilon="0.1")])
-    assert not sweeps.studies([make(pgd3=120)])
+    assert not plots.plots([make(pgd3=120), make("pc_darts.digits", pgd3=110, epsilon="0.1")])
+    assert not plots.plots([make(pgd3=120)])
 
 
 class TestCommand:

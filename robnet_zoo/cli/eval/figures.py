@@ -22,14 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Draw the figures."""
     from robnet_zoo.eval import record
-    from robnet_zoo.eval.studies import sweep
+    from robnet_zoo.eval.studies.plots import class_plot, plots, write_plot
     from robnet_zoo.plotting.style import save
 
     records = {path: record.read(path) for path in options.records}
     check_writable(options.out / "figure.png")
-    studies = sweep.studies(list(records.values()))
-    written = [path for study in studies for path in sweep.write(study, options.out)]
-    for path, one in records.items():
+    together = plots(list(records.values()))
+    written = [path for plot in together for path in write_plot(plot, options.out)]
+    for path, evaluation in records.items():
         written.append(options.out / f"classes-{path.stem}.png")
-        save(sweep.class_plot(one), written[-1])
+        save(class_plot(evaluation), written[-1])
     print_written(written)

@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Sweep, and write records, tables and plots."""
     from robnet_zoo.eval.checks import check_sweep
-    from robnet_zoo.eval.studies import sweep
+    from robnet_zoo.eval.studies.plots import plots, write_plot
+    from robnet_zoo.eval.studies.sweep import sweep
     from robnet_zoo.eval.target import load_target
 
     check_writable(options.out / "records" / "record.json")
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         if options.iterations is not None:
             attacks.append((f"pgd{options.iterations}", [target.threat_model.epsilon.text]))
         for attack, at in attacks:
-            swept = sweep.run(
+            swept = sweep(
                 target,
                 attack,
                 at,
@@ -58,6 +59,4 @@ def run(options: argparse.Namespace) -> None:
             for check in check_sweep(swept, attack):
                 if not check.passed:
                     print(f"check failed: {name}, {check.name}: {check.detail}")
-    print_written(
-        path for study in sweep.studies(records) for path in sweep.write(study, options.out)
-    )
+    print_written(path for plot in plots(records) for path in write_plot(plot, options.out))

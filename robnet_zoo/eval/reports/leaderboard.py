@@ -6,8 +6,6 @@ written by `python -m robnet_zoo.eval tables` and checked by `tables --check`.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +17,7 @@ from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.runtime.tables import csv_table, markdown_table
 from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
@@ -70,9 +69,7 @@ def leaderboard(records: Mapping[str, EvaluationRecord]) -> str:
             key=lambda item: (item[1].data.name, -item[1].totals.robust.accuracy, item[0]),
         )
     ]
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([[*header, "failed_checks", "record"], *rows])
-    return buffer.getvalue()
+    return csv_table([*header, "failed_checks", "record"], rows)
 
 
 def _rate(report: EvaluationRecord, name: str) -> Proportion | None:
@@ -112,7 +109,7 @@ def models_table() -> str:
     return (
         "Parameters are those of the zoo's network at its published size. The accuracies are the "
         "papers' own, in percent, on\nCIFAR-10 after PGD-7 training under Linf 8/255.\n\n"
-        + markdown(header, rows, right=("parameters", *_PUBLISHED))
+        + markdown_table(header, rows, right=("parameters", *_PUBLISHED))
     )
 
 
@@ -177,7 +174,7 @@ def results_table(tag: str, records: Mapping[str, EvaluationRecord]) -> str:
     return (
         f"Accuracy in percent on the {images}, {norm} {epsilon}; in brackets the 95 % interval. "
         "Under PGD, an image is robust\nif no iterate breaks it.\n\n"
-        + markdown(header, rows, right=header[1:])
+        + markdown_table(header, rows, right=header[1:])
     )
 
 
@@ -195,12 +192,6 @@ def _percent(found: Proportion | None) -> str:
 
 def _short(found: Proportion | None) -> str:
     return "-" if found is None else f"{100 * found.accuracy:.1f}"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> str:
-    """Return a table; the columns named in `right` are numbers, aligned to the right."""
-    rule = ["---:" if name in right else "---" for name in header]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *rows))
 
 
 def fill(text: str, tables: Mapping[str, Callable[[], str]]) -> str:

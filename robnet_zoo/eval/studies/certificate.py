@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from robnet_zoo.eval import record
 from robnet_zoo.eval.record import bits, proportion_of
-from robnet_zoo.eval.studies import sweep as sweeps
+from robnet_zoo.eval.studies.plots import Plot, write_plot
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, to_builtins
@@ -93,7 +93,7 @@ class Certificate(
         plain: dict[str, Any] = to_builtins(self)
         return plain
 
-    def study(self, stem: str) -> sweeps.Study:
+    def study(self, stem: str) -> Plot:
         """Return clean, attacked and certified accuracy against epsilon, in files named `stem`."""
         norm, largest = self.threat_model.norm, self.threat_model.epsilon_value
         radii = self.radii[norm].each
@@ -104,12 +104,12 @@ class Certificate(
             attack: [(0.0, clean), *((at.epsilon_value, at.attacked) for at in self.points)],
             "certified": [(0.0, clean), *((at, certain(radii, at)) for at in places)],
         }
-        return sweeps.Study(
+        return Plot(
             stem=stem,
             caption=f"certified accuracy against epsilon ({self.data.name})",
-            place="epsilon",
+            axis="epsilon",
             lines=lines,
-            plot=partial(figures.curves, lines, f"epsilon ({norm})"),
+            draw=partial(figures.curves, lines, f"epsilon ({norm})"),
         )
 
 
@@ -150,7 +150,7 @@ def check(points: Sequence[Point], radii: Sequence[float]) -> record.Check:
 def write(found: Certificate, path: Path) -> list[Path]:
     """Write the record, and the accuracies against epsilon as CSV and PNG beside it."""
     files.write_json(path, found.to_dict())
-    return [path, *sweeps.write(found.study(path.stem), path.parent)]
+    return [path, *write_plot(found.study(path.stem), path.parent)]
 
 
 def read(path: Path) -> Certificate:

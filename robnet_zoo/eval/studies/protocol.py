@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -21,6 +19,7 @@ from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.runtime.tables import csv_table
 from robnet_zoo.threat_models import Epsilon, ThreatModel, get_threat_model
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.protocols import Column, Protocol, Row
@@ -294,12 +293,9 @@ def _differences(
 
 def write(protocol: Protocol, table: list[tuple[Row, list[Cell]]], folder: Path) -> None:
     """Write the comparison as NAME.csv and NAME.json."""
-    buffer = io.StringIO()
-    lines = csv.writer(buffer, lineterminator="\n")
-    lines.writerow(("row", *_flat(table[0][1][0])))
-    for row, cells in table:
-        lines.writerows((row.name, *_flat(cell).values()) for cell in cells)
-    files.write_text(folder / f"{protocol.name}.csv", buffer.getvalue())
+    lines = [(row.name, *_flat(cell).values()) for row, cells in table for cell in cells]
+    text = csv_table(("row", *_flat(table[0][1][0])), lines)
+    files.write_text(folder / f"{protocol.name}.csv", text)
     rows = [{"row": row.name, "cells": to_builtins(cells)} for row, cells in table]
     values = {"schema": SCHEMA, "protocol": _stored(protocol), "rows": rows}
     files.write_json(folder / f"{protocol.name}.json", values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -29,6 +27,7 @@ from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.runtime.tables import csv_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,13 +74,10 @@ class Matrix:
     def to_csv(self) -> str:
         """Return percentages: a row for each source, a column for each target, and clean ones."""
         everyone = range(len(self.models))
-        buffer = io.StringIO()
-        lines = csv.writer(buffer, lineterminator="\n")
-        lines.writerow(["source", *self.models])
-        lines.writerow(["clean", *(_percent(proportion_of(verdicts)) for verdicts in self.clean)])
+        rows = [["clean", *(_percent(proportion_of(verdicts)) for verdicts in self.clean)]]
         for source, name in enumerate(self.models):
-            lines.writerow([name, *(_percent(self.accuracy(source, t)) for t in everyone)])
-        return buffer.getvalue()
+            rows.append([name, *(_percent(self.accuracy(source, t)) for t in everyone)])
+        return csv_table(["source", *self.models], rows)
 
 
 def _percent(found: Proportion) -> str:

@@ -1,0 +1,15 @@
+from robnet_zoo.runtime.tables import csv_records, csv_table, markdown_table
+
+
+def test_csv_has_a_line_a_row_and_nothing_for_none():
+    assert csv_table(["a", "b"], [[1, None], ["x,y", 0.1]]) == 'a,b\n1,\n"x,y",0.1\n'
+
+
+def test_records_become_csv_with_short_floats():
+    rows = [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": None}]
+    assert csv_records(rows) == "epoch,loss\n1,0.333333\n2,\n"
+
+
+def test_markdown_aligns_the_columns_of_numbers_to_the_right():
+    text = markdown_table(["name", "n", "note"], [["a", "1", "x"]], right=["n"])
+    assert text == "| name | n | note |\n| --- | ---: | --- |\n| a | 1 | x |\n"
