@@ -190,6 +190,7 @@ class TestMatrix:
         assert self.run(folders, tmp_path / "m") == 0
         found = matrix.read(tmp_path / "m" / "matrix.json")
         assert found.models == ("racl.digits", "pc_darts.digits")
+        accuracies = found.accuracies()
         for number, name in enumerate(found.models):
             white = tmp_path / f"{name}.json"
             model = ["--model", f"local-dir:{folders / name}", "--out", str(white)]
@@ -197,11 +198,11 @@ class TestMatrix:
             record = json.loads(white.read_text())
             assert found.clean[number] == record["clean"]["verdicts"]
             assert found.verdicts[number][number] == record["attacks"][0]["last_verdicts"]
-            other = found.accuracy(1 - number, number)
-            assert other.correct > found.accuracy(number, number).correct
+            other = accuracies[1 - number][number]
+            assert other.correct > accuracies[number][number].correct
         lines = (tmp_path / "m" / "matrix.csv").read_text().splitlines()
         assert lines[0] == "source,racl.digits,pc_darts.digits"
-        assert lines[2].split(",")[1] == f"{100 * found.accuracy(0, 0).accuracy:.2f}"
+        assert lines[2].split(",")[1] == f"{100 * accuracies[0][0].accuracy:.2f}"
         assert (tmp_path / "m" / "matrix.png").read_bytes().startswith(b"\x89PNG")
         assert "source,racl.digits" in capsys.readouterr().out
 
@@ -244,7 +245,16 @@ class TestMatrix:
         assert "named twice" in capsys.readouterr().err
 
     def test_an_altered_record_is_refused(self, folders, tmp_path):
-        path = tmp_path / "matrix.json"
-        path.write_text('{"schema": "robnet_zoo.transfer/1"}')
+        assert self.run(folders, tmp_path / "m") == 0
+        path = tmp_path / "m" / "matrix.json"
+        stored = json.loads(path.read_text())
+        for altered, told in (
+            ({"schema": stored["schema"]}, "missing required field `models`"),
+            ({**stored, "schema": "other/1"}, r"`\$.schema`"),
+            ({**stored, "verdicts": stored["verdicts"][:1]}, "verdicts of every model"),
+        ):
+            path.write_text(json.dumps(altered))
+            with pytest.raises(ZooError, match=rf"matrix\.json.*{told}"):
+                matrix.read(path)
         with pytest.raises(ZooError, match="Cannot read the transfer matrix"):
-            matrix.read(path)
+            matrix.read(tmp_path / "nowhere.json")

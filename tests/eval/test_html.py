@@ -15,17 +15,17 @@ from robnet_zoo.eval import evaluate, record
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.record import Check, Part
 from robnet_zoo.eval.reports import html as report
-from robnet_zoo.eval.reports.examples import examples, remake
-from robnet_zoo.eval.studies.transfer_matrix import Matrix
+from robnet_zoo.eval.reports.examples import Example, examples, remake
+from robnet_zoo.eval.studies.transfer_matrix import MatrixData, MatrixThreat, TransferMatrix
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError
 
-MATRIX = Matrix(
+MATRIX = TransferMatrix(
     models=("a", "b"),
     models_sha256=("0", "1"),
     attack={"name": "pgd10"},
-    data={"name": "digits", "split": "test", "n": 4, "sha256": "0"},
-    threat_model={"norm": "Linf", "epsilon": "0.15"},
+    data=MatrixData(name="digits", split="test", n=4, sha256="0"),
+    threat_model=MatrixThreat(norm="Linf", epsilon="0.15"),
     seed=0,
     clean=("1111", "1111"),
     verdicts=(("1000", "1110"), ("1100", "0000")),
@@ -110,11 +110,58 @@ def test_a_page_needs_nothing_from_elsewhere():
     assert "<script" not in html
 
 
-def test_names_cannot_break_the_page():
-    evil = "<script>alert(1)</script>&'\""
-    html = report.page([make(evil, pgd20=1)], [], without(evil))
+EVIL = "<script>alert('$1$')</script>&\""
+
+
+def hostile(name):
+    """Return a record whose every word from outside is EVIL."""
+    made = make(name, pgd20=(140, (180, 150, 140)))
+    (result,) = made.attacks
+    part = Part(name=EVIL, attacked=9, broken=1, seconds=1.0, forwards=1, backwards=1)
+    return replace(
+        made,
+        model=replace(made.model, genotype_status=EVIL, arguments={EVIL: EVIL}),
+        data=replace(made.data, name=EVIL, split=EVIL),
+        threat_model=replace(made.threat_model, epsilon=EVIL, step=EVIL),
+        settings=replace(made.settings, attacks=(EVIL,)),
+        attacks=(replace(result, name=EVIL, settings={EVIL: EVIL}, parts=(part,)),),
+        totals=replace(made.totals, per_class=(replace(made.totals.per_class[0], name=EVIL),)),
+        checks=tuple(Check(name=EVIL, passed=passed, detail=EVIL) for passed in (True, False)),
+        warnings=(EVIL,),
+        environment={EVIL: EVIL},
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])  # alone, side by side, folded away
+def test_words_from_outside_cannot_break_the_page(count):
+    reports = [hostile(f"{EVIL}{number}") for number in range(count)]
+    matrix = replace(
+        MATRIX,
+        models=(EVIL, f"{EVIL}2"),
+        attack={"name": EVIL},
+        data=replace(MATRIX.data, name=EVIL, split=EVIL),
+        threat_model=MatrixThreat(norm=EVIL, epsilon=EVIL),
+    )
+    html = report.page(reports, [matrix], without(EVIL))
     assert "<script" not in html
-    assert evil in Page(html).text
+    assert f"Left out: {EVIL}" in Page(html).text
+
+
+def test_words_of_examples_are_escaped():
+    image = "data:image/png;base64,AAAA"
+    shown = Example(
+        index=0,
+        label=EVIL,
+        taken_for=EVIL,
+        attack=EVIL,
+        clean=image,
+        change=image,
+        adversarial=image,
+        amplified=2,
+    )
+    html = report.page([make(pgd20=1)], [], lambda record: [shown])
+    assert "<script" not in html
+    assert f"taken for {EVIL}" in Page(html).text
 
 
 def test_parts_of_a_suite_are_listed():

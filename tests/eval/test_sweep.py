@@ -87,7 +87,10 @@ def test_a_run_that_another_holds_is_not_drawn():
 
 def test_models_of_one_name_are_told_apart():
     reports = [make(pgd3=120), make(pgd3=110, sha="b" * 64)]
-    assert list(plots.parameter_points(reports, "pgd3")) == ["racl.digits (aaaaaa)", "racl.digits (bbbbbb)"]
+    assert list(plots.parameter_points(reports, "pgd3")) == [
+        "racl.digits (aaaaaa)",
+        "racl.digits (bbbbbb)",
+    ]
 
 
 def test_sizes_and_data_sets_are_not_mixed():

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.reports.examples import Example
 from robnet_zoo.eval.studies.plots import class_plot, label, plots
-from robnet_zoo.eval.studies.transfer_matrix import Matrix, heat_map
+from robnet_zoo.eval.studies.transfer_matrix import TransferMatrix, heat_map
 from robnet_zoo.plotting.style import svg_element
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import to_builtins
@@ -63,7 +63,7 @@ class Section:
 def write(
     path: Path,
     records: Sequence[EvaluationRecord],
-    matrices: Sequence[Matrix],
+    matrices: Sequence[TransferMatrix],
     make_examples: MakeExamples,
 ) -> None:
     """Write the page, atomically."""
@@ -72,7 +72,7 @@ def write(
 
 def page(
     records: Sequence[EvaluationRecord],
-    matrices: Sequence[Matrix],
+    matrices: Sequence[TransferMatrix],
     make_examples: MakeExamples,
 ) -> str:
     """Return the page.
@@ -93,7 +93,7 @@ def page(
             sections=[_section(record, records, make_examples) for record in records],
             comparisons=_drawings(records) if several else [],
             folded=len(records) > UNFOLDED,
-            matrices=[(matrix, _drawing(heat_map(matrix), "")) for matrix in matrices],
+            matrices=[(matrix, _svg(heat_map(matrix), "matrix")) for matrix in matrices],
         )
     )
 
@@ -148,7 +148,11 @@ def _drawings(records: Sequence[EvaluationRecord]) -> list[Drawing]:
 
 
 def _drawing(figure: Figure, caption: str) -> Drawing:
-    return Drawing(caption=caption, svg=Markup(svg_element(figure, caption)))
+    return Drawing(caption=caption, svg=_svg(figure, caption))
+
+
+def _svg(figure: Figure, salt: str) -> Markup:
+    return Markup(svg_element(figure, salt))  # matplotlib escapes what stands in a figure
 
 
 def _details(record: EvaluationRecord) -> str:

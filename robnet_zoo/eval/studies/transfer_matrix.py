@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from msgspec import Struct
 
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
 from robnet_zoo.attacks.methods.gradient import GradientAttack
@@ -18,16 +17,18 @@ from robnet_zoo.attacks.methods.transfer import PREFIX, Source, Transfer, advers
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
-from robnet_zoo.eval.record import bits, proportion_of
-from robnet_zoo.eval.target import EvalTarget
-from robnet_zoo.plotting import accuracy as figures
+from robnet_zoo.eval.record import Verdicts, bits, proportion_of
+from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
+from robnet_zoo.plotting import accuracy
 from robnet_zoo.plotting.style import save
-from robnet_zoo.runtime import console, files
-from robnet_zoo.runtime.decode import to_builtins
+from robnet_zoo.runtime import console
+from robnet_zoo.runtime.decode import PositiveCount, read_json, to_builtins
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.runtime.tables import csv_table
+from robnet_zoo.threat_models import Norm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,16 +36,30 @@ if TYPE_CHECKING:
 SCHEMA = "robnet_zoo.transfer/1"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
+class MatrixData(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The images that every model is judged on."""
+
+    name: str
+    split: str
+    n: PositiveCount
+    sha256: str
+
+
+class MatrixThreat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the attacker may do."""
+
+    norm: Norm
+    epsilon: str
+
+
+class TransferMatrix(Struct, frozen=True, kw_only=True, tag_field="schema", tag=SCHEMA):
     """Verdicts of every model on the adversarial images of every model.
 
     Attributes:
         models: names, in the order of rows (sources) and columns (targets).
         models_sha256: the hash of each model's parameters and buffers.
         attack: name and settings of the attack on the sources.
-        data: name, split, n and sha256 of the images.
-        threat_model: norm and epsilon.
+        data, threat_model, seed: what the models were judged on.
         clean: for each model, "1" for each image that it classifies correctly.
         verdicts: for each source, for each target, "1" for each image that the target classifies
             correctly both without and with the change made on the source.
@@ -53,35 +68,32 @@ class Matrix:
     models: tuple[str, ...]
     models_sha256: tuple[str, ...]
     attack: dict[str, Any]
-    data: dict[str, Any]
-    threat_model: dict[str, Any]
+    data: MatrixData
+    threat_model: MatrixThreat
     seed: int
-    clean: tuple[str, ...]
-    verdicts: tuple[tuple[str, ...], ...]
+    clean: tuple[Verdicts, ...]
+    verdicts: tuple[tuple[Verdicts, ...], ...]
     environment: dict[str, Any]
     created: str
 
-    def accuracy(self, source: int, target: int) -> Proportion:
-        """Return a target's accuracy; where it is the source itself, its white-box accuracy."""
-        return proportion_of(self.verdicts[source][target])
+    def __post_init__(self) -> None:
+        if {len(self.clean), len(self.verdicts), *map(len, self.verdicts)} != {len(self.models)}:
+            raise ValueError("verdicts of every model on the images of every model are needed")
+
+    def accuracies(self) -> list[list[Proportion]]:
+        """Return a row for each source with each target's accuracy; the diagonal is white-box."""
+        return [[proportion_of(verdicts) for verdicts in row] for row in self.verdicts]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, the accuracies among them."""
-        everyone = range(len(self.models))
-        rates = [[to_builtins(self.accuracy(s, t)) for t in everyone] for s in everyone]
-        return {"schema": SCHEMA, **asdict(self), "accuracy": rates}
+        return {**to_builtins(self), "accuracy": to_builtins(self.accuracies())}
 
     def to_csv(self) -> str:
         """Return percentages: a row for each source, a column for each target, and clean ones."""
-        everyone = range(len(self.models))
-        rows = [["clean", *(_percent(proportion_of(verdicts)) for verdicts in self.clean)]]
-        for source, name in enumerate(self.models):
-            rows.append([name, *(_percent(self.accuracy(source, t)) for t in everyone)])
-        return csv_table(["source", *self.models], rows)
-
-
-def _percent(found: Proportion) -> str:
-    return f"{100 * found.accuracy:.2f}"
+        clean = [proportion_of(verdicts) for verdicts in self.clean]
+        rows = zip(("clean", *self.models), (clean, *self.accuracies()), strict=True)
+        lines = [[name, *(f"{100 * rate.accuracy:.2f}" for rate in row)] for name, row in rows]
+        return csv_table(["source", *self.models], lines)
 
 
 def transfer_matrix(
@@ -90,9 +102,9 @@ def transfer_matrix(
     *,
     n: int | None = None,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     quiet: bool = True,
-) -> Matrix:
+) -> TransferMatrix:
     """Judge every model on the adversarial images of every model.
 
     Args:
@@ -107,10 +119,10 @@ def transfer_matrix(
         ZooError: data sets or threat models differ, or a model is named twice.
     """
     first = targets[0]
-    _refuse_mixture(targets)
+    _validate_targets(targets)
     threat_model = first.threat_model
     images = take_first(first.split, n, next(first.model.parameters()).device)
-    sources = [Source(one.metadata.model, one.model) for one in targets]
+    sources = [Source(target.metadata.model, target.model) for target in targets]
     attacks = [
         Transfer(name=f"{PREFIX}{source.name}:{base.name}", source=source, base=base)
         for source in sources
@@ -146,17 +158,17 @@ def transfer_matrix(
                     flags[row][column] += (right[column] & survived).tolist()
                 if bar is not None:
                     bar.advance((attack.cost() + len(sources)) * len(indices), attack.source.name)
-    return Matrix(
+    return TransferMatrix(
         models=tuple(source.name for source in sources),
         models_sha256=tuple(source.sha256 for source in sources),
         attack=base.settings(threat_model),
-        data={
-            "name": first.metadata.data,
-            "split": first.metadata.split,
-            "n": len(images),
-            "sha256": images.sha256,
-        },
-        threat_model={"norm": threat_model.norm, "epsilon": threat_model.epsilon.text},
+        data=MatrixData(
+            name=first.metadata.data,
+            split=first.metadata.split,
+            n=len(images),
+            sha256=images.sha256,
+        ),
+        threat_model=MatrixThreat(norm=threat_model.norm, epsilon=threat_model.epsilon.text),
         seed=seed,
         clean=tuple(map(bits, clean)),
         verdicts=tuple(tuple(map(bits, row)) for row in flags),
@@ -165,46 +177,39 @@ def transfer_matrix(
     )
 
 
-def _refuse_mixture(targets: Sequence[EvalTarget]) -> None:
-    first = targets[0]
-    for number, one in enumerate(targets):
-        if (one.metadata.data, one.threat_model) != (first.metadata.data, first.threat_model):
+def _validate_targets(targets: Sequence[EvalTarget]) -> None:
+    """Refuse models on other images or under another threat model, and one named twice."""
+    first, names = targets[0], set()
+    for target in targets:
+        model, data = target.metadata.model, target.metadata.data
+        if (data, target.threat_model) != (first.metadata.data, first.threat_model):
             raise ZooError(
                 f"{first.metadata.model} is judged on {first.metadata.data} under "
-                f"{first.threat_model} and {one.metadata.model} on {one.metadata.data} under "
-                f"{one.threat_model}; a matrix needs one data set and threat model."
+                f"{first.threat_model} and {model} on {data} under {target.threat_model}; "
+                "a matrix needs one data set and threat model."
             )
-        if one.metadata.model in [other.metadata.model for other in targets[:number]]:
-            raise ZooError(f"Model '{one.metadata.model}' is named twice; name each model once.")
+        if model in names:
+            raise ZooError(f"Model '{model}' is named twice; name each model once.")
+        names.add(model)
 
 
-def write(matrix: Matrix, folder: Path) -> None:
+def write(matrix: TransferMatrix, folder: Path) -> None:
     """Write matrix.json, matrix.csv and matrix.png into a folder."""
-    files.write_json(folder / "matrix.json", matrix.to_dict())
-    files.write_text(folder / "matrix.csv", matrix.to_csv())
+    write_json(folder / "matrix.json", matrix.to_dict())
+    write_text(folder / "matrix.csv", matrix.to_csv())
     save(heat_map(matrix), folder / "matrix.png")
 
 
-def heat_map(matrix: Matrix) -> Figure:
+def heat_map(matrix: TransferMatrix) -> Figure:
     """Draw the accuracies."""
-    everyone = range(len(matrix.models))
-    values = [[matrix.accuracy(s, t).accuracy for t in everyone] for s in everyone]
-    return figures.heat_map(matrix.models, matrix.models, values)
+    values = [[rate.accuracy for rate in row] for row in matrix.accuracies()]
+    return accuracy.heat_map(matrix.models, matrix.models, values)
 
 
-def read(path: Path) -> Matrix:
+def read(path: Path) -> TransferMatrix:
     """Read a matrix that `write` wrote.
 
     Raises:
         ZooError: not such a file.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.pop("schema") != SCHEMA:
-            raise ValueError(f"it is not of format {SCHEMA}")
-        del found["accuracy"]
-        for key in ("models", "models_sha256", "clean"):
-            found[key] = tuple(found[key])
-        return Matrix(**{**found, "verdicts": tuple(map(tuple, found["verdicts"]))})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ZooError(f"Cannot read the transfer matrix '{path}': {error}.") from error
+    return read_json(path, TransferMatrix, "transfer matrix")
