@@ -162,14 +162,14 @@ def run_confirmed(
     Returns:
         What the attack returned, and the model that counted its passes.
     """
-    output = attack.run(model, batch, threat_model)
-    if output.robust_at_step is None and model.disputes(output.adversarial, batch.labels):
-        model = model.plain()
+    with torch.enable_grad():
         output = attack.run(model, batch, threat_model)
+        if output.robust_at_step is None and model.disputes(output.adversarial, batch.labels):
+            model = model.plain()
+            output = attack.run(model, batch, threat_model)
     return output, model
 
 
-@torch.no_grad()
 def perturb(
     attack: Attack | Suite,
     model: nn.Module,
@@ -208,7 +208,8 @@ def perturb(
     device = device_of(model)
     clean, labels = to_pixels(images, labels).to(device), labels.long().to(device)
     with preserve_state(model):
-        logits = AttackedModel(model, batch_size)(clean)
+        with torch.no_grad():
+            logits = AttackedModel(model, batch_size)(clean)
         validate_classes(labels, logits)
         standing = classes(logits) == labels
         attacked = AttackedModel(

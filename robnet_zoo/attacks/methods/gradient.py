@@ -47,9 +47,12 @@ class GradientAttack(Attack):
     early_exit: bool = False
 
     def __post_init__(self) -> None:
-        if self.restarts < 1:
-            raise ZooError(f"restarts {self.restarts} is out of range; it must be at least 1.")
-        if self.restarts > 1 and self.start == "clean":
+        for what in ("steps", "restarts"):
+            if getattr(self, what) < 1:
+                raise ZooError(
+                    f"{what} {getattr(self, what)} is out of range; it must be at least 1."
+                )
+        if self.restarts > 1 and not self.traits.restarts:
             raise ZooError(
                 f"'{self.name}' starts at the clean image, so restarts would repeat it; "
                 "use restarts with attacks that start at random, such as pgd20."
