@@ -9,18 +9,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robnet_zoo.zoo.architectures import Architecture
     from robnet_zoo.zoo.create import create_model
     from robnet_zoo.zoo.mixin import HubModel, Network
-    from robnet_zoo.zoo.registry import get_weights, list_models
+    from robnet_zoo.zoo.papers import Paper
+    from robnet_zoo.zoo.registry import get_weights, list_models, register_architecture
 
-__all__ = ["HubModel", "Network", "create_model", "get_weights", "list_models"]
+__all__ = [
+    "Architecture",
+    "HubModel",
+    "Network",
+    "Paper",
+    "create_model",
+    "get_weights",
+    "list_models",
+    "register_architecture",
+]
 
 _HOME = {
+    "Architecture": "architectures",
     "HubModel": "mixin",
     "Network": "mixin",
+    "Paper": "papers",
     "create_model": "create",
     "get_weights": "registry",
     "list_models": "registry",
+    "register_architecture": "registry",
 }
 
 

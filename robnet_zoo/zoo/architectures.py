@@ -1,34 +1,41 @@
-"""Every architecture of the zoo as data: its genotype, size and paper.
+"""Every architecture of the zoo as a row: its paper, genotype or builder, and default arguments.
 
-Nothing here builds a network; parameter counts are stored so that listing stays fast, and a test
-holds each one against the built model.
+Importing this module does not import torch. What follows from the rows is written by
+`scripts/architectures.py`: numbers of parameters, which listing needs, and drawings of the cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from robnet_zoo.genotypes import Genotype, published
+from robnet_zoo.runtime.decode import Count, read_json
 from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.zoo.papers import (
+    ADVRUSH,
+    AMOEBANET,
+    ARNAS,
+    DARTS,
+    DENSENET,
+    DSRNA,
+    NASNET,
+    P_DARTS,
+    PC_DARTS,
+    RACL,
+    RESNET,
+    ROBNET,
+    VGG,
+    WRN,
+    Paper,
+)
 
+if TYPE_CHECKING:
+    from torch import nn
 
-@dataclass(frozen=True)
-class Paper:
-    """Where an architecture was published."""
-
-    title: str
-    authors: str
-    year: int
-    arxiv: str
-
-    @property
-    def short(self) -> str:
-        """The paper in a few words, for tables and captions."""
-        return f"{self.authors} {self.year}, arXiv:{self.arxiv}"
-
-    def __str__(self) -> str:
-        return f"{self.authors}: {self.title} ({self.year}), arXiv:{self.arxiv}"
+PARAMETERS = Path(__file__).with_name("parameters.json")
 
 
 @dataclass(frozen=True)
@@ -38,270 +45,125 @@ class Architecture:
     Attributes:
         name: what `create_model` takes.
         paper: where it comes from.
-        parameters: trainable parameters at the default arguments, without an auxiliary head.
-        genotype: the genotype it is built from; None for human-designed networks.
-        status: "published", "reconstructed", "searched here" or "human-designed".
+        genotype: what it is built from, or its name among those of the package; None if it has
+            a builder.
+        builder: what builds it from keyword arguments of its own, num_classes and in_channels
+            among them; None if it has a genotype.
         arguments: what it is built with unless overridden.
         unpublished: why no paper has numbers for it; empty where `zoo.protocols` has some.
+        parameters: trainable ones at the default arguments, without an auxiliary head.
     """
 
     name: str
     paper: Paper
-    parameters: int
-    genotype: str | None = None
-    status: str = "published"
+    genotype: str | Genotype | None = None
+    builder: Callable[..., nn.Module] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     unpublished: str = ""
+    parameters: int = 0
+
+    @property
+    def status(self) -> str:
+        """The genotype's status, such as "published", or "human-designed"."""
+        genotype = self.read_genotype()
+        return genotype.status if genotype else "human-designed"
+
+    def read_genotype(self) -> Genotype | None:
+        """Return the genotype; None for human-designed networks."""
+        return published(self.genotype) if isinstance(self.genotype, str) else self.genotype
 
 
 def _cells(channels: int, layers: int, num_classes: int = 10) -> dict[str, Any]:
     return {"channels": channels, "layers": layers, "num_classes": num_classes}
 
 
-ROBNET = Paper(
-    "When NAS Meets Robustness: In Search of Robust Architectures against Adversarial Attacks",
-    "Guo et al.",
-    2020,
-    "1911.10695",
-)
-RACL = Paper("Adversarially Robust Neural Architectures", "Dong et al.", 2020, "2009.00902")
-ARNAS = Paper(
-    "Towards Accurate and Robust Architectures via Neural Architecture Search",
-    "Ou, Feng and Sun",
-    2024,
-    "2405.05502",
-)
-DSRNA = Paper(
-    "DSRNA: Differentiable Search of Robust Neural Architectures",
-    "Hosseini, Yang and Xie",
-    2021,
-    "2012.06122",
-)
-DARTS = Paper("DARTS: Differentiable Architecture Search", "Liu et al.", 2019, "1806.09055")
-PC_DARTS = Paper(
-    "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search",
-    "Xu et al.",
-    2020,
-    "1907.05737",
-)
-P_DARTS = Paper(
-    "Progressive Differentiable Architecture Search: Bridging the Depth Gap between Search and "
-    "Evaluation",
-    "Chen et al.",
-    2019,
-    "1904.12760",
-)
-NASNET = Paper(
-    "Learning Transferable Architectures for Scalable Image Recognition",
-    "Zoph et al.",
-    2018,
-    "1707.07012",
-)
-AMOEBANET = Paper(
-    "Regularized Evolution for Image Classifier Architecture Search",
-    "Real et al.",
-    2019,
-    "1802.01548",
-)
-ADVRUSH = Paper(
-    "AdvRush: Searching for Adversarially Robust Neural Architectures",
-    "Mok et al.",
-    2021,
-    "2108.01289",
-)
-RESNET = Paper("Deep Residual Learning for Image Recognition", "He et al.", 2016, "1512.03385")
-WRN = Paper("Wide Residual Networks", "Zagoruyko and Komodakis", 2016, "1605.07146")
-DENSENET = Paper("Densely Connected Convolutional Networks", "Huang et al.", 2017, "1608.06993")
-VGG = Paper(
-    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-    "Simonyan and Zisserman",
-    2015,
-    "1409.1556",
-)
+def _baseline(name: str) -> Callable[..., nn.Module]:
+    def build(
+        *,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        channels: int | None = None,
+        denoise: bool = False,
+    ) -> nn.Module:
+        from robnet_zoo.models.baselines import build_baseline
 
-_HUMAN = "human-designed"
-_SEARCHED = "searched here"
+        return build_baseline(
+            name,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            channels=channels,
+            denoise=denoise,
+        )
+
+    return build
+
+
 _OWN_CELL = "none: the paper published no cells; this one was searched here, on digits"
+_ROWS = (
+    Architecture("robnet_small", ROBNET, "robnet_small", arguments=_cells(36, 20)),
+    Architecture("robnet_medium", ROBNET, "robnet_medium", arguments=_cells(36, 20)),
+    Architecture("robnet_large", ROBNET, "robnet_large", arguments=_cells(36, 20)),
+    Architecture("robnet_large_v2", ROBNET, "robnet_large", arguments=_cells(64, 33)),
+    Architecture("robnet_free", ROBNET, "robnet_free", arguments=_cells(36, 20)),
+    Architecture(
+        "robnet_large_imagenet",
+        ROBNET,
+        "robnet_large",
+        arguments=_cells(48, 20, 1000) | {"stem": "imagenet"},
+        unpublished="the authors' ImageNet network; no size in the paper's main text",
+    ),
+    Architecture("racl", RACL, "racl", arguments=_cells(36, 20)),
+    Architecture(
+        "arnas", ARNAS, "arnas", arguments=_cells(64, 20), unpublished="see the paper's tables"
+    ),
+    Architecture(
+        "arnas_tiny_imagenet",
+        ARNAS,
+        "arnas",
+        arguments=_cells(84, 14, 200),
+        unpublished="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
+    ),
+    Architecture("dsrna_cb", DSRNA, "dsrna_cb", arguments=_cells(36, 20), unpublished=_OWN_CELL),
+    Architecture(
+        "dsrna_jacobian", DSRNA, "dsrna_jacobian", arguments=_cells(36, 20), unpublished=_OWN_CELL
+    ),
+    Architecture(
+        "dsrna_combined", DSRNA, "dsrna_combined", arguments=_cells(36, 20), unpublished=_OWN_CELL
+    ),
+    Architecture("darts_v2", DARTS, "darts_v2", arguments=_cells(36, 20)),
+    Architecture("pc_darts", PC_DARTS, "pc_darts", arguments=_cells(36, 20)),
+    Architecture(
+        "p_darts",
+        P_DARTS,
+        "p_darts",
+        arguments=_cells(36, 20),
+        unpublished="no adversarially trained numbers in the papers compared with",
+    ),
+    Architecture("nasnet_a", NASNET, "nasnet_a", arguments=_cells(36, 20)),
+    Architecture("amoebanet_a", AMOEBANET, "amoebanet_a", arguments=_cells(36, 20)),
+    Architecture("advrush", ADVRUSH, "advrush", arguments=_cells(36, 20)),
+    Architecture("resnet18", RESNET, builder=_baseline("resnet18"), arguments={"num_classes": 10}),
+    Architecture("resnet50", RESNET, builder=_baseline("resnet50"), arguments={"num_classes": 10}),
+    Architecture("wrn_28_10", WRN, builder=_baseline("wrn_28_10"), arguments={"num_classes": 10}),
+    Architecture(
+        "densenet121", DENSENET, builder=_baseline("densenet121"), arguments={"num_classes": 10}
+    ),
+    Architecture(
+        "vgg19",
+        VGG,
+        builder=_baseline("vgg19"),
+        arguments={"num_classes": 10},
+        unpublished="the source of the RACL paper's black-box attacks (Table 2)",
+    ),
+)
 
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            "robnet_small",
-            ROBNET,
-            4_359_574,
-            "robnet_small",
-            "reconstructed",
-            _cells(36, 20),
-        ),
-        Architecture(
-            "robnet_medium",
-            ROBNET,
-            5_614_102,
-            "robnet_medium",
-            "reconstructed",
-            _cells(36, 20),
-        ),
-        Architecture(
-            "robnet_large",
-            ROBNET,
-            6_842_710,
-            "robnet_large",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "robnet_large_v2",
-            ROBNET,
-            33_326_666,
-            "robnet_large",
-            arguments=_cells(64, 33),
-        ),
-        Architecture(
-            "robnet_free",
-            ROBNET,
-            5_439_790,
-            "robnet_free",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "robnet_large_imagenet",
-            ROBNET,
-            12_756_448,
-            "robnet_large",
-            arguments=_cells(48, 20, 1000) | {"stem": "imagenet"},
-            unpublished="the authors' ImageNet network; no size in the paper's main text",
-        ),
-        Architecture(
-            "racl",
-            RACL,
-            3_571_174,
-            "racl",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "arnas",
-            ARNAS,
-            4_520_394,
-            "arnas",
-            arguments=_cells(64, 20),
-            unpublished="see the paper's tables",
-        ),
-        Architecture(
-            "arnas_tiny_imagenet",
-            ARNAS,
-            5_405_684,
-            "arnas",
-            arguments=_cells(84, 14, 200),
-            unpublished="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
-        ),
-        Architecture(
-            "dsrna_cb",
-            DSRNA,
-            1_513_126,
-            "dsrna_cb",
-            _SEARCHED,
-            _cells(36, 20),
-            _OWN_CELL,
-        ),
-        Architecture(
-            "dsrna_jacobian",
-            DSRNA,
-            2_130_886,
-            "dsrna_jacobian",
-            _SEARCHED,
-            _cells(36, 20),
-            _OWN_CELL,
-        ),
-        Architecture(
-            "dsrna_combined",
-            DSRNA,
-            1_518_526,
-            "dsrna_combined",
-            _SEARCHED,
-            _cells(36, 20),
-            _OWN_CELL,
-        ),
-        Architecture(
-            "darts_v2",
-            DARTS,
-            3_349_342,
-            "darts_v2",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "pc_darts",
-            PC_DARTS,
-            3_634_678,
-            "pc_darts",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "p_darts",
-            P_DARTS,
-            3_433_798,
-            "p_darts",
-            arguments=_cells(36, 20),
-            unpublished="no adversarially trained numbers in the papers compared with",
-        ),
-        Architecture(
-            "nasnet_a",
-            NASNET,
-            3_830_950,
-            "nasnet_a",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "amoebanet_a",
-            AMOEBANET,
-            3_145_078,
-            "amoebanet_a",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "advrush",
-            ADVRUSH,
-            4_158_046,
-            "advrush",
-            arguments=_cells(36, 20),
-        ),
-        Architecture(
-            "resnet18",
-            RESNET,
-            11_173_962,
-            status=_HUMAN,
-            arguments={"num_classes": 10},
-        ),
-        Architecture(
-            "resnet50",
-            RESNET,
-            23_520_842,
-            status=_HUMAN,
-            arguments={"num_classes": 10},
-        ),
-        Architecture(
-            "wrn_28_10",
-            WRN,
-            36_479_194,
-            status=_HUMAN,
-            arguments={"num_classes": 10},
-        ),
-        Architecture(
-            "densenet121",
-            DENSENET,
-            6_956_298,
-            status=_HUMAN,
-            arguments={"num_classes": 10},
-        ),
-        Architecture(
-            "vgg19",
-            VGG,
-            20_040_522,
-            status=_HUMAN,
-            arguments={"num_classes": 10},
-            unpublished="the source of the RACL paper's black-box attacks (Table 2)",
-        ),
-    )
-}
+
+def _counted(row: Architecture, counts: Mapping[str, int]) -> Architecture:
+    return replace(row, parameters=counts.get(row.name, 0))
+
+
+_COUNTS = read_json(PARAMETERS, dict[str, Count], "numbers of parameters")
+ARCHITECTURES: dict[str, Architecture] = {row.name: _counted(row, _COUNTS) for row in _ROWS}
 
 
 def get_architecture(name: str) -> Architecture:

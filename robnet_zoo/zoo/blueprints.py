@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from robnet_zoo.genotypes import (
     CellGenotype,
     Genotype,
     genotype_to_dict,
-    published,
     read_genotype,
 )
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -49,11 +49,24 @@ class Blueprint:
 
     def build(self) -> nn.Module:
         """Return the network with random weights, drawn from torch's global generator."""
-        from robnet_zoo.models import build_baseline, build_network
-
         if self.genotype is None:
-            return build_baseline(self.architecture, **self.arguments)
+            return self._builder(**self.arguments)
+        from robnet_zoo.models.networks import build_network
+
         return build_network(self.genotype, **self.arguments)
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The names that arguments may have."""
+        if self.genotype is None:
+            return tuple(inspect.signature(self._builder).parameters)
+        return (*SIZES, *SWITCHES, "stem")
+
+    @property
+    def _builder(self) -> Callable[..., nn.Module]:
+        builder = get_architecture(self.architecture).builder
+        assert builder is not None  # what has no genotype has one
+        return builder
 
     def config(self) -> dict[str, Any]:
         """Return this as the entries of a weights folder's config.json."""
@@ -83,8 +96,7 @@ def blueprint(name: str, **overrides: Any) -> Blueprint:
         defaults = {"channels": 64 if three_cells else 36, "layers": 20, "num_classes": 10}
         return _validated(Blueprint("cells", own, defaults | overrides))
     known = get_architecture(name)
-    genotype = published(known.genotype) if known.genotype else None
-    return _validated(Blueprint(name, genotype, dict(known.arguments) | overrides))
+    return _validated(Blueprint(name, known.read_genotype(), dict(known.arguments) | overrides))
 
 
 def _validated(design: Blueprint) -> Blueprint:
@@ -94,11 +106,9 @@ def _validated(design: Blueprint) -> Blueprint:
 
 def validate_arguments(design: Blueprint, arguments: Mapping[str, Any]) -> None:
     """Raise ZooError unless each argument has a known name and a sensible value."""
-    searched = design.genotype is not None
-    accepted = (*SIZES, *SWITCHES, "stem") if searched else (*SIZES[:3], "denoise")
     for key, value in arguments.items():
-        if key not in accepted:
-            raise unknown_name(f"argument of {design.architecture}", key, accepted)
+        if key not in design.accepted:
+            raise unknown_name(f"argument of {design.architecture}", key, design.accepted)
         limit = LAYER_LIMIT if key == "layers" else SIZE_LIMIT
         if key in SIZES and (type(value) is not int or not 1 <= value <= limit):
             raise ZooError(f"{key} must be a whole number from 1 to {limit}, not {value!r}.")
@@ -119,7 +129,7 @@ def blueprint_of(weights: Weights) -> Blueprint:
     if known is None and genotype is None:
         raise unknown_name("architecture", weights.architecture, ARCHITECTURES)
     if known is not None:
-        expected = published(known.genotype) if known.genotype else None
+        expected = known.read_genotype()
         if getattr(genotype, "cells", None) != getattr(expected, "cells", None):
             raise ZooError(
                 f"'{weights.folder}' says it holds {weights.architecture}, but its genotype is "

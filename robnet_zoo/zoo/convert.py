@@ -15,8 +15,9 @@ from torch import Tensor
 from robnet_zoo.data import dataset_info
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import check_writable, sha256_of
-from robnet_zoo.zoo.architectures import ARCHITECTURES, ROBNET
+from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.blueprints import blueprint
+from robnet_zoo.zoo.papers import ROBNET
 from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import CONFIG, Weights, save_weights, stored_state
 

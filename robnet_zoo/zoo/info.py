@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from robnet_zoo.genotypes import published
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture
 from robnet_zoo.zoo.hub import pins
 from robnet_zoo.zoo.protocols import published_text
@@ -37,8 +36,8 @@ def about(name: str) -> str:
 
 def _about_architecture(architecture: Architecture) -> str:
     genotype = architecture.status
-    if architecture.genotype is not None:
-        genotype += f". {source(published(architecture.genotype).source)}"
+    if (code := architecture.read_genotype()) is not None:
+        genotype += f". {source(code.source)}"
     return _entries(
         architecture.name,
         {

@@ -4,14 +4,48 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.zoo.architectures import ARCHITECTURES, unknown_model
+from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture, unknown_model
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.hub import cached, fetch, fetch_pinned, pins
 from robnet_zoo.zoo.weights import Weights, installed_weights, read_weights
 
 TAG_ORDER = ("cifar10", "digits")  # the full-size weights of an architecture come first
+
+
+def register_architecture(architecture: Architecture) -> None:
+    """Enter an architecture of your own under its name, for this process.
+
+    Everything then takes it like those of the zoo. It is built once, without storage, so that a
+    mistake shows here; its parameters are counted on the way.
+
+    Raises:
+        ZooError: the name is taken or has characters that names of weights and sources need, the
+            row has both a genotype and a builder or neither, or it cannot be built.
+    """
+    import torch
+
+    from robnet_zoo.models.count import count_parameters
+
+    name = architecture.name
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise ZooError(f"'{name}' cannot name an architecture; use letters, digits, _ and -.")
+    if name in ARCHITECTURES:
+        raise ZooError(f"There is an architecture '{name}' already; choose another name.")
+    if (architecture.genotype is None) == (architecture.builder is None):
+        raise ZooError(f"'{name}' needs a genotype or a builder, and not both.")
+    ARCHITECTURES[name] = architecture
+    try:
+        with torch.device("meta"):
+            parameters = count_parameters(blueprint(name).build())
+    except BaseException:
+        del ARCHITECTURES[name]
+        raise
+    ARCHITECTURES[name] = replace(architecture, parameters=parameters)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:

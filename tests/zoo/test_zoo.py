@@ -7,10 +7,10 @@ from helpers.tiny_weights import TINY, save_tiny
 
 import robnet_zoo
 from robnet_zoo import create_model, get_weights, list_models
-from robnet_zoo.genotypes import genotype_to_dict, published
+from robnet_zoo.genotypes import genotype_to_dict, published, published_names
 from robnet_zoo.models.count import count_parameters
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.zoo.architectures import ARCHITECTURES
+from robnet_zoo.zoo.architectures import ARCHITECTURES, PARAMETERS
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.registry import default_tag
 
@@ -35,9 +35,15 @@ def test_sizes_with_a_hundred_classes(name, classes, expected):
     assert parameters(name, num_classes=classes) == expected
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_genotype_status_is_the_registry_s(name):
-    assert blueprint(name).status == ARCHITECTURES[name].status
+def test_every_row_s_parameters_are_stored_in_order():
+    """Run scripts/architectures.py after a change of the rows."""
+    assert list(json.loads(PARAMETERS.read_text())) == list(ARCHITECTURES)
+
+
+def test_every_genotype_of_the_package_has_a_row_and_a_drawing(root):
+    genotypes = {row.genotype for row in ARCHITECTURES.values() if row.genotype}
+    assert genotypes == set(published_names())
+    assert genotypes == {path.stem for path in (root / "docs" / "cells").glob("*.svg")}
 
 
 def test_importing_is_fast_and_leaves_torch_alone(run_python):
