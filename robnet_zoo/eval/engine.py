@@ -18,7 +18,7 @@ from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel, preserve_sta
 from robnet_zoo.attacks.verdicts import classes, validate_classes
 from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_model
-from robnet_zoo.eval.checks.form import FORM
+from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.record import AttackResult, Check
@@ -77,7 +77,7 @@ class Engine:
             )
 
         checks = self._within_memory(work)
-        if any(check.name == FORM and not check.passed for check in checks):
+        if any(check.name == FOLDED and not check.passed for check in checks):
             self.attack_model, self.compiled = self.model, False
             self.warnings.append("Attacks saw the model itself: its folded form failed its check.")
         return checks

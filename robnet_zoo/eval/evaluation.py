@@ -17,7 +17,7 @@ from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
 from robnet_zoo.attacks.model import device_of, preserve_state
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval import record
-from robnet_zoo.eval.checks import check_results, check_unchanged, fingerprint
+from robnet_zoo.eval.checks import check_results, check_state, fingerprint
 from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import (
@@ -176,7 +176,7 @@ def evaluate(
             report,
             checks=(
                 *checks,
-                check_unchanged(model, before),
+                *check_state(model, before),
                 *check_results(report, len(metadata.class_names) or None, metadata.card),
             ),
         )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robnet_zoo.attacks.batch import to_pixels
 from robnet_zoo.attacks.model import state_sha256
 from robnet_zoo.data import to_float
-from robnet_zoo.eval.checks.bookkeeping import Card
+from robnet_zoo.eval.checks.results import Card
 from robnet_zoo.eval.record import ModelInfo
 from robnet_zoo.runtime.errors import ZooError
 

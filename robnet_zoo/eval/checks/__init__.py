@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-from robnet_zoo.eval.checks import bookkeeping, strength
-from robnet_zoo.eval.checks.bookkeeping import Card
-from robnet_zoo.eval.checks.model import check_model
-from robnet_zoo.eval.checks.state import check_unchanged, fingerprint
-from robnet_zoo.eval.checks.strength import check_sweep
-from robnet_zoo.eval.record import Check, EvaluationRecord
+import importlib
+
+from robnet_zoo.eval.checks.model import ModelUnderTest, check_model
+from robnet_zoo.eval.checks.registry import Finding, check, checks_table, registered
+from robnet_zoo.eval.checks.results import Card, Results, Sweep, check_results, check_sweep
+from robnet_zoo.eval.checks.state import StateBefore, check_state, fingerprint
 
 __all__ = [
     "Card",
+    "Finding",
+    "ModelUnderTest",
+    "Results",
+    "StateBefore",
+    "Sweep",
+    "check",
     "check_model",
     "check_results",
+    "check_state",
     "check_sweep",
-    "check_unchanged",
+    "checks_table",
     "fingerprint",
+    "registered",
 ]
 
-
-def check_results(
-    report: EvaluationRecord, num_classes: int | None = None, card: Card | None = None
-) -> tuple[Check, ...]:
-    """Check whether the results of an evaluation can be trusted; takes no time.
-
-    A check for which the evaluation holds nothing to compare is left out.
-
-    Args:
-        report: the evaluation; its own `checks` are not read.
-        num_classes: classes of the data set, where known.
-        card: what the weights claim, where they do.
-    """
-    return (
-        bookkeeping.check_sums(report),
-        bookkeeping.check_classes(report, num_classes),
-        *bookkeeping.check_perturbations(report),
-        *bookkeeping.check_card(report, card),
-        *strength.check_reach(report),
-        *strength.check_converged(report),
-        *strength.check_more_steps(report),
-        *strength.check_last_iterate(report),
-        *strength.check_losses(report),
-        *strength.check_black_box(report),
-        *strength.check_source(report),
-    )
+# their checks stand in this order in records and in docs/trust.md
+for _module in ("forward", "gradients", "gradient_attacks", "folded", "consistency", "strength"):
+    importlib.import_module(f"{__name__}.{_module}")

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
 
-from robnet_zoo.eval.checks.finding import finding
-from robnet_zoo.eval.record import Check
+from robnet_zoo.eval.checks.model import ModelUnderTest, in_train_mode
+from robnet_zoo.eval.checks.registry import Finding, check
 
 REPEATS = 3  # passes of the same images
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where that is smaller
 
 
-def in_train_mode(model: nn.Module) -> list[str]:
-    """Return the names of the modules that are in train mode."""
-    return [name or "the model" for name, part in model.named_modules() if part.training]
-
-
-def check_modes(training: list[str]) -> Check:
+@check(
+    "eval-mode",
+    kind="model",
+    catches="dropout or batch norm left in train mode while the model is in eval mode, or switched "
+    "there by the forward pass",
+    fails_if="any module is",
+    after_all=True,
+)
+def check_modes(given: ModelUnderTest) -> Finding:
     """No module of a model in eval mode is in train mode, nor puts itself there."""
-    return finding(
-        "eval-mode",
+    training = [*given.training, *in_train_mode(given.model.model)]
+    return (
         not training,
-        f"{len(training)} modules are in train mode by themselves" + f" ({training[0]})"
+        f"{len(training)} modules are in train mode by themselves ({training[0]})"
         if training
         else "No module is in train mode by itself",
         "the harness judges all in eval mode, so this is not the model you use; call model.eval()",
     )
 
 
-def check_pixels(images: Tensor) -> Check:
+@check(
+    "pixels",
+    kind="model",
+    catches="bytes, normalised pixels, images divided by 255 twice, blank images",
+    fails_if="outside [0,1], constant, or none above 2/255",
+)
+def check_pixels(given: ModelUnderTest) -> Finding:
     """Images hold finite pixels in [0,1] that differ and use the range."""
+    images = given.images
     low, high = float(images.min()), float(images.max())
     if not images.isfinite().all():
         remedy = "some are not finite numbers; repair the data"
@@ -47,11 +54,18 @@ def check_pixels(images: Tensor) -> Check:
         remedy = "they were probably divided by 255 twice, so that epsilon is huge; divide once"
     else:
         remedy = ""
-    return finding("pixels", not remedy, f"Pixels go from {low:.3g} to {high:.3g}", remedy)
+    return not remedy, f"Pixels go from {low:.3g} to {high:.3g}", remedy
 
 
-def check_logits(logits: Tensor) -> Check:
+@check(
+    "logits",
+    kind="model",
+    catches="probabilities, low precision, NaN",
+    fails_if="rows at least 0 that sum to 1; not float32; not finite",
+)
+def check_logits(given: ModelUnderTest) -> Finding:
     """The model returns finite logits in float32, not probabilities."""
+    logits = given.logits
     kind = str(logits.dtype).removeprefix("torch.")
     if logits.dtype not in (torch.float32, torch.float64):
         remedy = "that is too coarse to judge by; return float32"
@@ -66,61 +80,68 @@ def check_logits(logits: Tensor) -> Check:
         remedy = ""
     low, high = float(logits.min()), float(logits.max())
     seen = f"The model returns {logits.shape[1]} {kind} values from {low:.3g} to {high:.3g}"
-    return finding("logits", not remedy, seen, remedy)
+    return not remedy, seen, remedy
 
 
+@check(
+    "deterministic",
+    kind="model",
+    catches="dropout that stays on, random layers, test-time augmentation",
+    fails_if="3 passes differ by over 1e-4 of the largest logit",
+)
 @torch.no_grad()
-def check_deterministic(model: nn.Module, images: Tensor, logits: Tensor) -> Check:
+def check_deterministic(given: ModelUnderTest) -> Finding:
     """The model gives the same images the same logits each time."""
-    apart = max(_apart(model(images), logits) for _ in range(REPEATS - 1))
-    return finding(
-        "deterministic",
-        apart <= TOLERANCE,
-        f"Logits of {REPEATS} passes of the same images differ by {apart:.2g} of the largest",
+    difference = max(
+        _difference(given.model(given.images), given.logits) for _ in range(REPEATS - 1)
+    )
+    return (
+        difference <= TOLERANCE,
+        f"Logits of {REPEATS} passes of the same images differ by {difference:.2g} of the largest",
         "the model is random, so one gradient tells little; remove the randomness or attack with "
         "autoattack-rand",
     )
 
 
+@check(
+    "batch-independent",
+    kind="model",
+    catches="batch norm on batch statistics, anything else shared by a batch",
+    fails_if="the same, with half the batch",
+    needs=("deterministic",),
+)
 @torch.no_grad()
-def check_batch_independent(model: nn.Module, images: Tensor, logits: Tensor) -> Check:
-    """An image's logits do not depend on the images beside it (N >= 2)."""
-    half = len(images) // 2
-    apart = _apart(torch.cat([model(images[:half]), model(images[half:])]), logits)
-    return finding(
-        "batch-independent",
-        apart <= TOLERANCE,
-        f"Logits in another batch differ by {apart:.2g} of the largest",
+def check_batch_independent(given: ModelUnderTest) -> Finding | None:
+    """An image's logits do not depend on the images beside it."""
+    half = len(given.images) // 2
+    if half == 0:
+        return None
+    halves = [given.model(part) for part in (given.images[:half], given.images[half:])]
+    difference = _difference(torch.cat(halves), given.logits)
+    return (
+        difference <= TOLERANCE,
+        f"Logits in another batch differ by {difference:.2g} of the largest",
         "images influence one another, as with batch norm on batch statistics; use running "
         "statistics",
     )
 
 
-def check_plain_forward(watch: BackwardWatch) -> Check:
+@check(
+    "plain-forward",
+    kind="model",
+    catches="defences that optimise while they predict",
+    fails_if="the forward pass runs a backward operation",
+)
+def check_plain_forward(given: ModelUnderTest) -> Finding:
     """The forward pass computed no gradients of its own."""
-    return finding(
-        "plain-forward",
-        not watch.seen,
-        f"The forward pass ran {watch.seen} backward operations",
+    return (
+        not given.backward_operations,
+        f"The forward pass ran {given.backward_operations} backward operations",
         "a defence that adapts to its input needs an attack made for it, which none of these is",
     )
 
 
-class BackwardWatch(TorchDispatchMode):
-    """Counts the backward operations that are executed meanwhile."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        self.seen += "backward" in func.__name__
-        return func(*args, **(kwargs or {}))
-
-
-def _apart(found: Tensor, logits: Tensor) -> float:
-    """Return the largest difference as a share of the largest logit; NaN is infinitely far."""
-    difference = (found - logits).abs().amax() / logits.abs().amax().clamp(min=1)
+def _difference(logits: Tensor, first: Tensor) -> float:
+    """Return the largest difference as a part of the largest logit; NaN is infinitely far."""
+    difference = (logits - first).abs().amax() / first.abs().amax().clamp(min=1)
     return float(difference.nan_to_num(nan=torch.inf))

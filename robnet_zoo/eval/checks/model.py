@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.pgd import cross_entropy, margin
 from robnet_zoo.attacks.verdicts import validate_classes
-from robnet_zoo.eval.checks.climbs import check_climbs
-from robnet_zoo.eval.checks.form import check_form
-from robnet_zoo.eval.checks.forward import (
-    BackwardWatch,
-    check_batch_independent,
-    check_deterministic,
-    check_logits,
-    check_modes,
-    check_pixels,
-    check_plain_forward,
-    in_train_mode,
-)
-from robnet_zoo.eval.checks.gradients import (
-    check_beats_noise,
-    check_gradient_path,
-    check_input_gradients,
-    check_true_gradient,
-)
+from robnet_zoo.eval.checks.registry import run_checks
 from robnet_zoo.eval.record import Check
 from robnet_zoo.threat_models import ThreatModel
 
 IMAGES = 64  # that single passes look at
-CLIMBED = 32  # of them that the small attacks meet
+Value = TypeVar("Value")
 
 
 def check_model(
@@ -63,57 +49,101 @@ def check_model(
     Raises:
         ZooError: the model returns no logits (N, classes), or too few for the labels.
     """
-    images, labels = images[:IMAGES], labels[:IMAGES]
     training = [] if model.training else in_train_mode(model)
     with preserve_state(model, seed):
-        checks = list(_checks(AttackedModel(model, batch_size), images, labels, threat_model, seed))
-        if attack_model is not None:
-            checks.append(
-                check_form(AttackedModel(model, batch_size), attack_model, images, labels)
-            )
-        training += in_train_mode(model)
-    return (check_modes(training), check_pixels(images), *checks)
-
-
-def _checks(
-    model: AttackedModel, images: Tensor, labels: Tensor, threat_model: ThreatModel, seed: int
-) -> Iterator[Check]:
-    logits, by_entropy, by_margin, watch = _look(model, images, labels)
-    yield check_logits(logits)
-    deterministic = check_deterministic(model, images, logits)
-    yield deterministic
-    if deterministic.passed and len(images) > 1:
-        yield check_batch_independent(model, images, logits)
-    yield check_plain_forward(watch)
-    yield check_gradient_path(by_margin is not None)
-    if by_entropy is None or by_margin is None:
-        return
-    yield check_input_gradients(by_entropy, by_margin)
-    if not by_margin.isfinite().all():
-        return
-    if deterministic.passed:
-        true = check_true_gradient(model, images, labels, logits, by_margin)
-        if true is not None:
-            yield true
-    if len(logits.argmax(1).unique()) > 1:
-        yield check_beats_noise(model, images, labels, logits, threat_model, seed=seed)
-        few = images[:CLIMBED], labels[:CLIMBED]
-        yield from check_climbs(model, *few, threat_model, seed=seed)
-
-
-def _look(
-    model: AttackedModel, images: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor | None, Tensor | None, BackwardWatch]:
-    """Return the logits, the gradients of both losses, and what was seen; the graph is let go."""
-    with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_()
-        with BackwardWatch() as watch:
-            logits = model(leaf)
-        validate_classes(labels, logits)
-        by_entropy, by_margin = (
-            _gradient(loss(logits.to(leaf.dtype), labels), leaf) for loss in (cross_entropy, margin)
+        return run_checks(
+            "model",
+            ModelUnderTest(
+                model=AttackedModel(model, batch_size),
+                images=images[:IMAGES],
+                labels=labels[:IMAGES],
+                threat_model=threat_model,
+                seed=seed,
+                attack_model=attack_model,
+                training=tuple(training),
+            ),
         )
-    return logits.detach(), by_entropy, by_margin, watch
+
+
+def in_train_mode(model: nn.Module) -> list[str]:
+    """Return the names of the modules that are in train mode."""
+    return [name or "the model" for name, part in model.named_modules() if part.training]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelUnderTest:
+    """What the checks of a model look at; what several of them need is computed once.
+
+    Attributes:
+        model: in eval mode; `model.model` is the network itself.
+        images: (N, C, H, W) in [0,1], at most 64.
+        labels: (N,).
+        threat_model: sets the size of small attacks.
+        seed: of their noise.
+        attack_model: what attacks are to see in the model's place, if anything.
+        training: modules that were in train mode while the model was in eval mode.
+    """
+
+    model: AttackedModel
+    images: Tensor
+    labels: Tensor
+    threat_model: ThreatModel
+    seed: int
+    attack_model: AttackedModel | None
+    training: tuple[str, ...]
+    _values: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False)
+
+    def once(self, compute: Callable[[ModelUnderTest], Value]) -> Value:
+        """Return what a function of this says, from the first time that it was asked."""
+        if compute not in self._values:
+            self._values[compute] = compute(self)
+        return self._values[compute]
+
+    @property
+    def logits(self) -> Tensor:
+        """The model's logits (N, classes)."""
+        return self.once(_first_pass).logits
+
+    @property
+    def gradients(self) -> tuple[Tensor, Tensor] | None:
+        """Of cross-entropy and margin by the images (N, C, H, W); None if they do not depend."""
+        return self.once(_first_pass).gradients
+
+    @property
+    def backward_operations(self) -> int:
+        """How many operations of a backward pass the forward pass ran."""
+        return self.once(_first_pass).backward_operations
+
+    @property
+    def follows_gradients(self) -> bool:
+        """Whether small attacks have gradients to follow and a second class to reach."""
+        finite = self.gradients is not None and bool(self.gradients[1].isfinite().all())
+        return finite and len(self.logits.argmax(1).unique()) > 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FirstPass:
+    logits: Tensor
+    gradients: tuple[Tensor, Tensor] | None
+    backward_operations: int
+
+
+def _first_pass(given: ModelUnderTest) -> _FirstPass:
+    """Return the logits and the gradients of both losses; the graph is let go."""
+    with torch.enable_grad():
+        leaf = given.images.detach().clone().requires_grad_()
+        with _BackwardCount() as count:
+            logits = given.model(leaf)
+        validate_classes(given.labels, logits)
+        by_entropy, by_margin = (
+            _gradient(loss(logits.to(leaf.dtype), given.labels), leaf)
+            for loss in (cross_entropy, margin)
+        )
+    return _FirstPass(
+        logits=logits.detach(),
+        gradients=None if by_entropy is None or by_margin is None else (by_entropy, by_margin),
+        backward_operations=count.operations,
+    )
 
 
 def _gradient(losses: Tensor, images: Tensor) -> Tensor | None:
@@ -121,3 +151,17 @@ def _gradient(losses: Tensor, images: Tensor) -> Tensor | None:
     if not losses.requires_grad:
         return None
     return torch.autograd.grad(losses.sum(), images, retain_graph=True, allow_unused=True)[0]
+
+
+class _BackwardCount(TorchDispatchMode):
+    """Counts the backward operations that are executed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.operations += "backward" in func.__name__
+        return func(*args, **(kwargs or {}))

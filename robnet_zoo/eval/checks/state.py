@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain
 
 from torch import nn
 
-from robnet_zoo.eval.checks.finding import finding
+from robnet_zoo.eval.checks.registry import Finding, check, run_checks
 from robnet_zoo.eval.record import Check
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StateBefore:
+    """A model behind an evaluation, and the `fingerprint` of it from before."""
+
+    model: nn.Module
+    fingerprint: Mapping[str, str]
 
 
 def fingerprint(model: nn.Module) -> dict[str, str]:
@@ -19,17 +29,27 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
     }
 
 
-def check_unchanged(model: nn.Module, before: dict[str, str]) -> Check:
-    """Parameters and buffers hold what they did.
+def check_state(model: nn.Module, before: Mapping[str, str]) -> tuple[Check, ...]:
+    """Check whether a model is what it was.
 
     Args:
-        model: after the evaluation.
+        model: behind the evaluation.
         before: what `fingerprint` returned before it.
     """
-    after = fingerprint(model)
-    changed = [name for name in before | after if before.get(name) != after.get(name)]
-    return finding(
-        "unchanged",
+    return run_checks("state", StateBefore(model=model, fingerprint=before))
+
+
+@check(
+    "unchanged",
+    kind="state",
+    catches="batch norm that goes on learning, counters",
+    fails_if="a parameter or buffer differs after the evaluation",
+)
+def check_unchanged(given: StateBefore) -> Finding:
+    """Parameters and buffers hold what they did."""
+    before, after = given.fingerprint, fingerprint(given.model)
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return (
         not changed,
         f"The evaluation changed {len(changed)} tensors of the model ({changed[0]})"
         if changed

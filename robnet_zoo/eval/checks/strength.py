@@ -7,8 +7,9 @@ from itertools import pairwise, permutations
 from typing import TYPE_CHECKING
 
 from robnet_zoo.attacks.registry import declared
-from robnet_zoo.eval.checks.finding import finding
-from robnet_zoo.eval.record import AttackResult, Check, EvaluationRecord
+from robnet_zoo.eval.checks.registry import Finding, check
+from robnet_zoo.eval.checks.results import Results, Sweep
+from robnet_zoo.eval.record import AttackResult
 
 if TYPE_CHECKING:
     from robnet_zoo.attacks.base import Traits
@@ -24,196 +25,255 @@ BLACK_BOX_GAP = 0.002  # of n that a black box may break more than the white box
 SOURCE = 0.9  # of the transferred images that may survive on the model they were made on
 SWEEP_GAP = 0.01  # of n that a larger epsilon may break less, or one without bound not at all
 
-Gaps = list[tuple[int, str]]  # images something missed, and a sentence with {} for their number
+Gaps = Sequence[tuple[int, str]]  # images something missed, and a sentence with {} for them
 
 
-def check_reach(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "step-length",
+    kind="results",
+    catches="steps too short to matter",
+    fails_if="steps x step size is under 1.5 epsilon",
+)
+def check_reach(results: Results) -> Finding | None:
     """The steps of every iterated attack can cross the ball of epsilon."""
-    epsilon = report.threat_model.epsilon_value
+    epsilon = results.record.threat_model.epsilon_value
     reach = {
-        one.name: _steps(one) * one.settings["step_value"] / epsilon
-        for one in report.attacks
-        if _is_gradient(one) and _steps(one) > 1
+        attack.name: _steps(attack) * attack.settings["step_value"] / epsilon
+        for attack in results.attacks
+        if _is_gradient(attack) and _steps(attack) > 1
     }
     if not reach:
-        return
+        return None
     name = min(reach, key=lambda name: reach[name])
-    yield finding(
-        "step-length",
+    return (
         reach[name] >= REACH,
         f"The steps of {name} reach {reach[name]:.2f} epsilon in all",
         f"below {REACH} parts of the ball stay out of reach; take longer or more steps",
     )
 
 
-def check_converged(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "converged",
+    kind="results",
+    catches="attacks stopped early",
+    fails_if="more steps break over 1 % of n: the last fifth of an attack of 50 or more steps, or "
+    "PGD-100 after PGD-20",
+)
+def check_converged(results: Results) -> Finding | None:
     """Attacks of 20 steps or more break nearly all that still more steps break."""
-    gaps: Gaps = []
-    for one in report.attacks:
-        if one.trace is not None and _steps(one) >= LONG:
-            late = _steps(one) // 5
-            missed = one.trace.any[-1 - late] - one.trace.any[-1]
-            gaps.append((missed, f"The last {late} steps of {one.name} broke another {{}}"))
-    for short, long in _pairs(report):
+    gaps = []
+    for attack in results.attacks:
+        if attack.trace is not None and _steps(attack) >= LONG:
+            late = _steps(attack) // 5
+            missed = attack.trace.any[-1 - late] - attack.trace.any[-1]
+            gaps.append((missed, f"The last {late} steps of {attack.name} broke another {{}}"))
+    for short, long in _pairs(results.attacks):
         if _steps(short) >= QUOTED:
             missed = short.robust.correct - long.robust.correct
             gaps.append((missed, f"{long.name} broke {{}} more than {short.name}"))
     remedy = "the fewer steps had not converged; quote the attack with the most, or autoattack"
-    yield from _largest("converged", gaps, STEPS_GAP, report, remedy)
+    return _largest(gaps, STEPS_GAP, results.record.data.n, remedy)
 
 
-def check_more_steps(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "more-steps",
+    kind="results",
+    catches="masked gradients",
+    fails_if="an attack breaks over 1 % of n less than the same with fewer steps, or than FGSM",
+)
+def check_more_steps(results: Results) -> Finding | None:
     """More steps break no less than fewer, nor than the single one of FGSM."""
     gaps = [
         (_final(long) - _final(short), f"{long.name} broke {{}} less than {short.name}")
-        for short, long in _pairs(report)
+        for short, long in _pairs(results.attacks)
     ]
     remedy = "following the gradient further does not help, so it may be masked; add square"
-    yield from _largest("more-steps", gaps, STEPS_GAP, report, remedy)
+    return _largest(gaps, STEPS_GAP, results.record.data.n, remedy)
 
 
-def check_last_iterate(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "last-iterate",
+    kind="results",
+    catches="attacks that pass over their goal",
+    fails_if="over 3 % of n survive the last iterate and not an earlier one",
+)
+def check_last_iterate(results: Results) -> Finding | None:
     """The last iterate of an attack breaks nearly all that any of its iterates does."""
     gaps = [
-        (_final(one) - one.robust.correct, f"The last iterate of {one.name} spared {{}} again")
-        for one in report.attacks
-        if one.last is not None
+        (
+            _final(attack) - attack.robust.correct,
+            f"The last iterate of {attack.name} spared {{}} again",
+        )
+        for attack in results.attacks
+        if attack.last is not None
     ]
     remedy = "the attack passes its goal; quote the accuracy under any iterate, not the last"
-    yield from _largest("last-iterate", gaps, LAST_GAP, report, remedy)
+    return _largest(gaps, LAST_GAP, results.record.data.n, remedy)
 
 
-def check_losses(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "losses-agree",
+    kind="results",
+    catches="a softmax that hides the way",
+    fails_if="attacks on the margin break over 10 % of n more than attacks on the cross-entropy",
+)
+def check_losses(results: Results) -> Finding | None:
     """Attacks on the cross-entropy find most of what attacks on the margin find."""
-    white = [one for one in report.attacks if _is_white_box(one)]
-    entropy = [one.robust.correct for one in white if _traits(one).loss == "ce"]
+    white = [attack for attack in results.attacks if _is_white_box(attack)]
+    entropy = [attack.robust.correct for attack in white if _traits(attack).loss == "ce"]
     entropy += [
-        one.parts[0].attacked - one.parts[0].broken
-        for one in white
-        if one.parts and _part_traits(one)[0].loss == "ce"
+        attack.parts[0].attacked - attack.parts[0].broken
+        for attack in white
+        if attack.parts and _part_traits(attack)[0].loss == "ce"
     ]
-    other = [one.robust.correct for one in white if one.parts or _traits(one).loss == "margin"]
-    if entropy and other:
-        seen = "Attacks on the margin broke {} more than those on cross-entropy"
-        remedy = "the softmax hides the way; quote attacks on the margin (apgd-t, fab-t) alone"
-        gaps = [(min(entropy) - min(other), seen)]
-        yield from _largest("losses-agree", gaps, LOSS_GAP, report, remedy)
+    other = [
+        attack.robust.correct
+        for attack in white
+        if attack.parts or _traits(attack).loss == "margin"
+    ]
+    if not entropy or not other:
+        return None
+    seen = "Attacks on the margin broke {} more than those on cross-entropy"
+    remedy = "the softmax hides the way; quote attacks on the margin (apgd-t, fab-t) alone"
+    gaps = [(min(entropy) - min(other), seen)]
+    return _largest(gaps, LOSS_GAP, results.record.data.n, remedy)
 
 
-def check_black_box(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "black-box",
+    kind="results",
+    catches="masked gradients",
+    fails_if="square or a transferred image breaks over 0.2 % of n more than all white boxes "
+    "together",
+)
+def check_black_box(results: Results) -> Finding | None:
     """No attack without the model's gradients breaks more than those with them together."""
     gaps = [
-        (part.broken, f"In {one.name}, {part.name} broke {{}} that gradients had not")
-        for one in report.attacks
-        for part, traits in list(zip(one.parts, _part_traits(one), strict=True))[1:]
+        (part.broken, f"In {attack.name}, {part.name} broke {{}} that gradients had not")
+        for attack in results.attacks
+        for part, traits in list(zip(attack.parts, _part_traits(attack), strict=True))[1:]
         if not traits.gradients
     ]
-    white = [one.flags for one in report.attacks if _is_white_box(one)]
+    white = [attack.flags for attack in results.attacks if _is_white_box(attack)]
     if white:
         standing = sum(map(all, zip(*white, strict=True)))
         gaps += [
-            (standing - one.robust.correct, f"{one.name} broke {{}} more than all white boxes")
-            for one in report.attacks
-            if not one.parts and not _traits(one).gradients
+            (
+                standing - attack.robust.correct,
+                f"{attack.name} broke {{}} more than all white boxes",
+            )
+            for attack in results.attacks
+            if not attack.parts and not _traits(attack).gradients
         ]
     remedy = "an attack that sees less does better, so gradients may be masked; add autoattack"
-    yield from _largest("black-box", gaps, BLACK_BOX_GAP, report, remedy)
+    return _largest(gaps, BLACK_BOX_GAP, results.record.data.n, remedy)
 
 
-def check_source(report: EvaluationRecord) -> Iterator[Check]:
+@check(
+    "source-broken",
+    kind="results",
+    catches="a transfer attack that means nothing",
+    fails_if="over 90 % of the images that an attack is transferred to survive on the very model "
+    "they were made on",
+)
+def check_source(results: Results) -> Finding | None:
     """Images that are transferred break at least the model that they were made on."""
-    made = [one for one in report.attacks if one.on_source is not None]
-    rates = {one.name: one.on_source for one in made if one.on_source is not None}
+    rates = {
+        attack.name: attack.on_source for attack in results.attacks if attack.on_source is not None
+    }
     if not rates:
-        return
+        return None
     name = max(rates, key=lambda name: rates[name].accuracy)
-    found = rates[name]
-    yield finding(
-        "source-broken",
-        found.accuracy <= SOURCE,
-        f"{name} leaves {found.correct} of {found.n} images standing on the source itself",
+    rate = rates[name]
+    return (
+        rate.accuracy <= SOURCE,
+        f"{name} leaves {rate.correct} of {rate.n} images standing on the source itself",
         "what does not break its own source says little about others; transfer a stronger attack",
     )
 
 
-def check_sweep(reports: Sequence[EvaluationRecord], attack: str) -> tuple[Check, ...]:
-    """Check that accuracy falls with epsilon, and to nothing where any image is allowed.
-
-    Args:
-        reports: evaluations of one model on the same images under Linf, one a size.
-        attack: name of the attack that is compared.
-
-    Returns:
-        The checks "epsilon-monotone" and, where a size reaches 1, "epsilon-unbounded".
-    """
-    ordered = sorted(reports, key=lambda report: report.threat_model.epsilon_value)
-    counts = [(one.threat_model.epsilon, one.attack(attack).robust.correct) for one in ordered]
+@check(
+    "epsilon-monotone",
+    kind="sweep",
+    catches="attacks that fail at a larger epsilon",
+    fails_if="accuracy rises with epsilon by more than 1 % of n",
+)
+def check_monotone(sweep: Sweep) -> Finding | None:
+    """Accuracy falls with epsilon."""
     rises = [
         (more - fewer, f"At epsilon {larger} {{}} more are robust than at {smaller}")
-        for (smaller, fewer), (larger, more) in pairwise(counts)
+        for (smaller, fewer), (larger, more) in pairwise(sweep.robust)
     ]
-    (epsilon, left), last = counts[-1], ordered[-1]
-    unbounded = last.threat_model.norm == "Linf" and last.threat_model.epsilon_value >= 1
-    free = [(left, f"At epsilon {epsilon} {{}} are robust")] if unbounded else []
-    weak = "a larger ball holds the smaller, so the attack fails; take more steps, or add square"
-    masked = "no model is that robust, so the attack does not work; look for masked gradients"
-    return (
-        *_largest("epsilon-monotone", rises, SWEEP_GAP, last, weak),
-        *_largest("epsilon-unbounded", free, SWEEP_GAP, last, masked),
-    )
+    remedy = "a larger ball holds the smaller, so the attack fails; take more steps, or add square"
+    return _largest(rises, SWEEP_GAP, sweep.records[-1].data.n, remedy)
 
 
-def _largest(
-    name: str, gaps: Gaps, share: float, report: EvaluationRecord, remedy: str
-) -> Iterator[Check]:
-    """Yield a check of the largest gap, nothing if there is no gap to look at."""
-    if gaps:
-        n, (missed, said) = report.data.n, max(gaps)
-        seen = said.format(f"{max(missed, 0)} of {n} images")
-        yield finding(name, missed <= max(share * n, FEW), seen, remedy)
+@check(
+    "epsilon-unbounded",
+    kind="sweep",
+    catches="masked gradients",
+    fails_if="over 1 % of n stand at epsilon 1, where every image is allowed",
+)
+def check_unbounded(sweep: Sweep) -> Finding | None:
+    """Accuracy falls to nothing where any image is allowed."""
+    last = sweep.records[-1]
+    if last.threat_model.norm != "Linf" or last.threat_model.epsilon_value < 1:
+        return None
+    epsilon, left = sweep.robust[-1]
+    remedy = "no model is that robust, so the attack does not work; look for masked gradients"
+    gaps = [(left, f"At epsilon {epsilon} {{}} are robust")]
+    return _largest(gaps, SWEEP_GAP, last.data.n, remedy)
 
 
-def _steps(result: AttackResult) -> int:
-    return int(result.settings.get("steps", 0))
+def _largest(gaps: Gaps, limit: float, n: int, remedy: str) -> Finding | None:
+    """Return a finding on the largest gap in parts of n, nothing if there is no gap to look at."""
+    if not gaps:
+        return None
+    missed, seen = max(gaps)
+    return missed <= max(limit * n, FEW), seen.format(f"{max(missed, 0)} of {n} images"), remedy
 
 
-def _final(result: AttackResult) -> int:
+def _steps(attack: AttackResult) -> int:
+    return int(attack.settings.get("steps", 0))
+
+
+def _final(attack: AttackResult) -> int:
     """Return how many images survive the last iterate, or all where it is not known."""
-    return (result.last or result.robust).correct
+    return (attack.last or attack.robust).correct
 
 
-def _is_gradient(result: AttackResult) -> bool:
+def _is_gradient(attack: AttackResult) -> bool:
     """Whether it is of the shared kernel's family, against the label."""
-    return "step_value" in result.settings and not result.settings.get("targeted")
+    return "step_value" in attack.settings and not attack.settings.get("targeted")
 
 
-def _is_white_box(result: AttackResult) -> bool:
+def _is_white_box(attack: AttackResult) -> bool:
     """Whether it follows gradients at epsilon for long enough to be held against a black box."""
-    long = _steps(result) >= QUOTED and not result.settings.get("targeted")
-    traits, minimal = _traits(result), result.median_distance is not None
+    long = _steps(attack) >= QUOTED and not attack.settings.get("targeted")
+    traits, minimal = _traits(attack), attack.median_distance is not None
     follows = traits.gradients and not (traits.minimal or minimal)
-    return bool(result.parts) or (long and follows)
+    return bool(attack.parts) or (long and follows)
 
 
-def _traits(result: AttackResult) -> Traits:
-    return declared(result.name, result.settings)
+def _traits(attack: AttackResult) -> Traits:
+    return declared(attack.name, attack.settings)
 
 
-def _part_traits(result: AttackResult) -> list[Traits]:
+def _part_traits(attack: AttackResult) -> list[Traits]:
     """Return what each part of a suite needs and is."""
-    settings = result.settings.get("parts", [{}] * len(result.parts))
-    return [declared(part.name, own) for part, own in zip(result.parts, settings, strict=True)]
+    settings = attack.settings.get("parts", [{}] * len(attack.parts))
+    return [declared(part.name, own) for part, own in zip(attack.parts, settings, strict=True)]
 
 
-def _pairs(report: EvaluationRecord) -> Iterator[tuple[AttackResult, AttackResult]]:
+def _pairs(attacks: Sequence[AttackResult]) -> Iterator[tuple[AttackResult, AttackResult]]:
     """Yield attacks that differ in their number of steps alone, fewer first, and FGSM with all."""
-    gradient = [one for one in report.attacks if _is_gradient(one)]
+    gradient = [attack for attack in attacks if _is_gradient(attack)]
     for short, long in permutations(gradient, 2):
         alike = _steps(short) == 1 or _method(short) == _method(long)
         if _steps(short) < _steps(long) and alike:
             yield short, long
 
 
-def _method(result: AttackResult) -> dict[str, object]:
+def _method(attack: AttackResult) -> dict[str, object]:
     apart = ("name", "steps", "step", "early_exit")
-    return {key: value for key, value in result.settings.items() if key not in apart}
+    return {key: value for key, value in attack.settings.items() if key not in apart}

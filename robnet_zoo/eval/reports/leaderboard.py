@@ -1,4 +1,4 @@
-"""Tables made from records: `eval/leaderboard.csv`, and those in README.md between markers.
+"""Tables of records and checks: `eval/leaderboard.csv`, and those in pages between markers.
 
 A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; what is between them is
 written by `python -m robnet_zoo.eval tables` and checked by `tables --check`.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from robnet_zoo.attacks.registry import heading, table_order
 from robnet_zoo.eval import record
+from robnet_zoo.eval.checks.registry import Kind, checks_table
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -23,6 +25,11 @@ from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parents[3]
 QUOTED = ("pgd20", "pgd100", "autoattack")  # in the README's tables
+CHECKS: dict[str, tuple[Kind, ...]] = {  # tables of docs/trust.md
+    "checks-model": ("model", "state"),
+    "checks-results": ("results",),
+    "checks-sweep": ("sweep",),
+}
 NATURAL = "-natural"  # behind a tag: the same network trained without adversarial images
 TWIN = "trained naturally: clean / PGD-20"
 MARKED = re.compile(r"(<!-- table:([\w.-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
@@ -221,10 +228,13 @@ def update(root: Path, check: bool) -> int:
     tables: dict[str, Callable[[], str]] = {"models": models_table}
     for tag in {"digits", *(name.partition(".")[2] for name in records)}:
         tables[tag] = lambda tag=tag: results_table(tag, records)  # type: ignore[misc]
+    tables |= {name: partial(checks_table, *kinds) for name, kinds in CHECKS.items()}
     wanted = {
-        readme: fill(readme.read_text(encoding="utf-8"), tables),
-        root / "eval" / "leaderboard.csv": leaderboard(records),
+        page: fill(page.read_text(encoding="utf-8"), tables)
+        for page in (readme, root / "docs" / "trust.md")
+        if page.is_file()
     }
+    wanted[root / "eval" / "leaderboard.csv"] = leaderboard(records)
     stale = [
         path
         for path, text in wanted.items()

@@ -1,0 +1,98 @@
+"""Small attacks along the gradient that any honest model gives way to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.pgd import Adversary, margin
+from robnet_zoo.eval.checks.gradients import noise
+from robnet_zoo.eval.checks.model import ModelUnderTest
+from robnet_zoo.eval.checks.registry import Finding, check
+
+IMAGES = 32  # that the attacks meet
+STEPS = 7  # of epsilon / 4, as in the papers' training
+FALLING = 0.1  # of the images may be no closer to another class than at the start
+FREE_STEPS, FREE_STEP = 10, 0.2  # of the pixel range: twice across it
+STANDING = 0.05  # of the images may survive an attack without a bound
+
+
+class _Ascent(NamedTuple):
+    """What PGD did: margins (steps + 1, N) from the start on, and the last iterate (N, ...)."""
+
+    margins: Tensor
+    adversarial: Tensor
+
+
+@torch.no_grad()
+def _ascend(given: ModelUnderTest) -> _Ascent:
+    """Return what a few steps of PGD do to the first images."""
+    images, labels, threat_model = given.images[:IMAGES], given.labels[:IMAGES], given.threat_model
+    size = threat_model.epsilon.value
+    adversary = Adversary(epsilon=size, step_size=size / 4, steps=STEPS, norm=threat_model.norm)
+    current = adversary.begin(images, noise(given, images))
+    margins = []
+    for _ in range(STEPS):
+        current, _, logits = adversary.ascend(given.model, current, images, labels)
+        margins.append(margin(logits, labels))
+    return _Ascent(torch.stack([*margins, margin(given.model(current), labels)]), current)
+
+
+@check(
+    "loss-rises",
+    kind="model",
+    catches="gradients that lead nowhere",
+    fails_if="after 7 PGD steps over 10 % of images are no closer to another class",
+    needs=("gradient-path",),
+)
+def check_loss_rises(given: ModelUnderTest) -> Finding | None:
+    """PGD leads towards another class."""
+    if not given.follows_gradients:
+        return None
+    margins = given.once(_ascend).margins
+    falling, n = int((margins[-1] <= margins[0]).sum()), margins.shape[1]
+    return (
+        falling <= FALLING * n,
+        f"After {STEPS} PGD steps {falling} of {n} images are no closer to another class",
+        "the gradient leads nowhere, so that surviving it proves nothing; look for flat or "
+        "false gradients",
+    )
+
+
+@check(
+    "unbounded-attack",
+    kind="model",
+    catches="any masking, whatever its cause",
+    fails_if="over 5 % of images survive when every pixel may take any value",
+    needs=("gradient-path",),
+)
+@torch.no_grad()
+def check_unbounded_attack(given: ModelUnderTest) -> Finding | None:
+    """PGD without a bound, from where that with one ended, breaks anything."""
+    if not given.follows_gradients:
+        return None
+    margins, adversarial = given.once(_ascend)
+    left, n = (margins <= 0).all(0), margins.shape[1]
+    free = Adversary(epsilon=1, step_size=FREE_STEP, steps=FREE_STEPS)
+    images, labels = given.images[:IMAGES][left], given.labels[:IMAGES][left]
+    standing = _survivors(free, given.model, adversarial[left], images, labels)
+    return (
+        standing <= STANDING * n,
+        f"{standing} of {n} images survive an attack that may change every pixel at will",
+        "no model is that robust, so the attack does not work; look for masked gradients",
+    )
+
+
+def _survivors(
+    adversary: Adversary, model: nn.Module, current: Tensor, images: Tensor, labels: Tensor
+) -> int:
+    """Return how many images stay right at every iterate from `current` on."""
+    for _ in range(adversary.steps):
+        if not len(current):
+            return 0
+        moved, _, logits = adversary.ascend(model, current, images, labels)
+        left = margin(logits, labels) <= 0
+        current, images, labels = moved[left], images[left], labels[left]
+    return int((margin(model(current), labels) <= 0).sum()) if len(current) else 0
