@@ -20,11 +20,14 @@ from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.checks import (
     Card,
+    check,
     check_model,
     check_results,
     check_state,
     check_sweep,
+    checks_table,
     fingerprint,
+    registry,
 )
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.inputs import RunMetadata
@@ -283,9 +286,9 @@ def test_a_model_that_writes_to_itself_is_caught():
     before = fingerprint(model)
     assert [check.passed for check in check_state(model, before)] == [True]
     model[1].running_mean += 1
-    (check,) = check_state(model, before)
-    assert not check.passed
-    assert "1 tensors of the model (1.running_mean)" in check.detail
+    (unchanged,) = check_state(model, before)
+    assert not unchanged.passed
+    assert "1 tensors of the model (1.running_mean)" in unchanged.detail
 
 
 # ---- of the results
@@ -495,6 +498,52 @@ def test_an_evaluation_catches_a_model_that_counts_its_images():
 
     report = judge(Planted(net, count), ["fgsm"])
     assert [one.name for one in report.checks if not one.passed] == ["unchanged"]
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_CHECKS", dict(registry._CHECKS))
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_checks_from_outside_run_in_an_evaluation(tmp_path):
+    @check("grey", kind="model", catches="colour", fails_if="there are three channels")
+    def check_grey(given):
+        return given.images.shape[1] == 1, "The images are grey", "use another model"
+
+    @check("brittle", kind="results", catches="luck", fails_if="anything breaks", needs=("card",))
+    def check_brittle(results):
+        raise AssertionError("the card was not checked")
+
+    @check("perfect", kind="results", catches="mistakes", fails_if="an image is broken")
+    def check_perfect(results):
+        broken = results.record.data.n - results.record.totals.robust.correct
+        return not broken, f"{broken} images are broken", "train longer"
+
+    judge(robust_net(), ["fgsm"], out=tmp_path / "record.json")
+    checks = {check.name: check for check in record.read(tmp_path / "record.json").checks}
+    names = list(checks)
+    assert names[names.index("unbounded-attack") + 1] == "grey"
+    assert names[-1] == "perfect"
+    assert checks["grey"].passed
+    assert checks["perfect"].detail.endswith(" images are broken: train longer.")
+    assert "brittle" not in checks
+    assert "| `perfect` | mistakes | an image is broken |" in checks_table("results")
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "card"}, "a check 'card' already"),
+        ({"kind": "weights"}, "Unknown kind of check 'weights'"),
+        ({"needs": ("logit",)}, "Unknown results check 'logit'"),
+    ],
+)
+def test_checks_that_cannot_be_registered_are_refused(change, said):
+    given = {"name": "new", "kind": "results", "catches": "", "fails_if": "", **change}
+    with pytest.raises(ZooError, match=said):
+        check(given.pop("name"), **given)
 
 
 def test_attacks_without_gradients_to_follow_are_refused():

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robnet_zoo.attacks.registry import heading, table_order
 from robnet_zoo.eval import record
-from robnet_zoo.eval.checks.registry import Kind, checks_table
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -22,6 +22,9 @@ from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.runtime.tables import csv_table, markdown_table
 from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from robnet_zoo.eval.checks.registry import Kind
 
 ROOT = Path(__file__).parents[3]
 QUOTED = ("pgd20", "pgd100", "autoattack")  # in the README's tables
@@ -221,6 +224,8 @@ def update(root: Path, check: bool) -> int:
     Raises:
         ZooError: no README.md there, or a record or marker that is wrong.
     """
+    from robnet_zoo.eval.checks import checks_table
+
     readme, results = root / "README.md", root / "eval" / "results"
     if not readme.is_file():
         raise ZooError(f"There is no README.md in '{root}'; name a checkout by --root.")
