@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robnet_zoo.models.denoise import Denoise
+from robnet_zoo.models.layers import conv
 from robnet_zoo.models.networks import check_sizes
-from robnet_zoo.models.operations import conv
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 

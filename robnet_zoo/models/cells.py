@@ -14,8 +14,9 @@ from robnet_zoo.genotypes import (
     RobNetGenotype,
     robnet_nodes,
 )
-from robnet_zoo.models.fast.grouped import leaving, terms, total
-from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn, concat
+from robnet_zoo.models.fast.grouped import edge_outputs, terms, total
+from robnet_zoo.models.layers import concat
+from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvBn
 from robnet_zoo.runtime.errors import ZooError
 
 ABSENT = ("none", "00")
@@ -122,13 +123,13 @@ class CellBlock(nn.Module):
     def forward(self, older: Tensor, newer: Tensor) -> Tensor:
         """Return the cell's output for the outputs of the two cells before it."""
         states = [self.preprocess0(older), self.preprocess1(newer)]
-        given = self._leaving(states[0], 0) | self._leaving(states[1], 1)
+        outputs = self._edge_outputs(states[0], 0) | self._edge_outputs(states[1], 1)
         for edges in self.wiring:
-            states.append(total(given[key] for key, _ in edges))
-            given |= self._leaving(states[-1], len(states) - 1)
+            states.append(total(outputs[key] for key, _ in edges))
+            outputs |= self._edge_outputs(states[-1], len(states) - 1)
         return concat([states[i] for i in self.concat])
 
-    def _leaving(self, state: Tensor, number: int) -> dict[str, Tensor]:
+    def _edge_outputs(self, state: Tensor, number: int) -> dict[str, Tensor]:
         """Return what each edge that reads a state gives."""
         edges = {
             key: terms(self._ops[key])
@@ -136,4 +137,4 @@ class CellBlock(nn.Module):
             for key, source in edges
             if source == number
         }
-        return leaving(state, edges, self.grouped)
+        return edge_outputs(state, edges, self.grouped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.models.operations import conv
+from robnet_zoo.models.layers import conv
 
 
 class Denoise(nn.Module):

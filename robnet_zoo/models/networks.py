@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robnet_zoo.genotypes import Genotype
 from robnet_zoo.models.cells import CellBlock, CellPlan, plan_cells
 from robnet_zoo.models.denoise import Denoise
-from robnet_zoo.models.operations import conv
+from robnet_zoo.models.layers import conv
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 Stem = Literal["cifar", "imagenet"]

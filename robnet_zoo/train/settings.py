@@ -19,7 +19,7 @@ SETTINGS = "settings.json"
 SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: steps are what counts
 
 Form = Literal["separable", "dense", "fused"]  # as in models/folded.py, which imports torch
-Way = Literal["apart", "merged", "fused"]  # as in models/operations.py
+SeparableMode = Literal["apart", "merged", "fused"]  # as in models/operations.py
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 # change how fast a run is, not what it is: a resumed one may
@@ -71,7 +71,7 @@ class Settings:
     compile: Compile | None = None
     layout: Layout = "channels_last"
     grouped: bool | None = None
-    separable: Way | None = None
+    separable: SeparableMode | None = None
     folded_form: Form | None = None
     cuda_graph: bool = True
     time_budget: float | None = None

@@ -269,13 +269,13 @@ def build_run(
 def _set_convolutions(model: nn.Module, settings: Settings, processes: ProcessGroup) -> None:
     """Let a network compute its separable convolutions as the settings say, or as measured best."""
     half_on_gpu = processes.device.startswith("cuda") and settings.precision == "bfloat16"
-    way = settings.separable or ("merged" if half_on_gpu else "apart")
-    grouped = False if settings.grouped is None and way != "apart" else settings.grouped
+    mode = settings.separable or ("merged" if half_on_gpu else "apart")
+    grouped = False if settings.grouped is None and mode != "apart" else settings.grouped
     for module in model.modules():
         if isinstance(module, CellBlock):
             module.grouped = grouped
         elif isinstance(module, SeparableConv):
-            module.way = way
+            module.mode = mode
 
 
 def _follow(optimizer: torch.optim.SGD, buffers: Buffers) -> None:

@@ -13,8 +13,11 @@ from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.data import load_split, to_float
 from robnet_zoo.eval import evaluate
-from robnet_zoo.models.fast.folded import FoldedNetwork, fold, refresh
-from robnet_zoo.models.fast.folded_conv import Chain, FoldedConv, FoldedNorm, chains
+from robnet_zoo.models.fast.chains import Chain, chains
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.models.fast.folded_layers import FoldedConv, FoldedNorm
+from robnet_zoo.models.fast.folded_network import FoldedNetwork
+from robnet_zoo.models.fast.refresh import refresh
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import Epsilon, ThreatModel
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from robnet_zoo import create_model
-from robnet_zoo.models.fast.folded import FoldedNetwork, fold
-from robnet_zoo.models.fast.folded_conv import FusedSeparable
-from robnet_zoo.models.operations import _Concat
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.models.fast.folded_layers import FusedSeparable
+from robnet_zoo.models.fast.folded_network import FoldedNetwork
+from robnet_zoo.models.layers import _Concat
 
 COMPARE = """
 import torch

@@ -16,8 +16,8 @@ from robnet_zoo.certify import certified_margin
 from robnet_zoo.genotypes import RobNetGenotype, published
 from robnet_zoo.models import build_network
 from robnet_zoo.models.cells import CellBlock
-from robnet_zoo.models.fast.grouped import Term, leaving
-from robnet_zoo.models.operations import SeparableConv, Way
+from robnet_zoo.models.fast.grouped import Term, edge_outputs
+from robnet_zoo.models.operations import SeparableConv, SeparableMode
 from robnet_zoo.search.core.spaces import EDGES, arnas_space, darts_space, robnet_space
 from robnet_zoo.search.core.supernet import CellWeights, SuperCell, Supernet
 
@@ -85,14 +85,14 @@ def test_networks(name: str, grouped: bool, training: bool) -> None:
     assert_same(found(fast, fast), found(plain, lambda x: plain_network(plain, x)))
 
 
-@pytest.mark.parametrize("way", ["merged", "fused"])  # without a GPU, the same
+@pytest.mark.parametrize("mode", ["merged", "fused"])  # without a GPU, the same
 @pytest.mark.parametrize("name", NETWORKS)
-def test_merged_convolutions(name: str, way: Way) -> None:
+def test_merged_convolutions(name: str, mode: SeparableMode) -> None:
     plain = shaken(build_network(published(name), channels=4, layers=NETWORKS[name]))
     merged = in_form(copy.deepcopy(plain), False)
     convolutions = [module for module in merged.modules() if isinstance(module, SeparableConv)]
     for module in convolutions:
-        module.way = way
+        module.mode = mode
     depthwise = []
     for module in merged.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
@@ -204,7 +204,7 @@ def test_a_batch_norm_of_another_kind_is_left_to_itself() -> None:
 
 
 def test_a_state_without_readers_costs_nothing() -> None:
-    assert leaving(torch.rand(1, 2, 4, 4), {}) == {}
+    assert edge_outputs(torch.rand(1, 2, 4, 4), {}) == {}
 
 
 @pytest.mark.parametrize("grouped", [True, False])
@@ -217,5 +217,5 @@ def test_a_compiled_cell_gives_the_same(grouped: bool) -> None:
 
 def test_a_term_is_multiplied_by_its_scale() -> None:
     x, half = torch.rand(1, 2, 4, 4), torch.tensor(0.5)
-    given = leaving(x, {"edge": [Term(nn.Identity(), half), Term(nn.Identity())]})
+    given = edge_outputs(x, {"edge": [Term(nn.Identity(), half), Term(nn.Identity())]})
     torch.testing.assert_close(given, {"edge": 1.5 * x})

@@ -18,8 +18,8 @@ from robnet_zoo.train.settings import (
     Compile,
     Form,
     Layout,
+    SeparableMode,
     Settings,
-    Way,
     read_settings,
     refuse_changes,
 )
@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--separable",
-        choices=get_args(Way),
+        choices=get_args(SeparableMode),
         help="how depthwise and pointwise run (default merged on CUDA, else apart)",
     )
     add(

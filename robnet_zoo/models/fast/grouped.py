@@ -1,4 +1,4 @@
-"""Siblings: all operations that read one state, computed together.
+"""All operations that read one state, computed together.
 
 Their first ReLU is the same, and so are pools of one kind and, in training, the batch norms behind
 them. Separable convolutions of one geometry can furthermore run as one: side by side in one
@@ -55,10 +55,10 @@ def total(maps: Iterable[Tensor]) -> Tensor:
     return reduce(operator.add, maps)
 
 
-def leaving(
+def edge_outputs(
     state: Tensor, edges: Mapping[Key, Sequence[Term]], grouped: bool | None = None
 ) -> dict[Key, Tensor]:
-    """Return what the edges that read a state give.
+    """Return the outputs of the edges that read a state.
 
     Args:
         state: (N, width, H, W).
@@ -66,21 +66,21 @@ def leaving(
         grouped: whether separable convolutions of one geometry run as one; None for what suits
             the state's device.
     """
-    given = [term for edge in edges.values() for term in edge]
-    found = iter(_outputs(state, given, state.is_cuda if grouped is None else grouped))
-    return {key: total(islice(found, len(edge))) for key, edge in edges.items()}
+    all_terms = [term for edge in edges.values() for term in edge]
+    outputs = iter(_outputs(state, all_terms, state.is_cuda if grouped is None else grouped))
+    return {key: total(islice(outputs, len(edge))) for key, edge in edges.items()}
 
 
-def _outputs(state: Tensor, given: Sequence[Term], grouped: bool) -> list[Tensor]:
+def _outputs(state: Tensor, terms: Sequence[Term], grouped: bool) -> list[Tensor]:
     """Return each term's map, in their order."""
     families: dict[Hashable, list[int]] = {}
-    for place, term in enumerate(given):
+    for place, term in enumerate(terms):
         families.setdefault(_group_key(term.operation, grouped) or place, []).append(place)
-    if any(isinstance(term.operation, SeparableConv | FactorizedReduce) for term in given):
+    if any(isinstance(term.operation, SeparableConv | FactorizedReduce) for term in terms):
         rectified = F.relu(state)
-    found: dict[int, Tensor] = {}
+    outputs: dict[int, Tensor] = {}
     for places in families.values():
-        family = [given[place] for place in places]
+        family = [terms[place] for place in places]
         operation, scale = family[0]
         if isinstance(operation, NormalisedPool):
             maps = _pools(state, family)
@@ -91,12 +91,12 @@ def _outputs(state: Tensor, given: Sequence[Term], grouped: bool) -> list[Tensor
         else:
             alone = operation(state)
             maps = [alone if scale is None else scale * alone]
-        found.update(zip(places, maps, strict=True))
-    return [found[place] for place in range(len(given))]
+        outputs.update(zip(places, maps, strict=True))
+    return [outputs[place] for place in range(len(terms))]
 
 
 def _group_key(operation: nn.Module, grouped: bool) -> Hashable:
-    """Return what operations that are computed together have in common; None for loners."""
+    """Return what operations of one group have in common; None for ungrouped ones."""
     if isinstance(operation, NormalisedPool):
         return type(operation[0]), operation[0].stride
     if not (grouped and isinstance(operation, SeparableConv)):
@@ -182,7 +182,7 @@ def _track(
     norms: Sequence[nn.BatchNorm2d], means: Sequence[Tensor], variances: Sequence[Tensor]
 ) -> None:
     """Let each norm's running statistics follow those of its batch."""
-    for name, found in (("running_mean", means), ("running_var", variances)):
+    for name, batch in (("running_mean", means), ("running_var", variances)):
         running = [cast(Tensor, getattr(norm, name)) for norm in norms]
-        torch._foreach_lerp_(running, list(found), cast(float, norms[0].momentum))
+        torch._foreach_lerp_(running, list(batch), cast(float, norms[0].momentum))
     torch._foreach_add_([cast(Tensor, norm.num_batches_tracked) for norm in norms], 1)

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robnet_zoo.models.fast.grouped import Term, leaving, total
+from robnet_zoo.models.fast.grouped import Term, edge_outputs, total
+from robnet_zoo.models.layers import conv
 from robnet_zoo.models.networks import STEM_MULTIPLE, check_sizes
-from robnet_zoo.models.operations import FactorizedReduce, ReluConvBn, conv
+from robnet_zoo.models.operations import FactorizedReduce, ReluConvBn
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.mixed import MixedOperation, nothing, shuffle
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS, Slot, Space
@@ -77,7 +78,7 @@ class SuperCell(nn.Module):
 
         def leave(number: int) -> dict[int, tuple[Tensor, ...]]:
             readers = {index: edge for index, edge in edges.items() if SOURCES[index] == number}
-            return self._leaving(states[number], readers, grouped) if readers else {}
+            return self._edge_outputs(states[number], readers, grouped) if readers else {}
 
         given = leave(0) | leave(1)
         for node in range(NODES):
@@ -103,14 +104,16 @@ class SuperCell(nn.Module):
         found = (Edge(mixed.terms(row, factor), factor) for mixed, row, factor in each)
         return {index: edge for index, edge in enumerate(found) if edge.terms}
 
-    def _leaving(
+    def _edge_outputs(
         self, state: Tensor, readers: Mapping[int, Edge], grouped: bool | None
     ) -> dict[int, tuple[Tensor, ...]]:
         """Return what the edges that read a state give: the operations' sum, and what passes by."""
         inside, past = state, None
         if self.partial > 1:
             inside, past = state.split([self.inside, state.shape[1] - self.inside], 1)
-        mixed = leaving(inside, {index: edge.terms for index, edge in readers.items()}, grouped)
+        mixed = edge_outputs(
+            inside, {index: edge.terms for index, edge in readers.items()}, grouped
+        )
         if past is None:
             return {index: (given,) for index, given in mixed.items()}
         if self.strides[min(readers)] == 2:

@@ -1,197 +1,50 @@
-"""A convolution that stands for several linear layers of a network in eval mode.
+"""How the layers of a folded form get their values.
 
-Weights are computed for all convolutions of a network together (`Plan`): chains that are alike as
-one batch, batch norms that are alike as one vector. That takes few kernels, and since no value is
-read back, a CUDA graph can hold them.
+Weights are computed for all convolutions of a network together: chains that are alike as one
+batch, batch norms that are alike as one vector. That takes few kernels, and since no value is read
+back, a CUDA graph can hold them.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robnet_zoo.models.operations import FactorizedReduce, Pair, conv2d
+from robnet_zoo.models.fast.chains import first_convolution, is_depthwise
+from robnet_zoo.models.fast.folded_layers import NO_ZEROS, FoldedConv, FoldedNorm, Zeros
+from robnet_zoo.models.operations import FactorizedReduce
 
-Join = Literal["outputs", "inputs"]
+PLAN = "_plan"  # the attribute of a folded form that holds how it is refreshed
+
+
+def refresh(folded: nn.Module) -> None:
+    """Let a folded form follow the weights of the model that it was made from.
+
+    The form's tensors stay where they are, and no value is read back: a CUDA graph can hold it.
+    """
+    own = vars(folded)
+    if PLAN not in own:
+        own[PLAN] = refresh_plan(folded.modules())
+    own[PLAN].refresh()
+
+
+def fill(folded: nn.Module, dtype: torch.dtype | None) -> None:
+    """Give new folded layers their values, held in a dtype; None for the model's own."""
+    for module in folded.modules():
+        if isinstance(module, FoldedConv):
+            module.to(dtype)
+    refresh(folded)
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Layers that make one convolution together.
-
-    Attributes:
-        layers: a convolution or a FactorizedReduce without its ReLU, or a linear classifier;
-            then perhaps a 1x1 convolution, then perhaps a batch norm.
-    """
-
-    layers: tuple[nn.Module, ...]
-
-    @property
-    def geometry(self) -> tuple[Pair, Pair, Pair, int]:
-        """Stride, padding, dilation and groups."""
-        first = self.layers[0]
-        if isinstance(first, nn.Conv2d):
-            groups = first.groups if len(self.convolutions) == 1 else 1
-            assert not isinstance(first.padding, str)
-            return first.stride, first.padding, first.dilation, groups
-        stride = 2 if isinstance(first, FactorizedReduce) else 1
-        return (stride, stride), (0, 0), (1, 1), 1
-
-    @property
-    def convolutions(self) -> tuple[nn.Module, ...]:
-        """All layers but the batch norm."""
-        return tuple(layer for layer in self.layers if not isinstance(layer, nn.BatchNorm2d))
-
-    @property
-    def norm(self) -> nn.BatchNorm2d | None:
-        """The batch norm at the end."""
-        last = self.layers[-1]
-        norm = last.bn if isinstance(last, FactorizedReduce) else last
-        return norm if isinstance(norm, nn.BatchNorm2d) else None
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(out, in / groups, kh, kw)."""
-        first, *others = self.convolutions
-        weight = _inner(first).weight
-        out, inputs, *size = weight.shape
-        if isinstance(first, FactorizedReduce):
-            return 2 * out, inputs, 2, 2
-        if others:
-            inputs = out if _is_depthwise(first) else inputs
-            out = len(_inner(others[-1]).weight)
-        height, width = size or (1, 1)
-        return out, inputs, height, width
-
-    @property
-    def biased(self) -> bool:
-        """Whether the convolution has a bias."""
-        inner = (_inner(layer) for layer in self.convolutions)
-        return self.norm is not None or any(layer.bias is not None for layer in inner)
-
-    @property
-    def kind(self) -> Hashable:
-        """What chains have in common whose weights are computed as one batch."""
-        inner = [(type(layer), _inner(layer)) for layer in self.convolutions]
-        layers = tuple(
-            (kind, _is_depthwise(layer), layer.weight.shape, layer.bias is not None)
-            for kind, layer in inner
-        )
-        norm = self.norm
-        return layers, None if norm is None else (norm.eps, norm.affine)
-
-
-@dataclass(frozen=True)
-class Zeros:
-    """Channels of zeros that a chain's convolution has besides its own.
-
-    Attributes:
-        outputs: how many follow the outputs.
-        inputs: how many follow each part of the inputs.
-        parts: how many equal parts the inputs consist of.
-    """
-
-    outputs: int = 0
-    inputs: int = 0
-    parts: int = 1
-
-
-NO_ZEROS = Zeros()
-
-
-class FoldedConv(nn.Module):
-    """A convolution whose weight and bias are computed from other modules, without gradients.
-
-    Several chains of one geometry and kind, without groups, make one convolution: side by side
-    over their "outputs", or over their "inputs", so that their results are summed. Convolutions
-    follow their weights in the order of memory, and these are in channels_last. A `Plan` gives
-    them their values.
-
-    Attributes:
-        zeros: what is added to each chain's channels.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __init__(self, *chains: Chain, join: Join = "outputs", zeros: Zeros = NO_ZEROS) -> None:
-        super().__init__()
-        self.chains, self.join, self.zeros = chains, join, zeros
-        self.stride, self.padding, self.dilation, self.groups = chains[0].geometry
-        if self.groups > 1:
-            self.groups += zeros.outputs
-        out, inputs, height, width = chains[0].shape
-        out, inputs = out + zeros.outputs, inputs + zeros.parts * zeros.inputs
-        out, inputs = (
-            (len(chains) * out, inputs) if join == "outputs" else (out, len(chains) * inputs)
-        )
-        like = _inner(chains[0].layers[0]).weight.detach()
-        weight = like.new_empty(out, height, width, inputs).permute(0, 3, 1, 2)
-        self.register_buffer("weight", weight, persistent=False)
-        bias = like.new_empty(out) if chains[0].biased else None
-        self.register_buffer("bias", bias, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H', W')."""
-        geometry = self.stride, self.padding, self.dilation, self.groups
-        return conv2d(x, self.weight, self.bias, *geometry)
-
-
-class FusedSeparable(nn.Module):
-    """A depthwise and a pointwise convolution, which a GPU computes as one kernel.
-
-    Attributes:
-        relu: whether a ReLU is part of it.
-    """
-
-    def __init__(self, depthwise: FoldedConv, pointwise: FoldedConv, *, relu: bool) -> None:
-        super().__init__()
-        self.depthwise, self.pointwise, self.relu = depthwise, pointwise, relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H, W)."""
-        if not x.is_cuda:
-            x = self.pointwise(self.depthwise(x))
-            return x.relu_() if self.relu else x
-        from robnet_zoo.models.fast.fused import separable
-
-        taps, mixing, bias = self.depthwise.weight, self.pointwise.weight, self.pointwise.bias
-        assert bias is not None
-        dilation = self.depthwise.dilation[0]
-        return separable(x.to(taps.dtype), taps, mixing, bias, dilation=dilation, relu=self.relu)
-
-
-class FoldedLinear(FoldedConv):
-    """A linear layer, held as a 1x1 convolution."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-        return F.linear(x, self.weight.flatten(1), self.bias)
-
-
-class FoldedNorm(nn.Module):
-    """A copy of a batch norm that has no convolution before it to go into."""
-
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
-        self.source = (norm,)  # in a tuple, so that it is not a part of this module
-        self.own = copy.deepcopy(norm).requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
-        return self.own(x)
-
-
-@dataclass(frozen=True)
-class Batch:
+class ConvBatch:
     """Convolutions whose chains are of one kind.
 
     Attributes:
@@ -267,7 +120,7 @@ class Batch:
         if not others:
             return self._laid(weight)
         mixing = _kernels(others[0])
-        if _is_depthwise(first[0]):
+        if is_depthwise(first[0]):
             # these kernels meet no others on their way: spread over the inputs, not summed
             mixing, weight = self._laid(mixing), self._laid(weight.transpose(1, 4))
             # into a tensor of our own, whose order in memory does not follow the factors'
@@ -286,10 +139,10 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Family:
+class ConvFamily:
     """Batches with batch norms of one kind, and either all or none with biases before them."""
 
-    batches: tuple[Batch, ...]
+    batches: tuple[ConvBatch, ...]
 
     def refresh(self) -> None:
         """Give the convolutions their values."""
@@ -306,8 +159,8 @@ class Family:
 
     def _scale_and_shift(self) -> tuple[Tensor | None, Tensor | None]:
         """Return what multiplies the outputs of all chains and what is then added."""
-        found = [bias.flatten() for batch in self.batches if (bias := batch.biases()) is not None]
-        shift = torch.cat(found) if found else None
+        biases = [bias.flatten() for batch in self.batches if (bias := batch.biases()) is not None]
+        shift = torch.cat(biases) if biases else None
         norms = [norm for batch in self.batches for norm in batch.norms]
         if not norms:
             return None, shift
@@ -322,10 +175,10 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RefreshPlan:
     """How a network's folded layers get their values; it holds modules, but no tensors."""
 
-    families: tuple[Family, ...]
+    families: tuple[ConvFamily, ...]
     norms: tuple[FoldedNorm, ...]
 
     @torch.no_grad()
@@ -340,7 +193,7 @@ class Plan:
             )
 
 
-def plan(modules: Iterable[nn.Module]) -> Plan:
+def refresh_plan(modules: Iterable[nn.Module]) -> RefreshPlan:
     """Return how the folded layers among some modules get their values."""
     alike: dict[Hashable, list[FoldedConv]] = defaultdict(list)
     norms = []
@@ -349,10 +202,10 @@ def plan(modules: Iterable[nn.Module]) -> Plan:
             norms.append(module)
         elif isinstance(module, FoldedConv):
             alike[_joined(module), module.zeros, module.chains[0].kind].append(module)
-    families: dict[Hashable, list[Batch]] = defaultdict(list)
+    families: dict[Hashable, list[ConvBatch]] = defaultdict(list)
     for convs in alike.values():
         parts = [chain for conv in convs for chain in conv.chains]
-        batch = Batch(
+        batch = ConvBatch(
             convs=tuple(convs),
             joined=_joined(convs[0]),
             outputs=tuple(len(conv.weight) for conv in convs),
@@ -361,23 +214,16 @@ def plan(modules: Iterable[nn.Module]) -> Plan:
             norms=tuple(chain.norm for chain in parts if chain.norm is not None),
         )
         norm = parts[0].norm
-        biased = any(_inner(layer).bias is not None for layer in parts[0].convolutions)
+        biased = any(first_convolution(layer).bias is not None for layer in parts[0].convolutions)
         kind = None if norm is None else (norm.eps, norm.affine)
         families[kind, biased].append(batch)
-    return Plan(tuple(Family(tuple(batches)) for batches in families.values()), tuple(norms))
+    return RefreshPlan(
+        tuple(ConvFamily(tuple(batches)) for batches in families.values()), tuple(norms)
+    )
 
 
 def _joined(conv: FoldedConv) -> int:
     return len(conv.chains) if conv.join == "inputs" else 1
-
-
-def _inner(layer: nn.Module) -> nn.Conv2d:
-    """Return a layer, or the first of the two that a FactorizedReduce has."""
-    return cast(nn.Conv2d, layer.conv_1 if isinstance(layer, FactorizedReduce) else layer)
-
-
-def _is_depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.groups > 1
 
 
 def _kernels(layers: Sequence[nn.Module]) -> Tensor:
@@ -399,7 +245,7 @@ def _kernels(layers: Sequence[nn.Module]) -> Tensor:
 
 def _biases(layers: Sequence[nn.Module]) -> Tensor | None:
     """Return (n, out) for layers of one kind, None where they have no biases."""
-    if _inner(layers[0]).bias is None:
+    if first_convolution(layers[0]).bias is None:
         return None
     return torch.stack([cast(Tensor, layer.bias) for layer in layers])
 
@@ -413,31 +259,3 @@ def _values(norm: nn.BatchNorm2d) -> list[Tensor]:
     """Return what a batch norm in eval mode depends on."""
     values = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     return [value.detach() for value in values if value is not None]
-
-
-def stages(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
-    """Cut layers at their ReLUs; a ReLU at the beginning is left out."""
-    found: list[list[nn.Module]] = [[]]
-    for layer in layers:
-        if not isinstance(layer, nn.ReLU):
-            found[-1].append(layer)
-        elif found[-1]:
-            found.append([])
-    return found
-
-
-def chains(stage: Sequence[nn.Module], *, dense: bool) -> Iterator[Chain]:
-    """Cut a stage into chains: one a convolution, or with `dense` one a convolution of space."""
-    layers: list[nn.Module] = []
-    for layer in stage:
-        mixes = dense and len(layers) == 1 and _is_pointwise(layer)
-        joins = isinstance(layer, nn.BatchNorm2d) or mixes
-        if layers and not joins:
-            yield Chain(tuple(layers))
-            layers = []
-        layers.append(layer)
-    yield Chain(tuple(layers))
-
-
-def _is_pointwise(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride == (1, 1)
