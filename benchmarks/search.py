@@ -113,11 +113,11 @@ def timed_step(
 ) -> float:
     cuda = device.startswith("cuda")
     clock = time.perf_counter if cuda else time.process_time
-    learner = WeightOptimizer(module, RECIPES["paper"], ProcessGroup(device=device))
+    weight_optimizer = WeightOptimizer(module, RECIPES["paper"], ProcessGroup(device=device))
     adversary = Adversary(epsilon=EPSILON, step_size=EPSILON / 4, steps=steps, start="clean")
     started = clock()
     attacked = adversary(forward, images, labels)
-    learner.descend(F.cross_entropy(forward(attacked), labels), 0.01)
+    weight_optimizer.step(F.cross_entropy(forward(attacked), labels), 0.01)
     if cuda:
         torch.cuda.synchronize()
     return clock() - started

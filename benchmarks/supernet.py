@@ -33,26 +33,28 @@ from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.arnas import recipe as arnas_recipe
-from robnet_zoo.search.arnas import search as arnas
+from robnet_zoo.search.arnas.search import ArnasSearch
+from robnet_zoo.search.core import differentiable
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.dsrna import recipe as dsrna_recipe
-from robnet_zoo.search.dsrna import search as dsrna
+from robnet_zoo.search.dsrna.search import DsrnaSearch
 from robnet_zoo.search.racl import recipe as racl_recipe
-from robnet_zoo.search.racl import search as racl
+from robnet_zoo.search.racl.search import RaclSearch
 from robnet_zoo.search.robnet import recipe as robnet_recipe
 from robnet_zoo.search.robnet import supernet as robnet
-from robnet_zoo.search.run.data import Batch, Batches, SearchData
+from robnet_zoo.search.run.data import BatchStream, SearchBatch, SearchData
 from robnet_zoo.search.run.loop import StepContext
 from robnet_zoo.search.run.recipe import SearchRecipe
 
 # DSRNA's certified bound costs many times what its supernet does, which is measured here
 JACOBIAN = {"warmup": 0, "metric": "jacobian"}
-# each algorithm's module, its search, its recipes, and what has its steps begin at once
+# the module that crafts each algorithm's images, its search, its recipes, and what has its
+# steps begin at once
 ALGORITHMS: dict[str, tuple[Any, Callable[..., Any], Mapping[str, Any], dict[str, Any]]] = {
     "robnet": (robnet, robnet.SupernetTraining, robnet_recipe.RECIPES, {"warmup": 0.0}),
-    "racl": (racl, racl.RaclSearch, racl_recipe.RECIPES, {"warmup": 0}),
-    "arnas": (arnas, arnas.ArnasSearch, arnas_recipe.RECIPES, {}),
-    "dsrna": (dsrna, dsrna.DsrnaSearch, dsrna_recipe.RECIPES, JACOBIAN),
+    "racl": (differentiable, RaclSearch, racl_recipe.RECIPES, {"warmup": 0}),
+    "arnas": (differentiable, ArnasSearch, arnas_recipe.RECIPES, {}),
+    "dsrna": (differentiable, DsrnaSearch, dsrna_recipe.RECIPES, JACOBIAN),
 }
 
 
@@ -123,7 +125,7 @@ def random_data(recipe: SearchRecipe, side: int, device: str, streams: int) -> S
         dataset,
         dataset.threat_model,
         tuple(
-            Batches(part, recipe, str(index), flip=True, processes=processes)
+            BatchStream(part, recipe, str(index), flip=True, processes=processes)
             for index, part in enumerate(parts[1:])
         ),
         parts[0],
@@ -143,11 +145,11 @@ def plain_craft(
     supernet: Supernet,
     weights: Mapping[str, CellWeights],
     adversary: Adversary | None,
-    batch: Batch,
+    batch: SearchBatch,
     generator: torch.Generator,
     *,
     mode: str,
-) -> Batch:
+) -> SearchBatch:
     """Return the batch attacked by PGD as it is usually written; as it is without an adversary."""
     if adversary is None:
         return batch
@@ -168,7 +170,7 @@ def plain_craft(
         attacked = (clean + change).clamp(0, 1)
     supernet.zero_grad()
     supernet.train()
-    return Batch(attacked.detach(), labels)
+    return SearchBatch(attacked.detach(), labels)
 
 
 if __name__ == "__main__":

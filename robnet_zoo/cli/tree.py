@@ -2,7 +2,7 @@
 
 A row names a module with `configure(parser)`, which adds its options, and `run(options)`, which
 turns them into typed arguments and returns the exit code. A module is imported when its command
-is named, so that `--help` answers at once.
+is named, so that `--help` answers at once. The searches have a registry of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from robnet_zoo.search.registry import SEARCHES
 
 HERE = "robnet_zoo.cli"
 
@@ -23,12 +25,13 @@ class Command:
     Attributes:
         name: the words that call it, such as "eval sweep".
         help: what it does, in a few words.
-        module: where it is; "" for a word that only has further commands behind it.
+        module: where it is, or what has its `configure` and `run`; "" for a word that only has
+            further commands behind it.
     """
 
     name: str
     help: str
-    module: str = ""
+    module: Any = ""
 
 
 COMMANDS = (
@@ -55,24 +58,6 @@ COMMANDS = (
 )
 
 
-SEARCHES = tuple(
-    Command(f"search {name}", text, f"robnet_zoo.search.{module}")
-    for name, module, text in (
-        ("robnet", "robnet.command", "one-shot robust search (RobNet, CVPR 2020)"),
-        ("robnet study", "robnet.study_command", "a worker that judges a supernet's architectures"),
-        (
-            "robnet analyse",
-            "robnet.analyse_command",
-            "the paper's figures, from your own studies",
-        ),
-        ("racl", "racl.command", "log-normal parameters, Lipschitz constraint (RACL)"),
-        ("arnas", "arnas.command", "accurate and robust cells, two objectives (ARNAS, CVPR 2024)"),
-        ("dsrna", "dsrna.command", "certified bound or Jacobian norm maximised (DSRNA, CVPR 2021)"),
-        ("compare", "compare.command", "train cells under one recipe and attack them"),
-    )
-)
-
-
 def build_parser(program: str, argv: Sequence[str], at: str = "") -> argparse.ArgumentParser:
     """Return the parser of the branch of the tree that `argv` names.
 
@@ -95,7 +80,9 @@ def _grow(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> No
     text = own.help if own else "a zoo of robust architectures and their weights"
     parser.description = text[:1].upper() + text[1:] + "."
     if own is not None and own.module and not (argv and argv[0] in behind):
-        module: Any = importlib.import_module(own.module)
+        module = own.module
+        if isinstance(module, str):
+            module = importlib.import_module(module)
         module.configure(parser)
         parser.set_defaults(run=module.run)
         if behind:
@@ -112,7 +99,8 @@ def _grow(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> No
 
 def commands() -> tuple[Command, ...]:
     """Return every command, the searches included."""
-    return COMMANDS + SEARCHES
+    searches = (Command(f"search {name}", row.help, row.command) for name, row in SEARCHES.items())
+    return (*COMMANDS, *searches)
 
 
 def _parent(row: Command) -> str:

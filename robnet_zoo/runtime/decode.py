@@ -19,6 +19,7 @@ T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0)]
 PositiveCount = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
+PositiveAmount = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 

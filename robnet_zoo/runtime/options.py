@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Settings = TypeVar("Settings", bound=DataclassInstance)
 
+UNIONS = (types.UnionType, typing.Union)  # X | None, and what it becomes where X is annotated
+
 
 def override(
     settings: Settings, values: Mapping[str, str], *, fixed: Collection[str] = ()
@@ -68,7 +70,7 @@ def parse_duration(text: str) -> float:
 def _parse(name: str, text: str, kind: Any) -> Any:
     """Read a setting's text as the type its field has."""
     wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {_example(kind)}.")
-    if typing.get_origin(kind) is types.UnionType:  # X | None
+    if typing.get_origin(kind) in UNIONS:  # X | None
         if text == "none":
             return None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
@@ -90,7 +92,7 @@ def _parse(name: str, text: str, kind: Any) -> Any:
 
 
 def _example(kind: Any) -> str:
-    if typing.get_origin(kind) is types.UnionType:
+    if typing.get_origin(kind) in UNIONS:
         first = next(part for part in typing.get_args(kind) if part is not type(None))
         return f"{_example(first)}, or none"
     if typing.get_origin(kind) is Literal:

@@ -1,9 +1,9 @@
-"""The searches that find robust architectures: `python -m robnet_zoo.search --help`.
+"""The searches for robust architectures: `python -m robnet_zoo.search --help`.
 
-What they share lies here; a folder for each algorithm holds what is its own:
+A folder for each algorithm holds what is its own; `registry` names them. The rest is shared:
 
-- `spaces`, `mixed`, `supernet`: what can be found, and the one network that contains all of it;
-- `recipe`, `data`, `learner`, `loop`: the settings, the two halves of the data, and the loop that
-  trains weights and architecture, resumable at any moment;
-- `discretise`, `folder`: from architecture weights to a genotype, and the files of a search.
+- `core`: spaces, the supernet that contains all of a space, its optimizers, the base of the
+  differentiable searches, and the step from architecture weights to cells;
+- `run`: recipes, data, the loop that can be resumed at any step, files, and commands;
+- `compare`: cells trained under one recipe and attacked alike.
 """

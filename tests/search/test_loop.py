@@ -1,4 +1,4 @@
-"""The shared room of the searches: data, loop, learner, recipes and discretisation."""
+"""The shared room of the searches: data, loop, optimizers, recipes and discretisation."""
 
 import dataclasses
 import os
@@ -16,9 +16,10 @@ from robnet_zoo.search.core.discretise import best_two_edges
 from robnet_zoo.search.core.optimizers import WeightOptimizer, craft, search_adversary
 from robnet_zoo.search.core.spaces import DARTS_OPERATIONS, EDGES, darts_space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
+from robnet_zoo.search.robnet.recipe import RECIPES, RobNetRecipe
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import run_search
-from robnet_zoo.search.run.recipe import SearchRecipe, read_recipe, write_recipe
+from robnet_zoo.search.run.recipe import SearchRecipe, read_recipe, recipe_of, write_recipe
 
 RECIPE = SearchRecipe(
     name="test",
@@ -43,17 +44,17 @@ class Uniform:
         self.recipe, self.data, self.stop_at = recipe, data, stop_at
         self.space = darts_space(recipe.layers, partial=1)
         self.supernet = Supernet(self.space, channels=recipe.channels, in_channels=1).train()
-        self.learner = WeightOptimizer(self.supernet, recipe, data.processes)
-        share = CellWeights(torch.full((EDGES, 8), 1 / 8))
-        self.weights = dict.fromkeys(self.space.roles, share)
+        self.weight_optimizer = WeightOptimizer(self.supernet, recipe, data.processes)
+        uniform = CellWeights(torch.full((EDGES, 8), 1 / 8))
+        self.weights = dict.fromkeys(self.space.roles, uniform)
         self.adversary = search_adversary(recipe, data.threat)
 
-    def step(self, at, batch, held):
-        draws = at.generator("noise")
+    def step(self, context, batch, held):
+        draws = context.generator("noise")
         attacked = craft(self.supernet, self.weights, self.adversary, batch, draws)
         loss = F.cross_entropy(self.supernet(attacked.images, self.weights), batch.labels)
-        self.learner.descend(loss, at.lr)
-        if (at.epoch, at.index) == self.stop_at:
+        self.weight_optimizer.step(loss, context.lr)
+        if (context.epoch, context.index) == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         return {"loss": loss.detach()}
 
@@ -61,10 +62,10 @@ class Uniform:
         return {}
 
     def state(self):
-        return self.learner.state()
+        return self.weight_optimizer.state()
 
     def load(self, state):
-        self.learner.load(state)
+        self.weight_optimizer.load(state)
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,32 @@ def test_rate_falls_from_lr_to_its_end():
     assert recipe.rate(0) == pytest.approx(0.4)
     assert recipe.rate(2) == pytest.approx(0.25)
     assert recipe.rate(4) == pytest.approx(0.1)
+
+
+def test_a_recipe_file_is_checked_setting_by_setting(tmp_path):
+    path = tmp_path / "recipe.toml"
+    write_recipe(path, RECIPE)
+    written = path.read_text()
+    for line, message in (
+        ("epocs = 3", "did you mean epochs"),
+        ('seed = "three"', "seed=three is not possible; it must be int"),
+        ("momentum = -1", "momentum=-1 is not possible; it must be float >= 0"),
+    ):
+        key = line.partition(" ")[0]
+        kept = [other for other in written.splitlines() if not other.startswith(f"{key} ")]
+        path.write_text("\n".join([*kept, line]) + "\n")
+        with pytest.raises(ZooError, match=message):
+            read_recipe(path, SearchRecipe)
+    path.write_text("epochs = \n")
+    with pytest.raises(ZooError, match="not TOML"):
+        read_recipe(path, SearchRecipe)
+
+
+def test_settings_under_older_names_are_still_read(tmp_path):
+    path = tmp_path / "recipe.toml"
+    recipe = dataclasses.replace(RECIPES["smoke"], fsp_candidates=7)
+    write_recipe(path, recipe)
+    path.write_text(path.read_text().replace("fsp_candidates", "flows"))
+    assert read_recipe(path, RobNetRecipe) == recipe
+    older = {"flows" if k == "fsp_candidates" else k: v for k, v in vars(recipe).items()}
+    assert recipe_of(older, RobNetRecipe, "checkpoint") == recipe

@@ -28,13 +28,12 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from robnet_zoo.eval.reports.protocol import show
-    from robnet_zoo.eval.studies.protocol import run_protocol, write
-    from robnet_zoo.eval.studies.protocol_plan import weights_folders
+    from robnet_zoo.eval.studies import protocol as study
 
-    folders = weights_folders(options.weights and Path(options.weights))
-    table = run_protocol(protocol, folders, target_options(options), out, resume=options.resume)
+    folders = study.weights_at_hand(options.weights and Path(options.weights))
+    table = study.compare(protocol, folders, target_options(options), out, resume=options.resume)
     if os.environ.get("RANK", "0") == "0":
-        write(protocol, table, out)
+        study.write(protocol, table, out)
         show(protocol, table, Console())
         print_written(out / f"{protocol.name}.{kind}" for kind in ("csv", "json"))
     return 0

@@ -8,9 +8,8 @@ adversarially under the same recipe and judged on the test images.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +23,16 @@ from robnet_zoo.genotypes import CellGenotype, Genotype
 from robnet_zoo.models.cells import CellPlan
 from robnet_zoo.models.count import count_macs, count_parameters
 from robnet_zoo.models.networks import Network
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_text
+from robnet_zoo.runtime.tables import csv_records
 from robnet_zoo.search.arnas.recipe import ArnasRecipe, arrangement
-from robnet_zoo.search.arnas.session import RunPaths
-from robnet_zoo.search.core.optimizers import WeightOptimizer, search_adversary
+from robnet_zoo.search.core.optimizers import WeightOptimizer, WeightTraining, search_adversary
 from robnet_zoo.search.core.spaces import Space, arnas_space
-from robnet_zoo.search.run.data import Batch, SearchData, load_search_data
+from robnet_zoo.search.run.data import SearchBatch, SearchData, load_search_data
 from robnet_zoo.search.run.loop import StepContext, run_search
+from robnet_zoo.search.run.session import RunPaths
 
 DESIGNS = "A1A2R2 R1R2A2 A1A2A2 R1R2R2 A1R2R2 A1A2R1 A1A2R4 A1A1R1"
 TABLE, ATTACK = "designs.csv", "pgd20"
@@ -88,39 +89,33 @@ def build(genotype: CellGenotype, design: Design, recipe: ArnasRecipe, data: Sea
         ).to(data.processes.device)
 
 
-class Training:
-    """Plain adversarial training, in the form that the searches' loop takes."""
+class DesignTraining(WeightTraining):
+    """Plain adversarial training of a network, in the form that the searches' loop takes."""
 
     def __init__(self, network: Network, recipe: ArnasRecipe, data: SearchData) -> None:
         self.network, self.recipe, self.rank = network, recipe, data.processes.rank
-        self.learner = WeightOptimizer(network, recipe, data.processes)
+        self.weight_optimizer = WeightOptimizer(network, recipe, data.processes)
         self.adversary = search_adversary(recipe, data.threat)
 
-    def step(self, at: StepContext, batch: Batch) -> dict[str, Tensor]:
+    def step(self, context: StepContext, batch: SearchBatch) -> dict[str, Tensor]:
         """Descend the cross-entropy of the attacked batch."""
         images, labels = batch
         if self.adversary is not None:
-            draws = at.generator(f"noise of process {self.rank}")
+            noise = context.generator(f"noise of process {self.rank}")
             self.network.train(self.recipe.craft_mode == "train")
-            images = self.adversary(self.network, images, labels, generator=draws)
+            images = self.adversary(self.network, images, labels, generator=noise)
         loss = F.cross_entropy(self.network.train()(images), labels)
-        self.learner.descend(loss, at.lr)
+        self.weight_optimizer.step(loss, context.lr)
         return {"loss": loss.detach()}
 
-    def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Return nothing: a design is judged when it is trained."""
-        return {}
 
-    def state(self) -> dict[str, Any]:
-        """Return the weights and their optimizer."""
-        return self.learner.state()
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
-        self.learner.load(state)
-
-
-def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place: RunPaths) -> None:
+def compare_designs(
+    genotype: Genotype,
+    designs: Sequence[Design],
+    recipe: ArnasRecipe,
+    paths: RunPaths,
+    processes: ProcessGroup,
+) -> None:
     """Train and judge each design, and write the table designs.csv.
 
     Raises:
@@ -132,27 +127,22 @@ def study(genotype: Genotype, designs: list[Design], recipe: ArnasRecipe, place:
             f"'{genotype.name}' has no accurate and robust cells to place; use arnas or a genotype "
             "that an ARNAS search found."
         )
-    check_writable(place.folder / TABLE)
-    data = load_search_data(
-        recipe, streams=("weights",), processes=place.processes, root=place.root
-    )
-    _, test = load_split(recipe.dataset, "test", root=place.root, threat_model=recipe.threat_model)
+    check_writable(paths.folder / TABLE)
+    data = load_search_data(recipe, streams=("weights",), processes=processes, root=paths.root)
+    _, test = load_split(recipe.dataset, "test", root=paths.root, threat_model=recipe.threat_model)
     rows = []
     for design in designs:
         network = build(genotype, design, recipe, data)
-        own = place.inside(str(design))
-        training = Training(network, recipe, data)
+        own = paths.inside(str(design))
+        training = DesignTraining(network, recipe, data)
         log = run_search(
             training, data, recipe, own.folder, resume=own.resume, save_every=own.save_every
         )
-        rows.append(_row(design, network, log, test.to(place.processes.device), data))
-    if place.processes.main:
-        text = io.StringIO()
-        table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        write_text(place.folder / TABLE, text.getvalue())
-        print(text.getvalue())
+        rows.append(_row(design, network, log, test.to(processes.device), data))
+    if processes.main:
+        table = csv_records(rows)
+        write_text(paths.folder / TABLE, table)
+        print(table)
 
 
 def _row(

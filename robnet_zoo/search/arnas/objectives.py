@@ -1,44 +1,25 @@
-"""What an ARNAS search descends: losses as functions of the weights and the architecture."""
+"""What ARNAS searches by beside losses: the size of the operations, and factors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call
 
 from robnet_zoo.search.core.spaces import EDGES, Space
-from robnet_zoo.search.core.supernet import CellWeights, Supernet
+from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.core.unrolled import Objective, Weights
-from robnet_zoo.search.run.data import Batch
 
 
-def shares(space: Space, architecture: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return each role's shares of operations (edges, operations): the softmax of its scores."""
+def operation_weights(space: Space, architecture: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return each role's weights of operations (edges, operations): the softmax of its scores."""
     scored = zip(space.roles, architecture, strict=True)
     return {role: scores.softmax(1) for role, scores in scored}
 
 
-def mixture(space: Space, architecture: Sequence[Tensor]) -> dict[str, CellWeights]:
-    """Return the shares as the supernet takes them."""
-    return {role: CellWeights(share) for role, share in shares(space, architecture).items()}
-
-
-def classification(supernet: Supernet, batch: Batch) -> Objective:
-    """Return the cross-entropy of a batch."""
-
-    def loss(weights: Weights, architecture: Sequence[Tensor]) -> Tensor:
-        cells = mixture(supernet.space, architecture)
-        logits = functional_call(supernet, dict(weights), (batch.images, cells))
-        return F.cross_entropy(logits, batch.labels)
-
-    return loss
-
-
 def size(supernet: Supernet) -> Objective:
-    """Return the expected number of the operations' parameters, as a share of the largest.
+    """Return the expected number of the operations' parameters, as a fraction of the largest.
 
     All edges count, those too that discretisation will drop.
     """
@@ -46,8 +27,8 @@ def size(supernet: Supernet) -> Objective:
     largest = sum(table.amax(1).sum() for table in tables.values())
 
     def expected(weights: Weights, architecture: Sequence[Tensor]) -> Tensor:
-        mixed = shares(supernet.space, architecture)
-        sums = [(tables[role] * share).sum() for role, share in mixed.items()]
+        mixed = operation_weights(supernet.space, architecture)
+        sums = [(tables[role] * operations).sum() for role, operations in mixed.items()]
         return torch.stack(sums).sum() / largest
 
     return expected

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint
+from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.files import check_writable, write_json
-from robnet_zoo.search.arnas.objectives import classification
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.search import ArnasSearch
-from robnet_zoo.search.arnas.session import RunPaths
+from robnet_zoo.search.core.architecture import split_like
 from robnet_zoo.search.core.unrolled import (
     Objective,
     VirtualStep,
@@ -32,6 +32,7 @@ from robnet_zoo.search.core.unrolled import (
 )
 from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import StepContext
+from robnet_zoo.search.run.session import RunPaths
 
 RECORD, FORMAT = "orders.json", "robnet_zoo.search.orders/1"
 BATCHES = 4
@@ -39,19 +40,20 @@ DISTANCE = 0.1  # that the scores move, as an L2 norm over all cell types
 KINDS = ("first", "second", "exact")
 
 
-def compare_orders(recipe: ArnasRecipe, place: RunPaths) -> None:
+def compare_orders(recipe: ArnasRecipe, paths: RunPaths, processes: ProcessGroup) -> None:
     """Measure the gradients and write orders.json into the search's folder.
 
     Args:
         recipe: the search's settings.
-        place: its folder; without a checkpoint only the start is measured.
+        paths: its folder; without a checkpoint only the start is measured.
+        processes: this process, and the device.
     """
-    check_writable(place.folder / RECORD)
-    data = load_search_data(recipe, processes=place.processes, root=place.root)
+    check_writable(paths.folder / RECORD)
+    data = load_search_data(recipe, processes=processes, root=paths.root)
     search = ArnasSearch(recipe, data)
     measured = {"start": _measure(search, epoch=0)}
-    if (place.folder / LAST).exists():
-        checkpoint = load_checkpoint(place.folder / LAST, place.processes.device)
+    if (paths.folder / LAST).exists():
+        checkpoint = load_checkpoint(paths.folder / LAST, processes.device)
         search.load(checkpoint["search"])
         epoch = min(checkpoint["epoch"], recipe.epochs - 1)
         measured[f"after {checkpoint['epoch']} epochs"] = _measure(search, epoch)
@@ -62,9 +64,9 @@ def compare_orders(recipe: ArnasRecipe, place: RunPaths) -> None:
         "distance": DISTANCE,
         "batches": min(BATCHES, *map(len, data.streams)),
         "measured": measured,
-        "environment": environment(place.processes.device),
+        "environment": environment(processes.device),
     }
-    write_json(place.folder / RECORD, record)
+    write_json(paths.folder / RECORD, record)
 
 
 def _measure(search: ArnasSearch, epoch: int) -> dict[str, Any]:
@@ -73,14 +75,14 @@ def _measure(search: ArnasSearch, epoch: int) -> dict[str, Any]:
     sums: dict[str, dict[str, float]] = {}
     batches = min(BATCHES, *map(len, search.data.streams))
     for index in range(batches):
-        at = StepContext(recipe.seed, epoch, index, lr, search.data.processes.device)
+        context = StepContext(recipe.seed, epoch, index, lr, search.data.processes.device)
         batch, held = (stream.at(epoch, index) for stream in search.data.streams)
-        attacked, attacked_held = search.attacked(at, batch, held)
-        training = classification(search.supernet, attacked)
+        attacked, attacked_held = search.attack_both(context, batch, held)
+        training = search.classification(attacked)
         for name, objective in search.objectives(held, attacked_held).items():
-            found = _compare(search, objective, training, search.virtual_step(lr))
-            total = sums.setdefault(name, dict.fromkeys(found, 0.0))
-            for key, value in found.items():
+            figures = _compare(search, objective, training, search.virtual_step(lr))
+            total = sums.setdefault(name, dict.fromkeys(figures, 0.0))
+            for key, value in figures.items():
                 total[key] += value / batches
     return sums
 
@@ -96,25 +98,24 @@ def _compare(
         ),
         "exact": lambda: exact_gradient(objective, training, weights, scores, step).gradient,
     }
-    found, gradients = {}, {}
+    figures, gradients = {}, {}
     for kind in KINDS:
         began = time.perf_counter()
         gradients[kind] = methods[kind]()
-        found[f"{kind}_seconds"] = time.perf_counter() - began
+        figures[f"{kind}_seconds"] = time.perf_counter() - began
 
     def loss(architecture: Sequence[Tensor]) -> float:
         slope = torch.autograd.grad(training(weights, architecture), list(weights.values()))
         with torch.no_grad():
             return float(objective(step(weights, slope), architecture))
 
-    before = loss(scores)
+    start = loss(scores)
     for kind, gradient in gradients.items():
-        found[f"{kind}_norm"] = float(gradient.norm())
+        figures[f"{kind}_norm"] = float(gradient.norm())
         if kind != "exact":
             cosine = torch.cosine_similarity(gradient, gradients["exact"], dim=0)
-            found[f"{kind}_cosine"] = float(cosine)
-        way = -DISTANCE * gradient / gradient.norm()
-        parts = way.split([part.numel() for part in scores])
-        moved = [a.detach() + part.view_as(a) for a, part in zip(scores, parts, strict=True)]
-        found[f"{kind}_fall"] = before - loss(moved)
-    return found
+            figures[f"{kind}_cosine"] = float(cosine)
+        parts = split_like(-DISTANCE * gradient / gradient.norm(), scores)
+        moved = [score.detach() + part for score, part in zip(scores, parts, strict=True)]
+        figures[f"{kind}_fall"] = start - loss(moved)
+    return figures

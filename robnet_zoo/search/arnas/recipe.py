@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
+from robnet_zoo.runtime.decode import Amount, PositiveAmount
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.core.recipe import SoftmaxRecipe
 from robnet_zoo.search.core.spaces import Space, arnas_space
-from robnet_zoo.search.run.recipe import SearchRecipe
 
 CELL_TYPES = {"A": "accurate", "R": "robust"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArnasRecipe(SearchRecipe):
-    """Settings of an ARNAS search; the common ones are described in `SearchRecipe`.
+class ArnasRecipe(SoftmaxRecipe):
+    """Settings of an ARNAS search; the common ones are described in its bases.
 
     Attributes:
-        order: "second" looks one step of the weights ahead, "first" takes them as they are.
         adversarial_weight: what the adversarial loss is multiplied by before its gradient is
             mixed with the natural one's.
         parameters_weight: the same for a third objective, the expected number of parameters as a
-            share of the largest possible; 0 leaves it out.
+            fraction of the largest possible; 0 leaves it out.
         placement: cell type of each third of the supernet, "A" (accurate) or "R" (robust).
         multiples: width of each third, as a multiple of `channels`.
-        architecture_lr: learning rate of the architecture's Adam.
-        architecture_betas: its two decay rates.
-        architecture_decay: its weight decay.
     """
 
-    order: Literal["first", "second"] = "second"
-    adversarial_weight: float = 0.1
-    parameters_weight: float = 0.0
+    adversarial_weight: PositiveAmount = 0.1
+    parameters_weight: Amount = 0.0
     placement: str = "AAR"
     multiples: tuple[int, ...] = (1, 2, 2)
-    architecture_lr: float = 3e-4
-    architecture_betas: tuple[float, ...] = (0.5, 0.999)
-    architecture_decay: float = 1e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         arrangement(self.placement, self.multiples)
-        if len(self.architecture_betas) != 2:
-            raise ZooError(
-                f"Recipe setting architecture_betas={self.architecture_betas} needs two numbers."
-            )
-        for name in ("adversarial_weight", "architecture_lr"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ZooError(
-                    f"Recipe setting {name}={value} is out of range; it must be above 0."
-                )
-        for name in ("parameters_weight", "architecture_decay"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ZooError(
-                    f"Recipe setting {name}={value} is out of range; it must be 0 or more."
-                )
 
     def space(self) -> Space:
         """Return the search space that the settings describe."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.runtime.files import atomic_path
+from robnet_zoo.plotting.style import ALARM, FAINT, canvas, save
+
+TRACE = "trace.png"
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -25,27 +27,25 @@ def efficient(rows: Rows) -> list[int]:
 
 def draw_trace(path: Path, rows: Rows) -> None:
     """Draw the losses on the architecture's images, epoch by epoch, into a PNG file."""
-    from matplotlib.figure import Figure
-
     natural, adversarial = ([row[name] for row in rows] for name in ("natural", "adversarial"))
     epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(natural, adversarial, color="0.75", linewidth=1, zorder=1)
-    dots = axes.scatter(natural, adversarial, c=epochs, cmap="viridis", s=28, zorder=2)
-    best = efficient(rows)
-    axes.scatter(
-        [natural[i] for i in best],
-        [adversarial[i] for i in best],
-        s=90,
-        facecolors="none",
-        edgecolors="C3",
-        label="beaten by no other epoch",
-        zorder=3,
-    )
-    axes.set(xlabel="natural loss, mean of the epoch", ylabel="adversarial loss, mean of the epoch")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
-    figure.colorbar(dots, label="epoch")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    with canvas(5.6, 4.2, layout="constrained") as figure:
+        axes = figure.subplots()
+        axes.plot(natural, adversarial, color=FAINT, linewidth=1, zorder=1)
+        dots = axes.scatter(natural, adversarial, c=epochs, cmap="viridis", s=28, zorder=2)
+        best = efficient(rows)
+        axes.scatter(
+            [natural[i] for i in best],
+            [adversarial[i] for i in best],
+            s=90,
+            facecolors="none",
+            edgecolors=ALARM,
+            label="beaten by no other epoch",
+            zorder=3,
+        )
+        axes.set(
+            xlabel="natural loss, mean of the epoch", ylabel="adversarial loss, mean of the epoch"
+        )
+        axes.legend(loc="upper left")
+        figure.colorbar(dots, label="epoch")
+    save(figure, path)

@@ -1,4 +1,4 @@
-"""How an architecture learns: Adam on the numbers that it is made of."""
+"""How an architecture learns: Adam on the tensors that it consists of."""
 
 from __future__ import annotations
 
@@ -30,26 +30,31 @@ class ArchitectureOptimizer:
             self.learned, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay
         )
 
-    def descend(self, gradients: Sequence[Tensor] | Tensor) -> None:
+    def step(self, gradients: Sequence[Tensor] | Tensor) -> None:
         """Take a step down gradients, one a tensor, or all of them flat in one."""
         if isinstance(gradients, Tensor):
-            parts = gradients.split([each.numel() for each in self.learned])
-            gradients = [part.view_as(each) for part, each in zip(parts, self.learned, strict=True)]
+            gradients = split_like(gradients, self.learned)
         self.processes.average_(gradients)
-        for each, gradient in zip(self.learned, gradients, strict=True):
-            each.grad = gradient
+        for tensor, gradient in zip(self.learned, gradients, strict=True):
+            tensor.grad = gradient
         self.optimizer.step()
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
         return {
-            "learned": [each.detach() for each in self.learned],
+            "learned": [tensor.detach() for tensor in self.learned],
             "optimizer": self.optimizer.state_dict(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         with torch.no_grad():
-            for each, kept in zip(self.learned, state["learned"], strict=True):
-                each.copy_(kept)
+            for tensor, saved in zip(self.learned, state["learned"], strict=True):
+                tensor.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def split_like(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parts of a flat tensor (n,), each in the shape of one of `tensors`."""
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -10,17 +10,16 @@ from robnet_zoo.genotypes import Cell
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 
 
-def best_two_edges(
-    scores: Tensor, operations: Sequence[str], exclude: Collection[str] = ("none",)
-) -> Cell:
+def best_two_edges(scores: Tensor, operations: Sequence[str]) -> Cell:
     """Return the cell that keeps the two best edges of each node, each with its best operation.
+
+    The operation "none" is never chosen.
 
     Args:
         scores: worth of each operation on each edge (edges, operations), edge weights included.
         operations: their names.
-        exclude: operations that are never chosen.
     """
-    allowed = [index for index, name in enumerate(operations) if name not in exclude]
+    allowed = [index for index, name in enumerate(operations) if name != "none"]
     table = scores.detach().double().cpu()[:, allowed]
     best, which = table.max(dim=1)
     chosen = []

@@ -24,12 +24,12 @@ def least_norm_weights(gradients: Tensor) -> Tensor:
     """
     rows = gradients.detach().double()
     if len(rows) == 2:
-        first = _share_of_first(rows[0], rows[1])
+        first = _weight_of_first(rows[0], rows[1])
         return torch.stack([first, 1 - first]).cpu()
     return frank_wolfe((rows @ rows.T).cpu())
 
 
-def _share_of_first(u: Tensor, v: Tensor) -> Tensor:
+def _weight_of_first(u: Tensor, v: Tensor) -> Tensor:
     """Return the g in [0,1] that minimises |g u + (1 - g) v| (Sener and Koltun, Eq. 5)."""
     apart = v - u
     square = apart @ apart
@@ -54,7 +54,7 @@ def frank_wolfe(products: Tensor) -> Tensor:
         if gap <= TOLERANCE * products.diagonal().max():
             break
         curve = products[best, best] - 2 * products[best, worst] + products[worst, worst]
-        share = torch.minimum(gap / curve, weights[worst])
-        weights[best] += share
-        weights[worst] -= share
+        moved = torch.minimum(gap / curve, weights[worst])
+        weights[best] += moved
+        weights[worst] -= moved
     return weights

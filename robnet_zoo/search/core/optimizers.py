@@ -1,4 +1,4 @@
-"""How a supernet's weights learn: crafting against an architecture, and the descent."""
+"""How a supernet's weights are trained: its start, its adversary, and the steps of SGD."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.core.spaces import Space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
-from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.data import SearchBatch, SearchData
 from robnet_zoo.search.run.recipe import SearchRecipe
 from robnet_zoo.threat_models import ThreatModel
 
@@ -47,11 +47,11 @@ def craft(
     supernet: Supernet,
     weights: Mapping[str, CellWeights],
     adversary: Adversary | None,
-    batch: Batch,
+    batch: SearchBatch,
     generator: torch.Generator,
     *,
     mode: str = "train",
-) -> Batch:
+) -> SearchBatch:
     """Return the batch attacked through an architecture; the supernet is left in train mode."""
     if adversary is None:
         return batch
@@ -62,7 +62,7 @@ def craft(
     supernet.train(mode == "train")
     images = adversary(lambda x: supernet(x, fixed), *batch, generator=generator)
     supernet.train()
-    return Batch(images, batch.labels)
+    return SearchBatch(images, batch.labels)
 
 
 def _detached(value: Any) -> Any:
@@ -84,7 +84,7 @@ class WeightOptimizer:
             weight_decay=recipe.weight_decay,
         )
 
-    def descend(self, loss: Tensor, lr: float) -> None:
+    def step(self, loss: Tensor, lr: float) -> None:
         """Take a step down a loss; weights that it does not depend on keep their values."""
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -98,6 +98,15 @@ class WeightOptimizer:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def momentum_buffers(self) -> dict[str, Tensor]:
+        """Return the optimizer's momentum buffers by the weights' names; none before its steps."""
+        state = self.optimizer.state
+        return {
+            name: state[weight]["momentum_buffer"]
+            for name, weight in self.supernet.named_parameters()
+            if state.get(weight, {}).get("momentum_buffer") is not None
+        }
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold of the weights."""
         return {"supernet": self.supernet.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -106,3 +115,21 @@ class WeightOptimizer:
         """Take up the weights of a checkpoint."""
         self.supernet.load_state_dict(state["supernet"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+class WeightTraining:
+    """The part of a `Search` that a weight optimizer gives: its state, and nothing to log."""
+
+    weight_optimizer: WeightOptimizer
+
+    def end_epoch(self, epoch: int) -> Mapping[str, Any]:
+        """Return what to log of the epoch that ended."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return self.weight_optimizer.state()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self.weight_optimizer.load(state)

@@ -101,8 +101,8 @@ class SuperCell(nn.Module):
         else:
             rows = table
         each = zip(cast(Iterable[MixedOperation], self._ops), rows, factors, strict=True)
-        found = (Edge(mixed.terms(row, factor), factor) for mixed, row, factor in each)
-        return {index: edge for index, edge in enumerate(found) if edge.terms}
+        computed = (Edge(mixed.terms(row, factor), factor) for mixed, row, factor in each)
+        return {index: edge for index, edge in enumerate(computed) if edge.terms}
 
     def _edge_outputs(
         self, state: Tensor, readers: Mapping[int, Edge], grouped: bool | None

@@ -24,7 +24,7 @@ Objective = Callable[[Weights, Sequence[Tensor]], Tensor]  # (weights, architect
 RADIUS = 0.01  # length of the finite difference's two steps in weight space, as in DARTS
 
 
-class Outcome(NamedTuple):
+class ObjectiveGradient(NamedTuple):
     """An objective's value, and its gradient by all architecture tensors, flat (n,)."""
 
     loss: Tensor
@@ -60,10 +60,10 @@ class VirtualStep:
 
 def first_order_gradient(
     validation: Objective, weights: Weights, architecture: Sequence[Tensor]
-) -> Outcome:
+) -> ObjectiveGradient:
     """Return the gradient at the present weights, as if they did not depend on the architecture."""
     loss = validation(_leaves(weights, wanted=False), architecture)
-    return Outcome(loss.detach(), _flat(_gradients(loss, architecture)))
+    return ObjectiveGradient(loss.detach(), _flat(_gradients(loss, architecture)))
 
 
 def unrolled_gradients(
@@ -73,7 +73,7 @@ def unrolled_gradients(
     architecture: Sequence[Tensor],
     step: VirtualStep,
     radius: float = RADIUS,
-) -> list[Outcome]:
+) -> list[ObjectiveGradient]:
     """Return the second-order gradient of each validation loss, by finite differences.
 
     All objectives share one virtual step. Neither the weights nor any `.grad` are changed.
@@ -89,15 +89,15 @@ def unrolled_gradients(
     present = _leaves(weights, wanted=True)
     gradients = _gradients(training(present, architecture), list(present.values()))
     virtual = _leaves(step(_leaves(weights, wanted=False), gradients), wanted=True)
-    outcomes = []
+    results = []
     for validation in validations:
         loss = validation(virtual, architecture)
-        found = _gradients(loss, [*architecture, *virtual.values()])
-        direct, by_weights = found[: len(architecture)], found[len(architecture) :]
+        gradients = _gradients(loss, [*architecture, *virtual.values()])
+        direct, by_weights = gradients[: len(architecture)], gradients[len(architecture) :]
         direction = dict(zip(virtual, by_weights, strict=True))
         through = _mixed_product(training, weights, architecture, direction, radius)
-        outcomes.append(Outcome(loss.detach(), _flat(direct) - step.lr * through))
-    return outcomes
+        results.append(ObjectiveGradient(loss.detach(), _flat(direct) - step.lr * through))
+    return results
 
 
 def exact_gradient(
@@ -106,13 +106,13 @@ def exact_gradient(
     weights: Weights,
     architecture: Sequence[Tensor],
     step: VirtualStep,
-) -> Outcome:
+) -> ObjectiveGradient:
     """Return what `unrolled_gradients` approximates, by differentiating twice."""
     present = _leaves(weights, wanted=True)
     loss = training(present, architecture)
     gradients = torch.autograd.grad(loss, list(present.values()), create_graph=True)
     loss = validation(step(present, gradients), architecture)
-    return Outcome(loss.detach(), _flat(_gradients(loss, architecture)))
+    return ObjectiveGradient(loss.detach(), _flat(_gradients(loss, architecture)))
 
 
 def _mixed_product(

@@ -16,15 +16,15 @@ from robnet_zoo.certify.graph import Model
 from robnet_zoo.certify.jacobian import projected_norms, row_norms, top_norms
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.dsrna.recipe import Bound, Estimator
-from robnet_zoo.search.run.data import Batch
+from robnet_zoo.search.run.data import SearchBatch
 from robnet_zoo.threat_models import Norm
 
-FIRST = 1e-3  # radius that is tried first, as a share of the threat model's
+FIRST = 1e-3  # radius that is tried first, as a fraction of the threat model's
 TRIALS = 3  # radii tried in all
 
 
 def certified_lower_bound(
-    model: Model, batch: Batch, size: float, *, norm: Norm, bound: Bound
+    model: Model, batch: SearchBatch, size: float, *, norm: Norm, bound: Bound
 ) -> Tensor:
     """Return the mean lower bound of the label's logit minus the best other one, over balls.
 
@@ -48,7 +48,7 @@ def certified_lower_bound(
 
 @torch.no_grad()
 def size_of_slack(
-    model: Model, batch: Batch, slack: float, largest: float, *, norm: Norm, bound: Bound
+    model: Model, batch: SearchBatch, slack: float, largest: float, *, norm: Norm, bound: Bound
 ) -> float:
     """Return a radius at which the bound lies about `slack` logits below the margin, on average.
 
@@ -68,11 +68,11 @@ def size_of_slack(
     size, power, last = FIRST * largest, 1.0, None
     for _ in range(TRIALS):
         bounded = certified_margin(model, *batch, size, norm=norm, method=bound)
-        found = max((margins - bounded).mean().item(), 1e-6 * slack)
+        lost = max((margins - bounded).mean().item(), 1e-6 * slack)
         if last is not None and size != last[0]:
-            power = math.log(found / last[1]) / math.log(size / last[0])
-        last = size, found
-        size = min(largest, size * (slack / found) ** (1 / max(1.0, power)))
+            power = math.log(lost / last[1]) / math.log(size / last[0])
+        last = size, lost
+        size = min(largest, size * (slack / lost) ** (1 / max(1.0, power)))
     return size
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.runtime.decode import Count, PositiveAmount, PositiveCount
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.core.recipe import SoftmaxRecipe
 from robnet_zoo.search.core.spaces import Space, darts_space
-from robnet_zoo.search.run.recipe import SearchRecipe
 
 Metric = Literal["cb", "jacobian", "combined"]
 Estimator = Literal["exact", "projection", "top"]
 Bound = Literal["interval", "mixed", "linear"]
-CHOICES = {"metric": Metric, "estimator": Estimator, "bound": Bound}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DsrnaRecipe(SearchRecipe):
-    """Settings of a DSRNA search; the common ones are described in `SearchRecipe`.
+class DsrnaRecipe(SoftmaxRecipe):
+    """Settings of a DSRNA search; the common ones are described in its bases.
 
     Attributes:
         metric: what the architecture maximises: the certified lower bound ("cb"), the Jacobian
             norm bound, or their sum ("combined").
         gamma: weight of the metric beside the loss of the architecture's images.
-        order: "second" looks one step of the weights ahead, "first" takes them as they are.
         warmup: epochs in which the architecture sees the loss alone.
         partial: one in so many channels goes through the operations (PC-DARTS's K).
         bound: how logits are bounded, as in `certify.bounds`.
@@ -34,55 +32,27 @@ class DsrnaRecipe(SearchRecipe):
         estimator: of the Jacobian's norm: "exact" for all rows, "projection" for random ones,
             "top" for those of the largest logits.
         estimates: number of projections, or of largest logits.
-        architecture_lr: learning rate of the architecture's Adam.
-        architecture_betas: its two decay rates.
-        architecture_decay: its weight decay.
     """
 
-    attack_steps: int = 0
+    attack_steps: Count = 0
     metric: Metric = "combined"
-    gamma: float = 0.01
-    order: Literal["first", "second"] = "second"
-    warmup: int = 10
-    partial: int = 4
+    gamma: PositiveAmount = 0.01
+    warmup: Count = 10
+    partial: PositiveCount = 4
     bound: Bound = "mixed"
-    bound_images: int = 8
-    bound_size: float | None = None
-    slack: float = 1.0
+    bound_images: PositiveCount = 8
+    bound_size: PositiveAmount | None = None
+    slack: PositiveAmount = 1.0
     estimator: Estimator = "projection"
-    estimates: int = 1
-    architecture_lr: float = 3e-4
-    architecture_betas: tuple[float, ...] = (0.5, 0.999)
-    architecture_decay: float = 1e-3
+    estimates: PositiveCount = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in get_args(choices):
-                raise unknown_name(name, getattr(self, name), get_args(choices))
         if self.attack_steps:
             raise ZooError(
                 f"Recipe setting attack_steps={self.attack_steps} is not possible: DSRNA searches "
                 "on clean images; leave it at 0."
             )
-        if len(self.architecture_betas) != 2:
-            raise ZooError(
-                f"Recipe setting architecture_betas={self.architecture_betas} needs two numbers."
-            )
-        limits = {
-            "above 0": ("gamma", "bound_size", "slack", "architecture_lr"),
-            "0 or more": ("warmup", "architecture_decay"),
-            "1 or more": ("partial", "bound_images", "estimates"),
-        }
-        for allowed, names in limits.items():
-            for name in names:
-                value = getattr(self, name)
-                least = 1 if allowed == "1 or more" else 0
-                fits = value is None or (math.isfinite(value) and value >= least)
-                if not fits or (allowed == "above 0" and value == 0):
-                    raise ZooError(
-                        f"Recipe setting {name}={value} is out of range; it must be {allowed}."
-                    )
 
     def space(self) -> Space:
         """Return the search space that the settings describe."""

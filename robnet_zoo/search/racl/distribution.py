@@ -92,7 +92,7 @@ class Distribution:
             torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float64)
             for shape in self.shapes
         ]
-        return Noise(*(one.to(self.means[0].device) for one in drawn))
+        return Noise(*(draws.to(self.means[0].device) for draws in drawn))
 
     def sample(self, noise: Noise | None) -> tuple[Tensor, Tensor]:
         """Return alpha and beta, differentiable in `means` and `scales`; None for their medians."""

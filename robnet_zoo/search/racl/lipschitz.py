@@ -77,7 +77,7 @@ class OperationConstants:
         factors.scatter_reduce_(0, self.factor_of, logs, "amax", include_self=False)
         total = self.closed.index_add(0, self.place_of, factors)
         if self.batch_norm:
-            total += torch.tensor([log_batch_norms(one) for one in self.operations])
+            total += torch.tensor([log_batch_norms(operation) for operation in self.operations])
         return total.view(self.shape)
 
 

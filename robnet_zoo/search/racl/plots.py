@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.plotting.cells import STYLES
-from robnet_zoo.plotting.style import INK, MUTED
-from robnet_zoo.runtime.files import atomic_path, write_text
+from robnet_zoo.plotting.style import ALARM, FAINT, INK, MUTED, PALETTE, canvas, save
+from robnet_zoo.runtime.files import write_text
+from robnet_zoo.runtime.tables import csv_table
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from torch import Tensor
 
 CONSTRAINT, WEIGHTS, TABLE = "constraint.png", "operation_weights.png", "operation_weights.csv"
-NONE = ("none", "#d8dde2")
+NONE = ("none", FAINT)
 
 
 def write_weights(
@@ -38,20 +38,17 @@ def write_weights(
         for edge in range(EDGES)
         for operation in operations
     ]
-    lines = [",".join(["epoch", *header])]
-    for epoch, row in enumerate(trajectory.exp().flatten(1).tolist(), start=1):
-        lines.append(",".join([str(epoch), *(f"{value:.5g}" for value in row)]))
-    write_text(path, "\n".join(lines) + "\n")
+    rows = [
+        [epoch, *(f"{value:.5g}" for value in medians)]
+        for epoch, medians in enumerate(trajectory.exp().flatten(1).tolist(), start=1)
+    ]
+    write_text(path, csv_table(["epoch", *header], rows))
 
 
 def draw_constraint(
     path: Path, rows: Sequence[Mapping[str, Any]], eta: float, log_target: float | None
 ) -> None:
     """Draw mu, sigma, c, theta and Pr[lambda <= lambda*] over the epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 5.6), layout="constrained")
-    places = figure.subplots(2, 3).flatten().tolist()
     titles = {
         "mu": "mu: mean of ln lambda",
         "sigma": "sigma: its standard deviation",
@@ -65,20 +62,20 @@ def draw_constraint(
         "c": (0.0, "met below"),
         "probability": (eta, "eta"),
     }
-    for axes, (key, title) in zip(places, titles.items(), strict=True):
-        known = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
-        axes.plot(*zip(*known, strict=True) if known else ((), ()), color=INK)
-        axes.set_title(title, size=10, color=INK, loc="left")
-        axes.set_xlim(1, max(2, len(rows)))
-        if key in levels and levels[key][0] is not None:
-            level, label = levels[key]
-            axes.axhline(level, color="#c0392b", linewidth=1, linestyle="--", label=label)
-            axes.legend(frameon=False, fontsize=9)
-        axes.grid(alpha=0.2)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in places[3:]:
-        axes.set_xlabel("epoch")
-    _save(figure, path)
+    with canvas(12, 5.6, layout="constrained") as figure:
+        panels = figure.subplots(2, 3).flatten().tolist()
+        for axes, (key, title) in zip(panels, titles.items(), strict=True):
+            known = [(row["epoch"], row[key]) for row in rows if row[key] is not None]
+            axes.plot(*zip(*known, strict=True) if known else ((), ()), color=PALETTE[0])
+            axes.set_title(title, loc="left")
+            axes.set_xlim(1, max(2, len(rows)))
+            level, label = levels.get(key, (None, ""))
+            if level is not None:
+                axes.axhline(level, color=ALARM, linewidth=1, linestyle="--", label=label)
+                axes.legend(fontsize=9)
+        for axes in panels[3:]:
+            axes.set_xlabel("epoch")
+    save(figure, path)
 
 
 def draw_weights(
@@ -95,28 +92,29 @@ def draw_weights(
         genotype: what was chosen, with its cells in the order of the roles.
         operations: the operations' names.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    figure = Figure(figsize=(13, 6.2 * len(genotype.cells)), layout="constrained")
     medians = trajectory.exp()
-    parts = figure.subfigures(len(genotype.cells), 1, squeeze=False)[:, 0]
     styles = {name: STYLES.get(name, NONE) for name in operations}
-    for row, (part, (role, cell)) in enumerate(zip(parts, genotype.cells.items(), strict=True)):
-        part.suptitle(f"{role} cell: median of beta alpha over the epochs", size=12, color=INK)
-        grid = part.subplots(NODES, NODES + 1, sharex=True, squeeze=False)
-        for unused in grid.flatten():
-            unused.set_visible(False)
-        chosen = {
-            (source, node): name for node, edges in enumerate(cell.nodes) for name, source in edges
-        }
-        for edge, (source, node) in enumerate(zip(SOURCES, TARGETS, strict=True)):
-            axes = grid[node, source]
-            _draw_edge(axes, medians[:, row, edge], styles, chosen.get((source, node)))
-            axes.set_title(f"{source} to {2 + node}", size=8, color=MUTED, loc="left")
-    handles = [Line2D([], [], color=c, linewidth=3, label=label) for label, c in styles.values()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    _save(figure, path)
+    with canvas(13, 6.2 * len(genotype.cells), layout="constrained") as figure:
+        from matplotlib.lines import Line2D
+
+        parts = figure.subfigures(len(genotype.cells), 1, squeeze=False)[:, 0]
+        for row, (part, (role, cell)) in enumerate(zip(parts, genotype.cells.items(), strict=True)):
+            part.suptitle(f"{role} cell: median of beta alpha over the epochs", size=12)
+            grid = part.subplots(NODES, NODES + 1, sharex=True, squeeze=False)
+            for unused in grid.flatten():
+                unused.set_visible(False)
+            chosen = {
+                (source, node): name
+                for node, edges in enumerate(cell.nodes)
+                for name, source in edges
+            }
+            for edge, (source, node) in enumerate(zip(SOURCES, TARGETS, strict=True)):
+                axes = grid[node, source]
+                _draw_edge(axes, medians[:, row, edge], styles, chosen.get((source, node)))
+                axes.set_title(f"{source} to {2 + node}", size=8, color=MUTED, loc="left")
+        handles = [Line2D([], [], color=c, linewidth=3, label=name) for name, c in styles.values()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    save(figure, path)
 
 
 def _draw_edge(
@@ -127,11 +125,5 @@ def _draw_edge(
     for values, (name, (_, colour)) in zip(medians.T.tolist(), styles.items(), strict=True):
         axes.plot(epochs, values, color=colour, linewidth=2.6 if name == chosen else 1.1)
     axes.tick_params(labelsize=7)
-    axes.grid(alpha=0.15)
     for spine in axes.spines.values():
-        spine.set(color=INK if chosen else "#d8dde2", linewidth=1.4 if chosen else 0.8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        spine.set(visible=True, color=INK if chosen else FAINT, linewidth=1.4 if chosen else 0.8)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from robnet_zoo.runtime.errors import ZooError
+from msgspec import Meta
+
+from robnet_zoo.runtime.decode import Amount, Count, PositiveAmount, PositiveCount
+from robnet_zoo.search.core.recipe import DifferentiableRecipe
 from robnet_zoo.search.core.spaces import Space, darts_space
-from robnet_zoo.search.run.recipe import SearchRecipe
 
 Spread = Literal["variance", "deviation"]
 Penalty = Literal["literal", "hinge"]
@@ -16,14 +17,15 @@ Choice = Literal["median", "mode", "sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RaclRecipe(SearchRecipe):
-    """Settings of a RACL search; the common ones are described in `SearchRecipe`.
+class RaclRecipe(DifferentiableRecipe):
+    """Settings of a RACL search; those of every search are described in `SearchRecipe`.
+
+    Two Adams with the architecture's settings learn mu and sigma; weight decay pulls both back to
+    where they started.
 
     Attributes:
         partial: one in so many channels goes through the operations (PC-DARTS's K).
         warmup: epochs in which the weights alone learn.
-        architecture_lr: learning rate of the two Adams, of mu and of sigma.
-        architecture_decay: their weight decay, towards where both started.
         deviation: sigma of every architecture weight at the start; 0 searches without confidence
             learning, under the constraint on Eq. 10 alone.
         eta: confidence that the constraint asks for.
@@ -39,14 +41,13 @@ class RaclRecipe(SearchRecipe):
         choice: what an operation is judged by in the end: its weight's median, mode, or a sample.
     """
 
-    attack_steps: int = 0
-    partial: int = 4
-    warmup: int = 15
-    architecture_lr: float = 6e-4
-    architecture_decay: float = 1e-3
-    deviation: float = 0.1
-    eta: float = 0.9
-    rho: float = 1e-3
+    attack_steps: Count = 0
+    architecture_lr: PositiveAmount = 6e-4
+    partial: PositiveCount = 4
+    warmup: Count = 15
+    deviation: Amount = 0.1
+    eta: Annotated[float, Meta(gt=0, lt=1)] = 0.9
+    rho: Amount = 1e-3
     spread: Spread = "variance"
     penalty: Penalty = "literal"
     log_target: float | None = None
@@ -54,24 +55,6 @@ class RaclRecipe(SearchRecipe):
     normalise: bool = False
     batch_norm: bool = False
     choice: Choice = "median"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.eta < 1:
-            raise ZooError(f"Recipe setting eta={self.eta} is out of range; it is between 0 and 1.")
-        if self.partial < 1:
-            raise ZooError(f"Recipe setting partial={self.partial} is out of range; use 1 or more.")
-        for name in ("warmup", "architecture_decay", "deviation", "rho"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ZooError(
-                    f"Recipe setting {name}={value} is out of range; it must be 0 or more."
-                )
-        if not (math.isfinite(self.architecture_lr) and self.architecture_lr > 0):
-            raise ZooError(
-                f"Recipe setting architecture_lr={self.architecture_lr} is out of range; it must "
-                "be above 0."
-            )
 
     def space(self) -> Space:
         """Return the search space that the settings describe."""

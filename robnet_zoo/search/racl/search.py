@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.data import to_float
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.core.architecture import ArchitectureOptimizer
-from robnet_zoo.search.core.discretise import best_two_edges
-from robnet_zoo.search.core.optimizers import (
-    WeightOptimizer,
-    craft,
-    search_adversary,
-    seeded_supernet,
-)
+from robnet_zoo.search.core.differentiable import DifferentiableSearch
 from robnet_zoo.search.core.supernet import CellWeights
 from robnet_zoo.search.racl.constraint import Constraint
 from robnet_zoo.search.racl.distribution import Distribution, Noise
 from robnet_zoo.search.racl.lipschitz import OperationConstants
 from robnet_zoo.search.racl.moments import LogNormal, network_moments
 from robnet_zoo.search.racl.recipe import RaclRecipe
-from robnet_zoo.search.run.artifacts import searched_source
-from robnet_zoo.search.run.data import Batch, SearchData
+from robnet_zoo.search.run.data import SearchBatch, SearchData
 from robnet_zoo.search.run.loop import StepContext
 
 
-class RaclSearch:
+class RaclSearch(DifferentiableSearch[RaclRecipe]):
     """A search that minimises L_CE + theta c + rho/2 c^2 (Eq. 17).
 
     A step of the architecture takes one held batch and one sample of alpha and beta: mu descends,
@@ -39,7 +32,6 @@ class RaclSearch:
     descends the cross-entropy of a training batch under a fresh sample.
 
     Attributes:
-        supernet: the weights.
         distribution: the log-normals of alpha and beta.
         theta: the constraint's multiplier.
         log_target: ln lambda*; None until the first architecture step fixes it.
@@ -47,71 +39,62 @@ class RaclSearch:
         trajectory: means of ln(beta alpha) at the end of each epoch (roles, edges, operations).
     """
 
+    algorithm = "racl"
+
     def __init__(self, recipe: RaclRecipe, data: SearchData) -> None:
-        self.recipe, self.data = recipe, data
-        processes = data.processes
-        self.supernet = seeded_supernet(recipe.space(), recipe, data)
-        space = self.supernet.space
-        draws = keyed_generator(recipe.seed, "architecture")
+        super().__init__(recipe, data)
+        space, device = self.space, data.processes.device
+        generator = keyed_generator(recipe.seed, "architecture")
         self.distribution = Distribution(
-            space.roles, len(space.operations), recipe.deviation, draws, processes.device
+            space.roles, len(space.operations), recipe.deviation, generator, device
         )
         self.row_of_cell = [space.roles.index(slot.role) for slot in space.slots]
         self.constants = OperationConstants(
-            self.supernet, data.dataset.image_size, draws, batch_norm=recipe.batch_norm
+            self.supernet, data.dataset.image_size, generator, batch_norm=recipe.batch_norm
         )
-        self.learner = WeightOptimizer(self.supernet, recipe, processes)
         learned = [self.distribution.means]
         if recipe.deviation:
             learned.append(self.distribution.scales)
-        self.choosers = [
+        self.arch_optimizers = [
             ArchitectureOptimizer(
-                group,
+                tensors,
                 lr=recipe.architecture_lr,
                 weight_decay=recipe.architecture_decay,
-                processes=processes,
+                processes=data.processes,
             )
-            for group in learned
+            for tensors in learned
         ]
-        self.adversary = search_adversary(recipe, data.threat)
         self.theta, self.log_target = 0.0, recipe.log_target
-        self.log_lambda = self.constants.step().to(processes.device)
+        self.log_lambda = self.constants.step().to(device)
         self.trajectory: list[Tensor] = []
 
-    def step(self, at: StepContext, batch: Batch, held: Batch) -> dict[str, Tensor]:
+    def step(
+        self, context: StepContext, batch: SearchBatch, held: SearchBatch
+    ) -> dict[str, Tensor]:
         """Move the architecture, after the warm-up, then the weights; return the weights' loss."""
-        self.log_lambda = self.constants.step().to(at.device)
-        if at.epoch >= self.recipe.warmup:
-            self._move_architecture(at, held)
-        noise = self.distribution.noise(at.generator("sample for the weights"))
+        self.log_lambda = self.constants.step().to(context.device)
+        if context.epoch >= self.recipe.warmup:
+            self._move_architecture(context, held)
+        noise = self.distribution.noise(context.generator("sample for the weights"))
         with torch.no_grad():
             cells = self._cells(noise)
-        batch = self._attacked(at, "weights", cells, batch)
-        loss = F.cross_entropy(self.supernet(batch.images, cells), batch.labels)
-        self.learner.descend(loss, at.lr)
-        return {"loss": loss.detach()}
+        (batch,) = self.attacked(context, "noise on weights", cells, batch)
+        return {"loss": self.train_weights(context, cells, batch)}
 
-    def _move_architecture(self, at: StepContext, held: Batch) -> None:
-        noise = self.distribution.noise(at.generator("sample for the architecture"))
-        held = self._attacked(at, "architecture", self._cells(noise), held)
+    def _move_architecture(self, context: StepContext, held: SearchBatch) -> None:
+        noise = self.distribution.noise(context.generator("sample for the architecture"))
+        (held,) = self.attacked(context, "noise on architecture", self._cells(noise), held)
         if self.log_target is None:
-            whole = self._constraint(0.0).violation(self.score())
-            self.log_target = float(whole.detach()) - self.recipe.target_drop
+            log_score = self._constraint(0.0).violation(self.score())
+            self.log_target = float(log_score.detach()) - self.recipe.target_drop
         constraint = self._constraint(self.log_target)
-        for arch_optimizer in self.choosers:
+        for arch_optimizer in self.arch_optimizers:
             loss = F.cross_entropy(self.supernet(held.images, self._cells(noise)), held.labels)
             violation = constraint.violation(self.score())
             total = loss + constraint.cost(violation, self.theta)
-            arch_optimizer.descend(torch.autograd.grad(total, arch_optimizer.learned))
+            arch_optimizer.step(torch.autograd.grad(total, arch_optimizer.learned))
         violation = constraint.violation(self.score()).detach()
         self.theta = constraint.raised(self.theta, float(violation))
-
-    def _attacked(
-        self, at: StepContext, stream: str, cells: Mapping[str, CellWeights], batch: Batch
-    ) -> Batch:
-        draws = at.generator(f"noise on {stream} of process {self.data.processes.rank}")
-        mode = self.recipe.craft_mode
-        return craft(self.supernet, cells, self.adversary, batch, draws, mode=mode)
 
     def _cells(self, noise: Noise | None) -> dict[str, CellWeights]:
         return self.distribution.cells(noise, normalise=self.recipe.normalise)
@@ -148,36 +131,48 @@ class RaclSearch:
             constraint = self._constraint(self.log_target)
             row["c"] = float(constraint.violation(score))
             row["probability"] = float(constraint.probability(score))
-        return row | {"held_out_accuracy": self._accuracy()}
+        return row | {"held_out_accuracy": self.held_out_accuracy(self._cells(None))}
 
-    def _accuracy(self) -> float:
-        split, cells = self.data.validation, self._cells(None)
-        self.supernet.eval()
-        correct = 0
-        for chosen in torch.arange(len(split)).split(self.recipe.batch_size):
-            images = to_float(split.images(chosen.to(split.device)))
-            found = self.supernet(images, cells).argmax(1).cpu()
-            correct += int((found == split.labels.cpu()[chosen]).sum())
-        self.supernet.train()
-        return correct / len(split)
+    def scores(self) -> dict[str, Tensor]:
+        """Return the logarithm of what the recipe's choice judges each operation by."""
+        generator = keyed_generator(self.recipe.seed, "choice", device=self.data.processes.device)
+        worth = self.distribution.worth(self.recipe.choice, generator)
+        return dict(zip(self.space.roles, worth, strict=True))
 
-    @torch.no_grad()
-    def genotype(self, name: str) -> CellGenotype:
-        """Return the best operations, "none" left out, on each node's two best edges."""
-        space = self.supernet.space
-        draws = keyed_generator(self.recipe.seed, "choice", device=self.data.processes.device)
-        worth = self.distribution.worth(self.recipe.choice, draws)
-        cells = {
-            role: best_two_edges(worth[row], space.operations)
-            for row, role in enumerate(space.roles)
+    def findings(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the target, whether the constraint is met, and the mean Lipschitz constants."""
+        constants = zip(self.space.operations, self.log_lambda.unbind(-1), strict=True)
+        return {
+            "log_target": self.log_target,
+            "constraint_met": _is_met(rows[-1]),
+            "mean_log_lambda": {  # over cells and edges; "none" has no logarithm
+                name: float(values.mean()) for name, values in constants if name != "none"
+            },
         }
-        return CellGenotype(name, "searched here", searched_source("racl", self.recipe), cells)
+
+    def write_figures(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], genotype: CellGenotype
+    ) -> None:
+        """Write the trajectory as table and plots, and say whether the constraint is met."""
+        from robnet_zoo.search.racl import plots
+
+        trajectory, space, last = torch.stack(self.trajectory), self.space, rows[-1]
+        plots.write_weights(folder / plots.TABLE, trajectory, space.roles, space.operations)
+        plots.draw_constraint(folder / plots.CONSTRAINT, rows, self.recipe.eta, self.log_target)
+        plots.draw_weights(folder / plots.WEIGHTS, trajectory, genotype, space.operations)
+        if last["c"] is None:
+            print(f"{folder}: the search ended in its warm-up, before any constraint")
+            return
+        print(
+            f"{folder}: constraint {'met' if _is_met(last) else 'NOT met'}, c = {last['c']:.3g}, "
+            f"Pr[lambda <= lambda*] = {last['probability']:.3f} (asked: {self.recipe.eta})"
+        )
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
-            **self.learner.state(),
-            "distribution": [arch_optimizer.state() for arch_optimizer in self.choosers],
+            **super().state(),
+            "distribution": [arch_optimizer.state() for arch_optimizer in self.arch_optimizers],
             "vectors": self.constants.norms.vectors,
             "log_lambda": self.log_lambda,
             "theta": self.theta,
@@ -186,12 +181,16 @@ class RaclSearch:
         }
 
     @torch.no_grad()
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Take up the state of a checkpoint."""
-        self.learner.load(state)
-        for arch_optimizer, kept in zip(self.choosers, state["distribution"], strict=True):
-            arch_optimizer.load(kept)
+        super().load(state)
+        for arch_optimizer, saved in zip(self.arch_optimizers, state["distribution"], strict=True):
+            arch_optimizer.load(saved)
         self.constants.norms.vectors = state["vectors"]
         self.log_lambda, self.theta = state["log_lambda"], state["theta"]
         self.log_target = state["log_target"]
-        self.trajectory = [one.cpu() for one in state["trajectory"]]
+        self.trajectory = [epoch.cpu() for epoch in state["trajectory"]]
+
+
+def _is_met(row: Mapping[str, Any]) -> bool:
+    return row["c"] is not None and row["c"] <= 0

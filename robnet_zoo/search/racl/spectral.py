@@ -51,8 +51,8 @@ class SpectralNorms:
         """Take one step of power iteration; return the norms (convs,), in float64 on the CPU."""
         norms = torch.empty(sum(map(len, self.places)), dtype=torch.float64)
         for index, (places, convs) in enumerate(zip(self.places, self.convs, strict=True)):
-            self.vectors[index], found = power_step(convs, self.vectors[index])
-            norms[places] = found.double().cpu()
+            self.vectors[index], grouped = power_step(convs, self.vectors[index])
+            norms[places] = grouped.double().cpu()
         return norms
 
 

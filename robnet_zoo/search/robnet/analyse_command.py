@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from robnet_zoo.search.robnet.figures import FIGURES, at_hand, make_figure
-from robnet_zoo.search.robnet.relation import Findings
+from robnet_zoo.search.robnet.analysis.correlation import Findings
+from robnet_zoo.search.robnet.analysis.figures import FIGURES, available, make_figure
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,24 +29,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make the figures and print what they found."""
+    """Make the figures and print their findings."""
     folders: list[Path] = options.studies
     out = options.out or folders[0] / "analysis"
-    names = [options.figure] if options.figure != "all" else at_hand(folders)
+    names = [options.figure] if options.figure != "all" else available(folders)
     for name in names:
-        found = make_figure(name, folders, out)
+        findings = make_figure(name, folders, out)
         print(f"{name} (Fig. {FIGURES[name].paper})")
-        for line in _lines(found):
+        for line in _lines(findings):
             print(f"  {line}")
     print(f"written to {out}")
 
 
-def _lines(found: Findings) -> Iterator[str]:
+def _lines(findings: Findings) -> Iterator[str]:
     """Yield the findings as text, those that belong together on one line."""
-    plain = {key: value for key, value in found.items() if not isinstance(value, dict)}
+    plain = {key: value for key, value in findings.items() if not isinstance(value, dict)}
     if plain:
         yield _line(plain)
-    for key, value in found.items():
+    for key, value in findings.items():
         if isinstance(value, dict):
             yield f"{key}: {_line(value)}"
 

@@ -19,8 +19,8 @@ from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.codes import Codes
 from robnet_zoo.search.robnet.inherit import subnetwork
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
-from robnet_zoo.search.robnet.supernet import LAYOUT, attacker
-from robnet_zoo.search.run.data import Batches, SearchData
+from robnet_zoo.search.robnet.supernet import LAYOUT, training_adversary
+from robnet_zoo.search.run.data import BatchStream, SearchData
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import statistics_momentum
 from robnet_zoo.train.schedule import validation_adversary
@@ -72,7 +72,7 @@ def judge(
         codes: the architecture.
         data: the images.
         recipe: the settings.
-        before: robust accuracy with inherited weights, where an attack has told it already.
+        before: robust accuracy with inherited weights, where it is known already.
     """
     began = time.monotonic()
     network = inherited(supernet, codes, data, recipe)
@@ -91,7 +91,7 @@ def inherited(supernet: Supernet, codes: Codes, data: SearchData, recipe: RobNet
 
 
 @torch.no_grad()
-def settle(network: Network, stream: Batches, batches: int) -> None:
+def settle(network: Network, stream: BatchStream, batches: int) -> None:
     """Take batch norm's running statistics anew: their mean over some batches."""
     network.train()
     for index in range(min(batches, len(stream))):
@@ -101,8 +101,8 @@ def settle(network: Network, stream: Batches, batches: int) -> None:
 
 def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
     """Train a network adversarially for a few epochs; it is left in eval mode."""
-    stream, adversary = data.streams[0], attacker(recipe, data.threat)
-    learner = WeightOptimizer(network, recipe, data.processes)
+    stream, adversary = data.streams[0], training_adversary(recipe, data.threat)
+    weight_optimizer = WeightOptimizer(network, recipe, data.processes)
     steps = len(stream)
     total = recipe.finetune_epochs * steps
     for step in range(total):
@@ -114,7 +114,8 @@ def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
         attacked = adversary(network, images, labels, generator=noise)
         network.train()
         loss = F.cross_entropy(network(attacked), labels)
-        learner.descend(loss, recipe.finetune_lr * (1 + math.cos(math.pi * step / total)) / 2)
+        lr = recipe.finetune_lr * (1 + math.cos(math.pi * step / total)) / 2
+        weight_optimizer.step(loss, lr)
     network.eval()
 
 
@@ -128,7 +129,7 @@ def score(network: Network, data: SearchData, recipe: RobNetRecipe) -> Accuracy:
 
     Each image's noise belongs to the image, so that candidates meet the same starts.
     """
-    found = validate(
+    held_out = validate(
         network,
         data.validation,
         scoring_adversary(recipe, data.threat),
@@ -136,4 +137,4 @@ def score(network: Network, data: SearchData, recipe: RobNetRecipe) -> Accuracy:
         seed=recipe.seed,
         processes=ProcessGroup(device=data.processes.device),  # a candidate is one process's own
     )
-    return Accuracy(found.clean, float(found.robust or 0.0))
+    return Accuracy(held_out.clean, float(held_out.robust or 0.0))

@@ -97,8 +97,8 @@ def measure_candidates(
     def measure(number: int) -> Row:
         codes = draw(number)
         network = inherited(supernet, codes, data, recipe)
-        found = measure_flow(network, data.validation, adversary, seed=recipe.seed)
-        return _row(Measured(number, codes, *found), sizes(supernet))
+        flow = measure_flow(network, data.validation, adversary, seed=recipe.seed)
+        return _row(Measured(number, codes, *flow), sizes(supernet))
 
     def report(done: list[Row]) -> None:
         if done:
@@ -118,23 +118,23 @@ def reject(measured: Sequence[Measured], keep: int) -> list[Measured]:
         raise ZooError(
             f"Of {len(measured)} candidates {keep} cannot be kept; measure more than you keep."
         )
-    return sorted(measured, key=lambda one: (_deep(one), one.number))[:keep]
+    return sorted(measured, key=lambda candidate: (_deep(candidate), candidate.number))[:keep]
 
 
-def _deep(one: Measured) -> float:
-    return deep_distance(torch.tensor(one.distances, dtype=torch.float64))
+def _deep(candidate: Measured) -> float:
+    return deep_distance(torch.tensor(candidate.distances, dtype=torch.float64))
 
 
-def _row(one: Measured, size: Mapping[str, int]) -> Row:
+def _row(candidate: Measured, size: Mapping[str, int]) -> Row:
     return {
-        "number": one.number,
-        "code": to_text(one.codes),
-        "density": density(one.codes),
-        "convs": convolutions(one.codes),
-        "identities": identities(one.codes),
-        "parameters": count_parameters(one.codes, **size),
-        "clean_before": one.clean_before,
-        "robust_before": one.robust_before,
-        "deep_distance": _deep(one),
-        **{f"fsp_{cell}": distance for cell, distance in enumerate(one.distances)},
+        "number": candidate.number,
+        "code": to_text(candidate.codes),
+        "density": density(candidate.codes),
+        "convs": convolutions(candidate.codes),
+        "identities": identities(candidate.codes),
+        "parameters": count_parameters(candidate.codes, **size),
+        "clean_before": candidate.clean_before,
+        "robust_before": candidate.robust_before,
+        "deep_distance": _deep(candidate),
+        **{f"fsp_{cell}": distance for cell, distance in enumerate(candidate.distances)},
     }

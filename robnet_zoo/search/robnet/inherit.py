@@ -45,7 +45,7 @@ def sizes(supernet: Supernet) -> dict[str, Any]:
 def genotype_of(
     codes: Codes, name: str = "robnet", source: Mapping[str, Any] | str = ""
 ) -> RobNetGenotype:
-    """Return codes that a search found as a genotype."""
+    """Return the codes of a search as a genotype."""
     return RobNetGenotype(name, "searched here", source, codes)
 
 
@@ -75,11 +75,11 @@ def _inherited(supernet: Supernet, codes: Codes) -> Iterator[tuple[str, Tensor]]
         if place
     }
     for name, value in supernet.state_dict().items():
-        start, found, rest = name.partition(".operations.")
-        if not found:
+        start, separator, rest = name.partition(".operations.")
+        if not separator:
             yield name, value.clone()
             continue
-        prefix = f"{start}{found}{rest[0]}."
+        prefix = f"{start}{separator}{rest[0]}."
         if prefix in renamed:
             yield renamed[prefix] + name.removeprefix(prefix), value.clone()
 

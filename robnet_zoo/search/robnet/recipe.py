@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from robnet_zoo.runtime.errors import ZooError
+from msgspec import Meta
+
+from robnet_zoo.runtime.decode import Count, PositiveCount
 from robnet_zoo.search.run.recipe import SearchRecipe
 
 STUDY_SETTINGS = (  # what a study may set anew on a supernet that is trained
@@ -20,6 +22,8 @@ STUDY_SETTINGS = (  # what a study may set anew on a supernet that is trained
     "fsp_candidates",
 )
 
+UpToOne = Annotated[float, Meta(gt=0, le=1)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RobNetRecipe(SearchRecipe):
@@ -27,7 +31,7 @@ class RobNetRecipe(SearchRecipe):
 
     Attributes:
         space: "cell" gives all cells one code, "free" a code to each.
-        warmup: share of the supernet's steps in which epsilon and the learning rate rise.
+        warmup: fraction of the supernet's steps in which epsilon and the learning rate rise.
         keep: probability that a drawn architecture has each operation.
         architectures: candidates that are fine-tuned and scored.
         budget: number of convolutions in the candidates' cells; "any" for all codes.
@@ -41,44 +45,18 @@ class RobNetRecipe(SearchRecipe):
             least FSP distance are fine-tuned.
     """
 
+    attack_steps: PositiveCount = 7
     space: Literal["cell", "free"] = "cell"
-    warmup: float = 0.1
-    keep: float = 0.5
-    architectures: int = 1000
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    keep: UpToOne = 0.5
+    architectures: PositiveCount = 1000
     budget: Literal["any", "small", "medium", "large"] = "any"
-    parameters: int | None = None
-    finetune_epochs: int = 3
-    finetune_lr: float
-    score_steps: int = 20
-    settle_batches: int = 8
-    fsp_candidates: int = 2000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in (
-            "architectures",
-            "parameters",
-            "score_steps",
-            "fsp_candidates",
-            "attack_steps",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ZooError(f"Recipe setting {name}={value} is out of range; it is at least 1.")
-        for name in ("finetune_epochs", "settle_batches"):
-            if getattr(self, name) < 0:
-                raise ZooError(
-                    f"Recipe setting {name}={getattr(self, name)} is out of range; it is at least "
-                    "0."
-                )
-        if not 0 <= self.warmup < 1:
-            raise ZooError(f"Recipe setting warmup={self.warmup} is out of range; use [0, 1).")
-        for name in ("keep", "finetune_lr"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ZooError(
-                    f"Recipe setting {name}={getattr(self, name)} is out of range; it lies in "
-                    "(0, 1]."
-                )
+    parameters: PositiveCount | None = None
+    finetune_epochs: Count = 3
+    finetune_lr: UpToOne
+    score_steps: PositiveCount = 20
+    settle_batches: Count = 8
+    fsp_candidates: PositiveCount = 2000
 
     @property
     def cells(self) -> int:

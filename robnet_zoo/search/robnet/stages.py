@@ -15,6 +15,7 @@ from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import sha256_of
 from robnet_zoo.search.core.supernet import Supernet
+from robnet_zoo.search.robnet.analysis.figures import FEWEST, available, make_figure
 from robnet_zoo.search.robnet.budget import sampler
 from robnet_zoo.search.robnet.codes import (
     COLUMNS,
@@ -26,33 +27,34 @@ from robnet_zoo.search.robnet.codes import (
     identities,
     to_text,
 )
-from robnet_zoo.search.robnet.figures import FEWEST, at_hand, make_figure
 from robnet_zoo.search.robnet.finetune import judge
 from robnet_zoo.search.robnet.free import measure_candidates, reject
 from robnet_zoo.search.robnet.inherit import genotype_of, sizes
 from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS, RobNetRecipe
-from robnet_zoo.search.robnet.study import Row, open_study, work
+from robnet_zoo.search.robnet.storage import open_study
+from robnet_zoo.search.robnet.study import Row, work
 from robnet_zoo.search.robnet.supernet import SupernetTraining, build_supernet
 from robnet_zoo.search.robnet.table import COMPLETE, STUDY, write_table
 from robnet_zoo.search.run.artifacts import finish, searched_source
 from robnet_zoo.search.run.data import SearchData
 from robnet_zoo.search.run.loop import run_search
+from robnet_zoo.search.run.recipe import recipe_of
+from robnet_zoo.search.run.session import RunPaths
 
 ALGORITHM = "robnet"
-FLOWS = "flows"  # folder and name of the study that measures FSP distances
+FSP_STUDY = "flows"  # folder and name, as first written, of the study that measures FSP distances
 
 Candidate = tuple[Codes, float | None]  # and its robust accuracy before fine-tuning, if known
 
 
-def train_supernet(
-    recipe: RobNetRecipe, data: SearchData, folder: Path, *, resume: bool, save_every: float
-) -> None:
+def train_supernet(recipe: RobNetRecipe, data: SearchData, paths: RunPaths) -> None:
     """Train the supernet; the folder gets history.csv and last.pt."""
     training = SupernetTraining(recipe, data)
-    run_search(training, data, recipe, folder, resume=resume, save_every=save_every)
-    data.processes.sum(
-        training.learner.parameters[0].new_zeros(1)
-    )  # the file is whole for everyone
+    run_search(
+        training, data, recipe, paths.folder, resume=paths.resume, save_every=paths.save_every
+    )
+    # a barrier: the file is whole for every process
+    data.processes.sum(training.weight_optimizer.parameters[0].new_zeros(1))
 
 
 def supernet_recipe(folder: Path) -> RobNetRecipe:
@@ -64,7 +66,7 @@ def supernet_recipe(folder: Path) -> RobNetRecipe:
     state = load_checkpoint(folder / LAST)
     if "recipe" not in state or "space" not in state["recipe"]:
         raise ZooError(f"'{folder / LAST}' is not the checkpoint of a RobNet supernet.")
-    recipe = RobNetRecipe(**state["recipe"])
+    recipe = recipe_of(state["recipe"], RobNetRecipe, f"checkpoint '{folder / LAST}'")
     if state["epoch"] < recipe.epochs:
         raise ZooError(
             f"The supernet in '{folder}' has {state['epoch']} of {recipe.epochs} epochs; go on "
@@ -92,7 +94,7 @@ def study(
     storage: str | None = None,
     patience: int = 120,
 ) -> None:
-    """Judge the candidates with any other workers, and write what was found.
+    """Judge the candidates with any other workers, and write the results.
 
     Args:
         recipe: the supernet's, with the study's own settings.
@@ -108,7 +110,7 @@ def study(
     settings["supernet"] = sha256_of(supernet_folder / LAST)
     opened = open_study(folder, settings, url=storage, patience=patience)
     open_fsp_study = partial(
-        open_study, folder / FLOWS, settings | {"of": FLOWS}, url=storage, patience=patience
+        open_study, folder / FSP_STUDY, settings | {"of": FSP_STUDY}, url=storage, patience=patience
     )
     candidate = candidates(recipe, supernet, data, folder, open_fsp_study)
 
@@ -144,8 +146,8 @@ def candidates(
     """Return the function from a candidate's number to its codes.
 
     Cell-free, candidates are those of the drawn architectures that an attack moves least, which
-    workers measure together in the study that `open_fsp_study` opens. That attack has also told
-    their robust accuracy with inherited weights.
+    workers measure together in the study that `open_fsp_study` opens. The attack gives their
+    robust accuracy with inherited weights too.
     """
     draw_from = sampler(
         cells=recipe.cells,
@@ -181,10 +183,10 @@ def conclude(
         for key in ("clean", "robust_before", "robust")
     }
     seconds = sum(row["seconds"] for row in judged)
-    found = {"best": best, "mean": mean, "study_seconds": round(seconds, 1)}
-    finish(folder, ALGORITHM, recipe, data, genotype, rows, found)
+    findings = {"best": best, "mean": mean, "study_seconds": round(seconds, 1)}
+    finish(folder, ALGORITHM, recipe, data, genotype, rows, findings)
     if len(judged) >= FEWEST:
-        for name in at_hand([folder]):
+        for name in available([folder]):
             make_figure(name, [folder], folder / "analysis")
     print(
         f"{folder}: best of {len(judged)} is candidate {best['number']}, robust "

@@ -1,109 +1,38 @@
 """The study of many architectures, by any number of workers at once (section 3.3).
 
 Candidates are numbered; a number and the seed fix a candidate's code, and its scores depend on
-nothing else, so it matters not who judges it. A worker takes the first number that nobody has
-judged and nobody is judging. Workers agree through an Optuna storage: trials are their turns,
-in the order of the trials' numbers, and a worker that gives no sign of life for a while loses
-its turn, so that its candidate is free again.
+nothing else, so any worker may judge any candidate. A worker claims the first number that nobody
+has judged and nobody is judging. Workers agree through an Optuna storage: a trial is a worker's
+turn, and trials claim in the order of their numbers. A worker whose heartbeat stops loses its
+turn: its trial fails, and the candidate is free again.
+
+Optuna's own queue (`enqueue_trial`, and `RetryFailedTrialCallback` for what is lost) is not used.
+On SQLite it takes a waiting trial by a read and a write apart, so two workers can take the same;
+and a trial whose worker dies before its first heartbeat is never retried.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
 import platform
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from robnet_zoo.runtime.console import progress
-from robnet_zoo.runtime.errors import ZooError
 
-CANDIDATE, ROW = "candidate", "row"  # a trial's attributes: what it judges, what it found
-DATABASE = "study.db"
-CHOOSING_SECONDS = 60  # after which a worker that has not taken a candidate is taken for dead
+CANDIDATE, ROW = "candidate", "row"  # a trial's attributes: what it judges, and the result
+CLAIM_SECONDS = 60  # after which a worker that has claimed no candidate counts as stopped
 POLL = 0.5  # seconds between looks at what others do
-LOCK_SECONDS = 60  # that SQLite waits for another worker's write
 
 Row = dict[str, Any]
 Judge = Callable[[int], Row]  # a candidate's number -> its row
-
-
-def open_study(
-    folder: Path, settings: Mapping[str, Any], *, url: str | None = None, patience: int = 120
-) -> optuna.Study:
-    """Open a study, or begin it.
-
-    Args:
-        folder: its folder, which holds the database where no other is named.
-        settings: all that the candidates' scores depend on; they name the study.
-        url: a storage that Optuna knows, such as "postgresql://..."; None for the folder's own.
-        patience: seconds without a sign of life after which a worker is taken for dead.
-
-    Raises:
-        ZooError: the folder's database holds a study with other settings.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    text = json.dumps(settings, sort_keys=True)
-    name = f"robnet {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    path = folder / DATABASE
-    if url is None and not path.exists():
-        _create(path, name)
-    storage = _storage(url or f"sqlite:///{path}", patience)
-    if url is None and name not in optuna.get_all_study_names(storage):
-        raise ZooError(
-            f"'{path}' holds a study of another supernet or with other settings; give the same "
-            "ones again, or choose another --out."
-        )
-    return optuna.create_study(
-        study_name=name, storage=storage, direction="maximize", load_if_exists=True
-    )
-
-
-def _create(path: Path, name: str) -> None:
-    """Make a database with its study under another name, then put it in place if none is there.
-
-    Two workers that begin at once would otherwise create the same tables.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as place:
-        made = Path(place) / path.name
-        storage = _storage(f"sqlite:///{made}", 1)
-        optuna.create_study(study_name=name, storage=storage, direction="maximize")
-        storage.engine.dispose()
-        with contextlib.suppress(FileExistsError):  # the other worker was first
-            path.hardlink_to(made)
-
-
-def _storage(url: str, patience: int) -> RDBStorage:
-    wait = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite") else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        try:
-            return RDBStorage(
-                url,
-                engine_kwargs=wait,
-                heartbeat_interval=max(1, patience // 6),
-                grace_period=patience,
-            )
-        except (ImportError, SQLAlchemyError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise ZooError(
-                f"The storage '{url}' cannot be opened: {reason}; name a database that Optuna "
-                "reaches, such as sqlite:///study.db."
-            ) from error
 
 
 def work(
@@ -125,10 +54,10 @@ def work(
     Returns:
         The rows of all candidates, by number.
     """
-    buried = False
+    ended_elsewhere = False
 
     def objective(trial: optuna.Trial) -> float:
-        nonlocal buried
+        nonlocal ended_elsewhere
         try:
             number = _claim(study, trial, count)
             if number is None:
@@ -136,7 +65,7 @@ def work(
             row = judge(number)
             trial.set_user_attr(ROW, row)
         except UpdateFinishedTrialError:
-            buried = True
+            ended_elsewhere = True
             raise
         return row[score]
 
@@ -157,9 +86,9 @@ def work(
             try:
                 study.optimize(objective, n_trials=1)
             except ValueError:  # Optuna takes no result of a trial that another worker has ended
-                if not buried:
+                if not ended_elsewhere:
                     raise
-                buried = False
+                ended_elsewhere = False
 
 
 def tally(study: optuna.Study, count: int) -> tuple[dict[int, Row], set[int]]:
@@ -176,15 +105,15 @@ def tally(study: optuna.Study, count: int) -> tuple[dict[int, Row], set[int]]:
 
 
 def _claim(study: optuna.Study, trial: optuna.Trial, count: int) -> int | None:
-    """Take the first free candidate; None where there is none.
+    """Claim the first free candidate for a trial; None where there is none.
 
     Trials claim in the order of their numbers, which the storage gives out one by one: each waits
-    until those before it have claimed, or are dead. So no two can take the same.
+    until those before it have claimed or have failed. So no two can claim the same.
     """
-    # the first sign of life must come before the claim: a claim without one would never go stale
+    # the first heartbeat must come before the claim: a trial without one never goes stale
     study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
     while any(
-        other.number < trial.number and _is_choosing(other)
+        other.number < trial.number and _is_claiming(other)
         for other in study.get_trials(deepcopy=False)
     ):
         time.sleep(POLL / 10)
@@ -198,16 +127,16 @@ def _claim(study: optuna.Study, trial: optuna.Trial, count: int) -> int | None:
     return number
 
 
-def _is_choosing(trial: FrozenTrial) -> bool:
+def _is_claiming(trial: FrozenTrial) -> bool:
     """Return whether a trial is about to claim a candidate."""
     if trial.state != TrialState.RUNNING or CANDIDATE in trial.user_attrs:
         return False
     begun = trial.datetime_start
-    return begun is None or (datetime.now() - begun).total_seconds() < CHOOSING_SECONDS
+    return begun is None or (datetime.now() - begun).total_seconds() < CLAIM_SECONDS
 
 
 def _fail_stale_trials(study: optuna.Study) -> None:
-    """End the trials of workers that give no sign of life any more."""
+    """Fail the trials of workers whose heartbeat stopped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)

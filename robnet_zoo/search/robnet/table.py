@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
+from robnet_zoo.runtime.tables import csv_records
 from robnet_zoo.search.robnet.codes import Codes, from_text
 
 STUDY, CANDIDATES = "study.csv", "candidates.csv"
@@ -99,12 +99,7 @@ def measured_from(row: Mapping[str, Any]) -> Measured:
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of the same keys as CSV, atomically; None becomes an empty field."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        table.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    write_text(path, text.getvalue())
+    write_text(path, csv_records(rows))
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:

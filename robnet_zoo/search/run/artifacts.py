@@ -19,7 +19,7 @@ FORMAT = "robnet_zoo.search.record/1"
 
 
 def searched_source(algorithm: str, recipe: SearchRecipe) -> dict[str, Any]:
-    """Return what a found genotype says of where it comes from."""
+    """Return what a searched genotype says of where it comes from."""
     return {
         "search": algorithm,
         "recipe": recipe.name,
@@ -36,7 +36,7 @@ def finish(
     data: SearchData,
     genotype: Genotype,
     rows: Sequence[Mapping[str, Any]],
-    found: Mapping[str, Any] | None = None,
+    findings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write genotype.json, cells.svg, cells.png, recipe.toml and record.json.
 
@@ -45,9 +45,9 @@ def finish(
         algorithm: such as "racl".
         recipe: the settings; `--recipe FOLDER/recipe.toml` repeats the search.
         data: the images that were used.
-        genotype: what was found.
+        genotype: the result.
         rows: the log, one row an epoch.
-        found: figures that belong in the record.
+        findings: figures that belong in the record.
     """
     write_json(folder / GENOTYPE, genotype_to_dict(genotype))
     write_recipe(folder / RECIPE, recipe)
@@ -68,7 +68,7 @@ def finish(
         },
         "threat_model": {"norm": data.threat.norm, "epsilon": data.threat.epsilon.text},
         "last": dict(rows[-1]) if rows else None,
-        "found": dict(found or {}),
+        "found": dict(findings or {}),
         "seconds": round(rows[-1]["seconds"], 1) if rows else None,
         "processes": data.processes.size,
         "environment": environment(data.processes.device),

@@ -25,7 +25,7 @@ from robnet_zoo.search.run.recipe import SearchRecipe
 from robnet_zoo.threat_models import ThreatModel
 
 
-class Batch(NamedTuple):
+class SearchBatch(NamedTuple):
     """Images (B, C, H, W) with pixels in [0,1], augmented, and their classes (B,)."""
 
     images: Tensor
@@ -33,8 +33,8 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Batches:
-    """The batches of one stream of images, each found by its epoch and number alone."""
+class BatchStream:
+    """The batches of one stream of images, each fixed by its epoch and number alone."""
 
     split: Split
     recipe: SearchRecipe
@@ -46,7 +46,7 @@ class Batches:
         """Batches in an epoch; the images of an incomplete one wait for another epoch."""
         return len(self.split) // self.recipe.batch_size
 
-    def at(self, epoch: int, index: int) -> Batch:
+    def at(self, epoch: int, index: int) -> SearchBatch:
         """Return this process's part of a batch."""
         size = self.recipe.batch_size
         order = _order(len(self.split), self.recipe.seed, self.stream, epoch)
@@ -56,7 +56,7 @@ class Batches:
         key = (self.recipe.seed, self.stream, "augment", epoch, index)
         draws = keyed_generator(*key, device=self.processes.device)
         moved = augment(images, self.recipe, draws, flip=self.flip, rows=rows, total=size)
-        return Batch(to_float(moved), labels)
+        return SearchBatch(to_float(moved), labels)
 
 
 @lru_cache(maxsize=8)
@@ -78,7 +78,7 @@ class SearchData:
 
     dataset: Dataset
     threat: ThreatModel
-    streams: tuple[Batches, ...]
+    streams: tuple[BatchStream, ...]
     validation: Split
     processes: ProcessGroup
 
@@ -102,9 +102,9 @@ def load_search_data(
         ZooError: missing data, or a batch that does not fit it or the processes.
     """
     processes = processes or ProcessGroup()
-    chosen = recipe.threat_model
-    dataset, training = load_split(recipe.dataset, "train", root=root, threat_model=chosen)
-    _, validation = load_split(recipe.dataset, "validation", root=root, threat_model=chosen)
+    row = recipe.threat_model
+    dataset, training = load_split(recipe.dataset, "train", root=root, threat_model=row)
+    _, validation = load_split(recipe.dataset, "validation", root=root, threat_model=row)
     threat = dataset.threat_model
     images = min(recipe.images or len(training), len(training))
     size = images // len(streams)
@@ -121,7 +121,7 @@ def load_search_data(
         dataset,
         threat.at(recipe.epsilon) if recipe.epsilon else threat,
         tuple(
-            Batches(training.subset(part).to(processes.device), recipe, stream, flip, processes)
+            BatchStream(training.subset(part).to(processes.device), recipe, stream, flip, processes)
             for stream, part in zip(streams, parts, strict=True)
         ),
         validation.to(processes.device),

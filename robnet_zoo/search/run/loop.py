@@ -21,7 +21,7 @@ from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.runtime.signals import SaveTimer, stop_signals
 from robnet_zoo.runtime.tables import HISTORY, csv_records
 from robnet_zoo.search.run.data import SearchData
-from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
+from robnet_zoo.search.run.recipe import HEADER, SearchRecipe, present_names
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
 
@@ -59,7 +59,7 @@ class Search(Protocol):
 
     @property
     def step(self) -> Callable[..., Mapping[str, Any]]:
-        """(moment, one batch from each stream) -> figures to log; their epoch's mean is written."""
+        """(context, one batch from each stream) -> figures to log, as means over an epoch."""
 
     def end_epoch(self, epoch: int) -> Mapping[str, Any]:
         """Return what to log of the epoch that ended, and do what is due then."""
@@ -130,11 +130,11 @@ class _Run:
         main = self.data.processes.main
         with progress((steps - first) * size, title) if main else nullcontext() as bar:
             while self.index < steps:
-                at = StepContext(
+                context = StepContext(
                     self.recipe.seed, self.epoch, self.index, lr, self.data.processes.device
                 )
                 batches = (stream.at(self.epoch, self.index) for stream in self.data.streams)
-                for key, value in self.search.step(at, *batches).items():
+                for key, value in self.search.step(context, *batches).items():
                     self.sums[key] = self.sums.get(key, 0.0) + value
                 self.index += 1
                 if bar is not None:
@@ -151,8 +151,8 @@ class _Run:
         self.epoch, self.index, self.sums = self.epoch + 1, 0, {}
         if main:
             write_text(self.path.parent / HISTORY, csv_records(self.rows))
-            told = ", ".join(f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float))
-            print(f"epoch {self.epoch}: {told}", file=sys.stderr, flush=True)
+            figures = ", ".join(f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float))
+            print(f"epoch {self.epoch}: {figures}", file=sys.stderr, flush=True)
         self._checkpoint(timer)
 
     def _count(self, began: float) -> float:
@@ -179,10 +179,10 @@ class _Run:
     def load(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint of the same search."""
         asked = dataclasses.asdict(self.recipe)
-        for key, kept in state.get("recipe", {}).items():
-            if key not in HEADER and asked.get(key) != kept:
+        for key, saved in present_names(state.get("recipe", {})).items():
+            if key not in HEADER and asked.get(key) != saved:
                 raise ZooError(
-                    f"'{self.path.parent}' was searched with {key}={kept}, not {asked.get(key)}; "
+                    f"'{self.path.parent}' was searched with {key}={saved}, not {asked.get(key)}; "
                     "leave the setting as it was, or choose another --out."
                 )
         if "search" not in state:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tomllib
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
+from robnet_zoo.runtime.decode import (
+    Amount,
+    Count,
+    PositiveAmount,
+    PositiveCount,
+    convert,
+    read_toml,
+)
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import write_text
 
-NOT_NEGATIVE = ("lr_end", "momentum", "weight_decay", "clip", "attack_steps", "crop", "cutout")
 FORMERLY = {"flows": "fsp_candidates"}  # names of settings in older files
 HEADER = ("name", "claim", "source")  # what a recipe says of itself; no override may touch it
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecipe:
-    """Settings of a search; an algorithm adds its own.
+    """Settings of a search; an algorithm adds its own. Annotations give their ranges.
 
     Attributes:
         name: what `--recipe` calls it.
@@ -41,11 +51,14 @@ class SearchRecipe:
         weight_decay: of the weights' SGD.
         clip: largest gradient norm of the weights; 0 for no clipping.
         attack_steps: gradients that crafting takes; 0 searches on clean images.
-        step_share: crafting's step size as a share of epsilon.
+        step_share: crafting's step size as a fraction of epsilon.
         craft_mode: mode of the supernet, hence of batch norm, while crafting.
-        crop: padding of the random crop as a share of the image's side.
-        cutout: side of the blanked square as a share of the image's side; 0 for none.
+        crop: padding of the random crop as a fraction of the image's side.
+        cutout: side of the blanked square as a fraction of the image's side; 0 for none.
         flip: flip half of the images, unless the data set's classes forbid it.
+
+    Raises:
+        ZooError: a value of the wrong type or out of range.
     """
 
     name: str
@@ -54,37 +67,27 @@ class SearchRecipe:
     dataset: str = "cifar10"
     threat_model: str | None = None
     epsilon: str | None = None
-    images: int | None = None
+    images: PositiveCount | None = None
     seed: int = 0
-    epochs: int
-    batch_size: int
-    channels: int
+    epochs: PositiveCount
+    batch_size: PositiveCount
+    channels: PositiveCount
     layers: int
-    lr: float
-    lr_end: float = 0.0
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    clip: float = 5.0
-    attack_steps: int = 7
-    step_share: float = 0.25
+    lr: PositiveAmount
+    lr_end: Amount = 0.0
+    momentum: Amount = 0.9
+    weight_decay: Amount = 3e-4
+    clip: Amount = 5.0
+    attack_steps: Count = 7
+    step_share: PositiveAmount = 0.25
     craft_mode: Literal["train", "eval"] = "train"
-    crop: float = 0.125
-    cutout: float = 0.0
+    crop: Amount = 0.125
+    cutout: Amount = 0.0
     flip: bool = True
 
     def __post_init__(self) -> None:
-        limits = {
-            "1 or more": (("epochs", "batch_size", "channels", "images"), lambda value: value >= 1),
-            "0 or more": (NOT_NEGATIVE, lambda value: value >= 0),
-            "above 0": (("lr", "step_share"), lambda value: value > 0),
-        }
-        for allowed, (names, fits) in limits.items():
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not (math.isfinite(value) and fits(value)):
-                    raise ZooError(
-                        f"Recipe setting {name}={value} is out of range; it must be {allowed}."
-                    )
+        for name, kind in typing.get_type_hints(type(self), include_extras=True).items():
+            _check(name, getattr(self, name), kind)
 
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate in an epoch: half a cosine from `lr` to `lr_end`."""
@@ -93,6 +96,21 @@ class SearchRecipe:
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=SearchRecipe)
+
+
+def _check(name: str, value: Any, kind: Any) -> None:
+    """Raise ZooError unless a setting has the type and lies in the range of its annotation."""
+    if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
+        raise unknown_name(name, str(value), typing.get_args(kind))
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        allowed = str(error).replace("`", "").removeprefix("Expected ")
+        raise ZooError(
+            f"Recipe setting {name}={value} is not possible; it must be {allowed}."
+        ) from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ZooError(f"Recipe setting {name}={value} is not possible; it must be finite.")
 
 
 def write_recipe(path: Path, recipe: SearchRecipe) -> None:
@@ -108,21 +126,32 @@ def read_recipe(path: Path, kind: type[AnyRecipe]) -> AnyRecipe:
     """Read a recipe of an algorithm from TOML.
 
     Raises:
-        ZooError: the file cannot be read, is not TOML, or has unknown or missing settings.
+        ZooError: the file cannot be read, is not TOML, or has unknown, missing or wrong settings.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ZooError(f"Cannot read the recipe '{path}': {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ZooError(f"The recipe '{path}' is not TOML: {error}.") from error
-    known = [field.name for field in dataclasses.fields(kind)]
-    values = {FORMERLY.get(key, key): value for key, value in values.items()}
-    for key in values:
+    settings = read_toml(path, dict[str, Any], "recipe")
+    return recipe_of(settings, kind, f"recipe '{path}'")
+
+
+def recipe_of(settings: Mapping[str, Any], kind: type[AnyRecipe], what: str) -> AnyRecipe:
+    """Return the recipe of settings by name, which may be older names.
+
+    Args:
+        settings: as written by this version or an older one.
+        kind: the recipe's type.
+        what: what errors call the settings.
+
+    Raises:
+        ZooError: unknown, missing or wrong settings.
+    """
+    known = typing.get_type_hints(kind, include_extras=True)
+    settings = present_names(settings)
+    for key, value in settings.items():
         if key not in known:
-            raise unknown_name(f"setting in '{path}':", key, known)
-    read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    try:
-        return kind(**read)
-    except TypeError as error:
-        raise ZooError(f"The recipe '{path}' is incomplete or wrong: {error}.") from error
+            raise unknown_name(f"setting in {what}:", key, known)
+        _check(key, value, known[key])
+    return convert(settings, kind, what)
+
+
+def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings under the names that they have now."""
+    return {FORMERLY.get(key, key): value for key, value in settings.items()}

@@ -21,7 +21,7 @@ from robnet_zoo.search.run.data import load_search_data
 from robnet_zoo.search.run.loop import StepContext, run_search
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], images=32, batch_size=8, attack_steps=1)
-MOMENT = StepContext(0, 0, 0, RECIPE.lr, "cpu")
+CONTEXT = StepContext(0, 0, 0, RECIPE.lr, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_a_stopped_search_goes_on_bitwise(tmp_path):
     halted = ArnasSearch(recipe, data)
     take_step = halted.step
 
-    def step(moment, *batches):
+    def step(context, *batches):
         os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(moment, *batches)
+        return take_step(context, *batches)
 
     halted.step = step
     with pytest.raises(Stopped):
@@ -105,11 +105,12 @@ def test_a_stopped_search_goes_on_bitwise(tmp_path):
 def test_the_common_direction_lowers_every_objective(data, order):
     search = ArnasSearch(dataclasses.replace(RECIPE, order=order, parameters_weight=0.5), data)
     batch, held = first_batches(data)
-    attacked, attacked_held = search.attacked(MOMENT, batch, held)
+    attacked, attacked_held = search.attack_both(CONTEXT, batch, held)
     objectives = search.objectives(held, attacked_held)
     assert list(objectives) == ["natural", "adversarial", "parameters"]
-    outcomes = search.outcomes(list(objectives.values()), attacked, RECIPE.lr)
-    rows = torch.stack([outcome.gradient for outcome in outcomes])
+    training = search.classification(attacked)
+    gradients = search.gradients(list(objectives.values()), training, RECIPE.lr)
+    rows = torch.stack([each.gradient for each in gradients])
     mixture = least_norm_weights(rows).to(rows) @ rows
     assert (rows @ mixture > 0).all()
 
@@ -117,7 +118,7 @@ def test_the_common_direction_lowers_every_objective(data, order):
 def test_the_third_objective_takes_part_in_the_step(data):
     search = ArnasSearch(dataclasses.replace(RECIPE, parameters_weight=1e-4), data)
     before = size(search.supernet)({}, search.architecture).item()
-    figures = search.step(MOMENT, *first_batches(data))
+    figures = search.step(CONTEXT, *first_batches(data))
     shares = [figures[f"{name}_share"] for name in ("natural", "adversarial", "parameters")]
     assert float(sum(shares)) == pytest.approx(1, abs=1e-6)
     assert float(figures["parameters"]) == pytest.approx(before, rel=1e-5)
@@ -141,7 +142,7 @@ def test_size_is_that_of_the_operations_chosen(data):
 def test_an_attack_strengthens_both_batches_and_leaves_the_search_as_it_was(data):
     search = ArnasSearch(dataclasses.replace(RECIPE, attack_steps=3), data)
     before = [weight.detach().clone() for weight in search.supernet.parameters()]
-    pairs = zip(first_batches(data), search.attacked(MOMENT, *first_batches(data)), strict=True)
+    pairs = zip(first_batches(data), search.attack_both(CONTEXT, *first_batches(data)), strict=True)
     for batch, attacked in pairs:
         moved = (attacked.images - batch.images).abs()
         assert 0 < moved.max() <= data.threat.epsilon.value + 1e-6

@@ -23,8 +23,8 @@ from robnet_zoo.search.dsrna.metrics import (
     size_of_slack,
 )
 from robnet_zoo.search.dsrna.recipe import RECIPES
-from robnet_zoo.search.dsrna.search import DsrnaSearch, mixture
-from robnet_zoo.search.run.data import Batch, load_search_data
+from robnet_zoo.search.dsrna.search import DsrnaSearch
+from robnet_zoo.search.run.data import SearchBatch, load_search_data
 from robnet_zoo.search.run.loop import StepContext, run_search
 
 RECIPE = dataclasses.replace(RECIPES["smoke"], warmup=0, metric="jacobian")
@@ -35,7 +35,7 @@ def data():
     return load_search_data(RECIPE)
 
 
-def moment(epoch=0):
+def context(epoch=0):
     return StepContext(0, epoch, 0, RECIPE.lr, "cpu")
 
 
@@ -45,7 +45,7 @@ def batches(data):
 
 def robustness(search, data):
     weights = dict(search.supernet.named_parameters())
-    return search.robustness(moment(), weights, search.architecture, batches(data)[1], {})
+    return search.robustness(context(), weights, search.architecture, batches(data)[1], {})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_command_leaves_a_buildable_genotype_and_all_that_repeats_the_search
 def test_each_metric_leaves_its_own_terms_in_the_log(data, metric):
     search = DsrnaSearch(dataclasses.replace(RECIPE, metric=metric, order="first"), data)
     before = [scores.detach().clone() for scores in search.architecture]
-    figures = search.step(moment(), *batches(data))
+    figures = search.step(context(), *batches(data))
     assert ("certified" in figures) == (metric != "jacobian")
     assert ("jacobian" in figures) == (metric != "cb")
     assert not any(map(torch.equal, before, search.architecture))
@@ -91,7 +91,7 @@ def test_with_a_large_gamma_the_step_makes_the_architecture_more_robust(data, or
     )
     search = DsrnaSearch(recipe, data)
     batch, held = batches(data)
-    gradient = search.outcome(moment(), batch, held, {}).gradient
+    gradient = search.outer_gradient(context(), batch, held, {}).gradient
     before = robustness(search, data).item()
     parts = gradient.split([scores.numel() for scores in search.architecture])
     with torch.no_grad():
@@ -102,14 +102,14 @@ def test_with_a_large_gamma_the_step_makes_the_architecture_more_robust(data, or
 
 def test_the_warm_up_sees_the_loss_alone(data):
     recipe = dataclasses.replace(RECIPE, warmup=1, order="first")
-    outcomes = [
-        DsrnaSearch(dataclasses.replace(recipe, gamma=gamma), data).outcome(
-            moment(epoch), *batches(data), {}
+    results = [
+        DsrnaSearch(dataclasses.replace(recipe, gamma=gamma), data).outer_gradient(
+            context(epoch), *batches(data), {}
         )
         for gamma, epoch in ((0.01, 0), (100.0, 0), (100.0, 1))
     ]
-    assert torch.equal(outcomes[0].gradient, outcomes[1].gradient)
-    assert not torch.allclose(outcomes[1].gradient, outcomes[2].gradient)
+    assert torch.equal(results[0].gradient, results[1].gradient)
+    assert not torch.allclose(results[1].gradient, results[2].gradient)
 
 
 def test_a_stopped_search_goes_on_bitwise(data, tmp_path):
@@ -134,9 +134,9 @@ def test_a_stopped_search_goes_on_bitwise(data, tmp_path):
 
 
 def test_the_mixture_sums_to_one_over_operations_and_over_each_nodes_edges(data):
-    space = DsrnaSearch(RECIPE, data).supernet.space
+    search = DsrnaSearch(RECIPE, data)
     scores = [torch.randn(2, 14, 8), torch.randn(2, 14)]
-    for cell in mixture(space, scores).values():
+    for cell in search.mixture(scores).values():
         torch.testing.assert_close(cell.operations.sum(1), torch.ones(14))
         for node in range(4):
             edges = [edge for edge in range(14) if TARGETS[edge] == node]
@@ -160,9 +160,9 @@ def test_cells_keep_the_edges_whose_operation_and_edge_weigh_most(data):
 def test_the_radius_gives_away_about_the_slack(norm):
     model, (images, labels) = RandomNet(11, 3), random_batch(12)
     how = {"norm": norm, "bound": "mixed"}
-    size = size_of_slack(model, Batch(images, labels), 0.5, 10.0, **how)
+    size = size_of_slack(model, SearchBatch(images, labels), 0.5, 10.0, **how)
     clean = certified_margin(model, images, labels, 0.0).mean()
-    left = certified_lower_bound(model, Batch(images, labels), size, **how)
+    left = certified_lower_bound(model, SearchBatch(images, labels), size, **how)
     assert (clean - left).item() == pytest.approx(0.5, rel=0.4)
 
 
@@ -185,7 +185,7 @@ def test_the_jacobian_metric_bounds_what_small_perturbations_do():
 
 def test_a_radius_that_bounds_nothing_is_refused():
     model, (images, labels) = RandomNet(15, 5).float(), random_batch(16)
-    batch = Batch(images.float(), labels)
+    batch = SearchBatch(images.float(), labels)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(1e12)

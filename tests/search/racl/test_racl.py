@@ -58,7 +58,9 @@ def test_the_start_is_near_the_uniform_mixture():
 
 
 def learned(search):
-    return [tensor for arch_optimizer in search.choosers for tensor in arch_optimizer.learned]
+    return [
+        tensor for arch_optimizer in search.arch_optimizers for tensor in arch_optimizer.learned
+    ]
 
 
 def test_normalised_samples_sum_to_one():

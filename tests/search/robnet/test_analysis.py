@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.search.robnet import analysis, groups
 from robnet_zoo.search.robnet.analyse_command import configure, run
+from robnet_zoo.search.robnet.analysis import groups, relations
+from robnet_zoo.search.robnet.analysis.correlation import correlation, worth
 from robnet_zoo.search.robnet.codes import (
     COLUMNS,
     EDGE_NAMES,
@@ -21,7 +22,6 @@ from robnet_zoo.search.robnet.codes import (
     random_codes,
     to_text,
 )
-from robnet_zoo.search.robnet.relation import correlation, worth
 from robnet_zoo.search.robnet.table import Measured, Studied, read_study, write_table
 
 
@@ -56,10 +56,10 @@ def test_a_correlation_that_is_not_defined_is_none():
 
 
 def test_density_is_found_where_it_matters_and_only_there():
-    rows, found = analysis.densities(studied(dense_is_robust))
+    rows, found = relations.densities(studied(dense_is_robust))
     assert found["pearson"] > 0.95 and found["pearson_p"] < 1e-20
     assert len(rows) == found["architectures"] == 120
-    _, noise = analysis.densities(studied(lambda codes, rng: 0.4 + rng.gauss(0, 0.02)))
+    _, noise = relations.densities(studied(lambda codes, rng: 0.4 + rng.gauss(0, 0.02)))
     assert abs(noise["pearson"]) < 0.25 and noise["pearson_p"] > 0.01
 
 
@@ -69,7 +69,7 @@ def test_a_direct_convolution_is_worth_what_was_put_in():
         skip = convolutions(codes) - direct
         return 0.3 + 0.02 * direct + 0.005 * skip + rng.gauss(0, 0.002)
 
-    _, found = analysis.convolution_counts(studied(robust))
+    _, found = relations.convolution_counts(studied(robust))
     value = found["worth"]
     assert value["direct"] == pytest.approx(0.02, abs=3 * value["direct_error"])
     assert value["skip"] == pytest.approx(0.005, abs=3 * value["skip_error"])
@@ -124,7 +124,7 @@ def test_budgets_separate_and_the_direct_share_counts_where_it_was_put():
         share = direct_convolutions(codes) / convs if convs else 0
         return (0.3 + 0.1 * share if convs <= 7 else 0.4) + rng.gauss(0, 0.003)
 
-    rows, found = analysis.budgets(studied(robust, count=400))
+    rows, found = relations.budgets(studied(robust, count=400))
     assert found["small"]["pearson"] > 0.5
     assert abs(found["medium"]["pearson"]) < 0.3
     assert found["small"]["mean_robust"] < found["medium"]["mean_robust"]
@@ -133,10 +133,10 @@ def test_budgets_separate_and_the_direct_share_counts_where_it_was_put():
 
 def test_fine_tuning_s_gain_and_the_histogram_hold_every_architecture():
     made = studied(dense_is_robust)
-    _, found = analysis.before_and_after(made)
+    _, found = relations.before_and_after(made)
     assert found["mean_after"] - found["mean_before"] == pytest.approx(0.1)
     assert found["improved"] == 1 and found["pearson"] == pytest.approx(1)
-    rows, found = analysis.histogram(made)
+    rows, found = relations.histogram(made)
     assert sum(row["architectures"] for row in rows) == 120
     assert rows[0]["from"] == pytest.approx(min(one.robust for one in made))
     assert found["lowest"] < found["median"] < found["highest"]
@@ -149,7 +149,7 @@ def test_fsp_distance_goes_with_the_gap_in_the_cells_where_it_was_put():
         gap = rng.uniform(0.1, 0.3)
         distances = (rng.random(), 5 * gap, gap**2)
         measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, distances))
-    rows, found = analysis.flow(measured)
+    rows, found = relations.flow(measured)
     assert len(rows) == 120
     assert abs(found["cell_0"]["pearson"]) < 0.4
     assert found["cell_1"]["pearson"] == pytest.approx(1)

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.robnet.analysis.figures import make_figure
 from robnet_zoo.search.robnet.codes import random_codes
-from robnet_zoo.search.robnet.figures import make_figure
 from robnet_zoo.search.robnet.finetune import inherited, score
 from robnet_zoo.search.robnet.free import measure_candidates, reject
 from robnet_zoo.search.robnet.fsp import deep_distance
 from robnet_zoo.search.robnet.recipe import RECIPES
-from robnet_zoo.search.robnet.study import open_study
+from robnet_zoo.search.robnet.storage import open_study
 from robnet_zoo.search.robnet.supernet import build_supernet
 from robnet_zoo.search.robnet.table import Measured, read_candidates
 from robnet_zoo.search.run.data import load_search_data

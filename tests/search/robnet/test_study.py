@@ -13,13 +13,15 @@ import pytest
 from optuna.trial import TrialState
 
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.search.robnet.study import open_study, work
+from robnet_zoo.search.robnet.storage import open_study
+from robnet_zoo.search.robnet.study import work
 
 COUNT = 8
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from robnet_zoo.search.robnet.study import open_study, work
+from robnet_zoo.search.robnet.storage import open_study
+from robnet_zoo.search.robnet.study import work
 
 folder, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 

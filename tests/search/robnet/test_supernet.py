@@ -14,7 +14,7 @@ from robnet_zoo.search.robnet.codes import random_codes
 from robnet_zoo.search.robnet.finetune import judge
 from robnet_zoo.search.robnet.inherit import subnetwork
 from robnet_zoo.search.robnet.recipe import RECIPES
-from robnet_zoo.search.robnet.supernet import SupernetTraining, attacker, build_supernet
+from robnet_zoo.search.robnet.supernet import SupernetTraining, build_supernet, training_adversary
 from robnet_zoo.search.run.data import SearchData, load_search_data
 from robnet_zoo.search.run.loop import StepContext
 
@@ -73,9 +73,9 @@ def test_training_goes_on_bitwise_from_its_state(data: SearchData) -> None:
 
 def test_the_adversary_grows_to_its_full_size(data: SearchData) -> None:
     training = SupernetTraining(dataclasses.replace(RECIPE, warmup=0.5, epochs=2), data)
-    shares = [training.risen(StepContext(0, e, i, 0.1, "cpu")) for e in range(2) for i in range(4)]
-    assert shares == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
-    half = attacker(RECIPE, data.threat, 0.5)
+    scales = [training.scale(StepContext(0, e, i, 0.1, "cpu")) for e in range(2) for i in range(4)]
+    assert scales == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+    half = training_adversary(RECIPE, data.threat, 0.5)
     assert half.epsilon == pytest.approx(data.threat.epsilon.value / 2)
 
 

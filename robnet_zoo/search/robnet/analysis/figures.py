@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from robnet_zoo.plotting.style import canvas, save
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
-from robnet_zoo.search.robnet import analysis, canvas, groups, plots
-from robnet_zoo.search.robnet.relation import Findings
+from robnet_zoo.search.robnet.analysis import groups, plots, relations
+from robnet_zoo.search.robnet.analysis.correlation import Findings
 from robnet_zoo.search.robnet.table import (
     CANDIDATES,
     STUDY,
@@ -18,6 +19,9 @@ from robnet_zoo.search.robnet.table import (
     write_table,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FEWEST = 10  # architectures that say anything
 
 
@@ -25,27 +29,27 @@ class FigureKind(NamedTuple):
     """A figure: the paper's number, its table, its drawing and its inches."""
 
     paper: str
-    analyse: Callable[[Sequence[Any]], analysis.Analysis]
-    draw: canvas.Draw
+    analyse: Callable[[Sequence[Any]], relations.Analysis]
+    draw: Callable[[Figure, relations.Rows, Findings], None]
     size: tuple[float, float] = (5.6, 4.4)
     file: str = STUDY
 
 
 FIGURES = {
-    "before-after": FigureKind("3a", analysis.before_and_after, plots.draw_before_and_after),
-    "histogram": FigureKind("3b", analysis.histogram, plots.draw_histogram),
+    "before-after": FigureKind("3a", relations.before_and_after, plots.draw_before_and_after),
+    "histogram": FigureKind("3b", relations.histogram, plots.draw_histogram),
     "tsne": FigureKind("4a", groups.embedding, plots.draw_embedding),
     "weights": FigureKind("4b", groups.edge_weights, plots.draw_edge_weights, (7.2, 4.4)),
-    "density": FigureKind("5", analysis.densities, plots.draw_densities),
+    "density": FigureKind("5", relations.densities, plots.draw_densities),
     "convolutions": FigureKind(
-        "6a", analysis.convolution_counts, plots.draw_convolution_counts, (9.6, 3.8)
+        "6a", relations.convolution_counts, plots.draw_convolution_counts, (9.6, 3.8)
     ),
-    "budgets": FigureKind("6b", analysis.budgets, plots.draw_budgets, (6.2, 4.8)),
-    "fsp": FigureKind("7", analysis.flow, plots.draw_flow, (12.0, 3.8), CANDIDATES),
+    "budgets": FigureKind("6b", relations.budgets, plots.draw_budgets, (6.2, 4.8)),
+    "fsp": FigureKind("7", relations.flow, plots.draw_flow, (12.0, 3.8), CANDIDATES),
 }
 
 
-def at_hand(folders: Sequence[Path]) -> list[str]:
+def available(folders: Sequence[Path]) -> list[str]:
     """Return the figures whose tables all folders have.
 
     Raises:
@@ -77,14 +81,16 @@ def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
     """
     kind = FIGURES[name]
     read: Callable[[Path], Sequence[Any]] = read_study if kind.file == STUDY else read_candidates
-    architectures = [one for folder in folders for one in read(folder)]
+    architectures = [architecture for folder in folders for architecture in read(folder)]
     if len(architectures) < FEWEST:
         raise ZooError(
             f"{' and '.join(str(folder / kind.file) for folder in folders)} hold "
             f"{len(architectures)} complete architectures; figure '{name}' needs at least {FEWEST}."
         )
-    rows, found = kind.analyse(architectures)
+    rows, findings = kind.analyse(architectures)
     write_table(out / f"{name}.csv", rows)
-    write_json(out / f"{name}.json", {"figure": kind.paper, **found})
-    canvas.save(kind.draw, rows, found, out / f"{name}.png", kind.size)
-    return found
+    write_json(out / f"{name}.json", {"figure": kind.paper, **findings})
+    with canvas(*kind.size, layout="constrained") as figure:
+        kind.draw(figure, rows, findings)
+    save(figure, out / f"{name}.png")
+    return findings

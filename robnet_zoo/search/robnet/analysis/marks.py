@@ -1,60 +1,18 @@
-"""What the figures of the analysis share: style, points, lines and labels, without a display."""
+"""Marks that the figures of the analysis have in common: points, lines, labels and legends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import atomic_path
-from robnet_zoo.search.robnet.analysis import Rows
-from robnet_zoo.search.robnet.relation import Findings
+from robnet_zoo.search.robnet.analysis.correlation import Findings
+from robnet_zoo.search.robnet.analysis.relations import Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
-
-Draw = Callable[["Figure", Rows, Findings], None]
-
-INK, GREY = "#3b3f45", "#8a8f98"
-COLOURS = ("#0f8a7e", "#d9622b", "#5b63d3")
-STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": INK,
-    "axes.grid": True,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "font.size": 10,
-    "grid.alpha": 0.18,
-    "legend.frameon": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
-
-
-def save(draw: Draw, rows: Rows, found: Findings, path: Path, size: tuple[float, float]) -> None:
-    """Draw a figure of `size` inches into a PNG file, atomically.
-
-    Raises:
-        ZooError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ZooError('Figures need matplotlib; run: pip install "robnet-zoo[search]".') from error
-    with rc_context(STYLE), atomic_path(path) as temporary:
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure, rows, found)
-        figure.savefig(temporary, format="png", dpi=150)
 
 
 def percent(rows: Rows, name: str) -> list[float]:
@@ -85,12 +43,12 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
-def told(found: Findings) -> str:
+def coefficients(findings: Findings) -> str:
     """Return both correlation coefficients and their p-values, a line each."""
-    if found["pearson"] is None:
+    if findings["pearson"] is None:
         return "no correlation defined"
     return "\n".join(
-        f"{name.capitalize()} {found[name]:.2f} (p {_p(found[f'{name}_p'])})"
+        f"{name.capitalize()} {findings[name]:.2f} (p {_p(findings[f'{name}_p'])})"
         for name in ("pearson", "spearman")
     )
 

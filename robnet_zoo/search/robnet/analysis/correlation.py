@@ -17,13 +17,13 @@ def correlation(x: np.ndarray, y: np.ndarray) -> Findings:
     """
     from scipy.stats import pearsonr, spearmanr
 
-    found: Findings = {"architectures": len(x)}
+    findings: Findings = {"architectures": len(x)}
     defined = len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
     for name, measure in (("pearson", pearsonr), ("spearman", spearmanr)):
         result = measure(x, y) if defined else None
-        found[name] = float(result.statistic) if result else None
-        found[f"{name}_p"] = float(result.pvalue) if result else None
-    return found
+        findings[name] = float(result.statistic) if result else None
+        findings[f"{name}_p"] = float(result.pvalue) if result else None
+    return findings
 
 
 def worth(factors: dict[str, np.ndarray], outcome: np.ndarray) -> Findings:
@@ -38,8 +38,8 @@ def worth(factors: dict[str, np.ndarray], outcome: np.ndarray) -> Findings:
     fit, *_ = np.linalg.lstsq(table, outcome, rcond=None)
     variance = float(np.square(outcome - table @ fit).sum()) / free
     spread = np.linalg.inv(table.T @ table)
-    found: Findings = {}
+    findings: Findings = {}
     for index, name in enumerate(factors):
-        found[name] = float(fit[index])
-        found[f"{name}_error"] = math.sqrt(variance * spread[index, index])
-    return found
+        findings[name] = float(fit[index])
+        findings[f"{name}_error"] = math.sqrt(variance * spread[index, index])
+    return findings

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from robnet_zoo.search.robnet.analysis.correlation import Findings, correlation, worth
 from robnet_zoo.search.robnet.budget import BUDGETS, budget_of
 from robnet_zoo.search.robnet.codes import convolutions, density, direct_convolutions
-from robnet_zoo.search.robnet.relation import Findings, correlation, worth
 from robnet_zoo.search.robnet.table import Measured, Studied
 
 Rows = list[dict[str, Any]]
@@ -27,7 +27,8 @@ EDGE_KINDS = ("all", "direct", "skip")
 def before_and_after(studied: Sequence[Studied]) -> Analysis:
     """Compare robust accuracy with inherited weights and after fine-tuning (Fig. 3a)."""
     rows = [
-        {"number": one.number, "before": one.robust_before, "after": one.robust} for one in studied
+        {"number": each.number, "before": each.robust_before, "after": each.robust}
+        for each in studied
     ]
     before, after = _columns(rows, "before", "after")
     return rows, {
@@ -40,7 +41,7 @@ def before_and_after(studied: Sequence[Studied]) -> Analysis:
 
 def histogram(studied: Sequence[Studied]) -> Analysis:
     """Count the architectures by robust accuracy (Fig. 3b)."""
-    robust = np.array([one.robust for one in studied])
+    robust = np.array([each.robust for each in studied])
     counts, edges = np.histogram(robust, bins=BINS)
     rows = [
         {"from": float(low), "to": float(high), "architectures": int(count)}
@@ -48,15 +49,15 @@ def histogram(studied: Sequence[Studied]) -> Analysis:
     ]
     quantiles = np.quantile(robust, (0, 0.05, 0.5, 0.95, 1))
     names = ("lowest", "percentile_5", "median", "percentile_95", "highest")
-    found = {name: float(value) for name, value in zip(names, quantiles, strict=True)}
-    return rows, {"architectures": len(robust), "mean": float(robust.mean()), **found}
+    spread = {name: float(value) for name, value in zip(names, quantiles, strict=True)}
+    return rows, {"architectures": len(robust), "mean": float(robust.mean()), **spread}
 
 
 def densities(studied: Sequence[Studied]) -> Analysis:
     """Relate the density of connections to robust accuracy (Fig. 5, Eq. 2)."""
     rows = [
-        {"number": one.number, "density": density(one.codes), "robust": one.robust}
-        for one in studied
+        {"number": each.number, "density": density(each.codes), "robust": each.robust}
+        for each in studied
     ]
     return rows, correlation(*_columns(rows, "density", "robust"))
 
@@ -68,60 +69,60 @@ def convolution_counts(studied: Sequence[Studied]) -> Analysis:
     accuracy that one more convolution in every cell adds on either kind of edge.
     """
     rows: Rows = []
-    for one in studied:
+    for each in studied:
         total, direct = (
-            count(one.codes) / len(one.codes) for count in (convolutions, direct_convolutions)
+            count(each.codes) / len(each.codes) for count in (convolutions, direct_convolutions)
         )
         kinds = dict(zip(EDGE_KINDS, (total, direct, total - direct), strict=True))
-        rows.append({"number": one.number, **kinds, "robust": one.robust})
+        rows.append({"number": each.number, **kinds, "robust": each.robust})
     columns = dict(zip(("direct", "skip"), _columns(rows, "direct", "skip"), strict=True))
     (robust,) = _columns(rows, "robust")
-    found = {kind: correlation(*_columns(rows, kind, "robust")) for kind in EDGE_KINDS}
-    return rows, {**found, "worth": worth(columns, robust)}
+    findings = {kind: correlation(*_columns(rows, kind, "robust")) for kind in EDGE_KINDS}
+    return rows, {**findings, "worth": worth(columns, robust)}
 
 
 def budgets(studied: Sequence[Studied]) -> Analysis:
-    """Relate the share of convolutions on direct edges to robust accuracy by budget (Fig. 6b).
+    """Relate the proportion of convolutions on direct edges to robust accuracy by budget (Fig. 6b).
 
-    Architectures without any convolution have no such share and are left out.
+    Architectures without any convolution have no such proportion and are left out.
     """
     rows: Rows = [
         {
-            "number": one.number,
-            "budget": budget_of(one.codes),
-            "convolutions": convolutions(one.codes) / len(one.codes),
-            "direct_share": direct_convolutions(one.codes) / convolutions(one.codes),
-            "robust": one.robust,
+            "number": each.number,
+            "budget": budget_of(each.codes),
+            "convolutions": convolutions(each.codes) / len(each.codes),
+            "direct_share": direct_convolutions(each.codes) / convolutions(each.codes),
+            "robust": each.robust,
         }
-        for one in studied
-        if convolutions(one.codes)
+        for each in studied
+        if convolutions(each.codes)
     ]
-    found: Findings = {}
+    findings: Findings = {}
     for name in BUDGETS:
         chosen = [row for row in rows if row["budget"] == name]
-        share, robust = _columns(chosen, "direct_share", "robust")
+        direct, robust = _columns(chosen, "direct_share", "robust")
         mean = float(robust.mean()) if chosen else None
-        found[name] = {"mean_robust": mean, **correlation(share, robust)}
-    return rows, found
+        findings[name] = {"mean_robust": mean, **correlation(direct, robust)}
+    return rows, findings
 
 
 def flow(measured: Sequence[Measured]) -> Analysis:
     """Relate each cell's FSP distance to the clean accuracy minus the robust one (Fig. 7)."""
     rows: Rows = [
         {
-            "number": one.number,
+            "number": each.number,
             "cell": cell,
             "distance": distance,
-            "gap": one.clean_before - one.robust_before,
+            "gap": each.clean_before - each.robust_before,
         }
-        for one in measured
-        for cell, distance in enumerate(one.distances)
+        for each in measured
+        for cell, distance in enumerate(each.distances)
     ]
-    found: Findings = {}
+    findings: Findings = {}
     for cell in range(len(measured[0].distances)):
         of_cell = [row for row in rows if row["cell"] == cell]
-        found[f"cell_{cell}"] = correlation(*_columns(of_cell, "distance", "gap"))
-    return rows, found
+        findings[f"cell_{cell}"] = correlation(*_columns(of_cell, "distance", "gap"))
+    return rows, findings
 
 
 def _columns(rows: Rows, *names: str) -> list[np.ndarray]:

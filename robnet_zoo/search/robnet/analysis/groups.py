@@ -1,4 +1,4 @@
-"""The top and the bottom architectures of a study, told apart by their alpha (Fig. 4)."""
+"""The top and the bottom architectures of a study, separated by their alpha (Fig. 4)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robnet_zoo.search.robnet.analysis import Analysis, Rows
+from robnet_zoo.search.robnet.analysis.relations import Analysis, Rows
 from robnet_zoo.search.robnet.codes import FEATURE_NAMES, features
 from robnet_zoo.search.robnet.table import Studied
 
-SHARE = 0.3  # of the architectures in each group: 300 of the paper's 1,000
+GROUP_SIZE = 0.3  # of the architectures in each group: 300 of the paper's 1,000
 FOLDS = 5  # of the classifier's cross-validation
 
 
 def embedding(studied: Sequence[Studied]) -> Analysis:
     """Place the alphas of both groups in a plane by t-SNE (Fig. 4a).
 
-    The finding is the share of them whose nearest neighbour in the plane is of the same group:
+    The finding is the proportion whose nearest neighbour in the plane is of the same group:
     0.5 where robust and other architectures are mixed, 1 where they are apart.
     """
     from sklearn.manifold import TSNE
@@ -29,13 +29,13 @@ def embedding(studied: Sequence[Studied]) -> Analysis:
     nearest = NearestNeighbors(n_neighbors=1).fit(places).kneighbors(return_distance=False)[:, 0]
     rows: Rows = [
         {
-            "number": one.number,
+            "number": each.number,
             "group": "top" if label else "bottom",
             "x": float(x),
             "y": float(y),
-            "robust": one.robust,
+            "robust": each.robust,
         }
-        for one, label, (x, y) in zip(chosen, labels, places, strict=True)
+        for each, label, (x, y) in zip(chosen, labels, places, strict=True)
     ]
     alike = float((labels[nearest] == labels).mean())
     return rows, {"architectures": len(rows), "nearest_of_same_group": alike}
@@ -72,12 +72,12 @@ def edge_weights(studied: Sequence[Studied]) -> Analysis:
 
 def _top_and_bottom(studied: Sequence[Studied]) -> tuple[list[Studied], np.ndarray]:
     """Return the most and the least robust architectures, and 1 or 0 for each."""
-    ranked = sorted(studied, key=lambda one: (-one.robust, one.number))
-    size = max(2, round(SHARE * len(ranked)))
+    ranked = sorted(studied, key=lambda each: (-each.robust, each.number))
+    size = max(2, round(GROUP_SIZE * len(ranked)))
     return ranked[:size] + ranked[-size:], np.repeat([1, 0], size)
 
 
 def _alphas(studied: Sequence[Studied]) -> np.ndarray:
     """Return alpha (architectures, 28), in cell-free architectures its mean over the cells."""
-    bits = [np.reshape(features(one.codes), (len(one.codes), -1)) for one in studied]
+    bits = [np.reshape(features(each.codes), (len(each.codes), -1)) for each in studied]
     return np.array([cells.mean(axis=0) for cells in bits])

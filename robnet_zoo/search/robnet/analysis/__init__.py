@@ -1,0 +1,1 @@
+"""What makes architectures robust: the paper's figures from the tables of studies."""

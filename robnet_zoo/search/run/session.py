@@ -1,0 +1,91 @@
+"""A search from its recipe to its files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from robnet_zoo.genotypes import CellGenotype
+from robnet_zoo.runtime.checkpoint import LAST
+from robnet_zoo.runtime.distributed import ProcessGroup
+from robnet_zoo.runtime.files import check_writable
+from robnet_zoo.search.run.artifacts import GENOTYPE, finish
+from robnet_zoo.search.run.data import SearchData, load_search_data
+from robnet_zoo.search.run.loop import SAVE_EVERY, Search, run_search
+from robnet_zoo.search.run.recipe import SearchRecipe
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where a search reads and writes.
+
+    Attributes:
+        folder: its files.
+        root: folder of the data sets; None for the usual ones.
+        resume: go on from the folder's checkpoint.
+        save_every: seconds between checkpoints within an epoch.
+    """
+
+    folder: Path
+    root: Path | None = None
+    resume: bool = False
+    save_every: float = SAVE_EVERY
+
+    def inside(self, name: str) -> RunPaths:
+        """Return the paths of one search of many, which resumes if it ever began."""
+        folder = self.folder / name
+        resume = self.resume and (folder / LAST).exists()
+        return dataclasses.replace(self, folder=folder, resume=resume)
+
+
+class CellSearch(Search, Protocol):
+    """A search that ends in a genotype of cells; `core.differentiable` has the base of most."""
+
+    @property
+    def algorithm(self) -> str:
+        """Its name in genotypes and records."""
+
+    @property
+    def genotype_name(self) -> str:
+        """What a finished search calls its genotype."""
+
+    def genotype(self, name: str) -> CellGenotype:
+        """Return the genotype as it is now."""
+
+    def findings(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return figures for the record of a finished search, given its log."""
+
+    def write_figures(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], genotype: CellGenotype
+    ) -> None:
+        """Write a finished search's own files beside the common ones."""
+
+
+BuildSearch = Callable[[Any, SearchData], CellSearch]  # (recipe, data) -> the search at its start
+
+
+def run_to_files(
+    build: BuildSearch, recipe: SearchRecipe, paths: RunPaths, processes: ProcessGroup
+) -> CellGenotype:
+    """Run a search, write its genotype, drawings, log and record, and return the genotype.
+
+    Raises:
+        Stopped: the process was asked to stop and has saved its work.
+        ZooError: missing data, or a folder that holds another search.
+    """
+    check_writable(paths.folder / GENOTYPE)
+    data = load_search_data(recipe, processes=processes, root=paths.root)
+    search = build(recipe, data)
+    rows = run_search(
+        search, data, recipe, paths.folder, resume=paths.resume, save_every=paths.save_every
+    )
+    genotype = search.genotype(search.genotype_name)
+    if processes.main:
+        findings = search.findings(rows)
+        finish(paths.folder, search.algorithm, recipe, data, genotype, rows, findings)
+        search.write_figures(paths.folder, rows, genotype)
+        print(f"{paths.folder}: {genotype.name} after {rows[-1]['seconds']:.0f} s")
+    return genotype
