@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.checkpoint import LAST
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.files import check_writable
+from robnet_zoo.search.core.differentiable import DifferentiableSearch
 from robnet_zoo.search.run.artifacts import GENOTYPE, finish
 from robnet_zoo.search.run.data import SearchData, load_search_data
-from robnet_zoo.search.run.loop import SAVE_EVERY, Search, run_search
+from robnet_zoo.search.run.loop import SAVE_EVERY, run_search
 from robnet_zoo.search.run.recipe import SearchRecipe
 
 
@@ -41,30 +42,8 @@ class RunPaths:
         return dataclasses.replace(self, folder=folder, resume=resume)
 
 
-class CellSearch(Search, Protocol):
-    """A search that ends in a genotype of cells; `core.differentiable` has the base of most."""
-
-    @property
-    def algorithm(self) -> str:
-        """Its name in genotypes and records."""
-
-    @property
-    def genotype_name(self) -> str:
-        """What a finished search calls its genotype."""
-
-    def genotype(self, name: str) -> CellGenotype:
-        """Return the genotype as it is now."""
-
-    def findings(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return figures for the record of a finished search, given its log."""
-
-    def write_figures(
-        self, folder: Path, rows: Sequence[Mapping[str, Any]], genotype: CellGenotype
-    ) -> None:
-        """Write a finished search's own files beside the common ones."""
-
-
-BuildSearch = Callable[[Any, SearchData], CellSearch]  # (recipe, data) -> the search at its start
+# (recipe, data) -> the search at its start
+BuildSearch = Callable[[Any, SearchData], DifferentiableSearch[Any]]
 
 
 def run_to_files(
