@@ -69,7 +69,7 @@ def parse_duration(text: str) -> float:
 
 def _parse(name: str, text: str, kind: Any) -> Any:
     """Read a setting's text as the type its field has."""
-    wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {_example(kind)}.")
+    wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {example(kind)}.")
     if typing.get_origin(kind) in UNIONS:  # X | None
         if text == "none":
             return None
@@ -91,10 +91,11 @@ def _parse(name: str, text: str, kind: Any) -> Any:
         raise wrong from error
 
 
-def _example(kind: Any) -> str:
+def example(kind: Any) -> str:
+    """Return what a value of a type looks like, in words."""
     if typing.get_origin(kind) in UNIONS:
         first = next(part for part in typing.get_args(kind) if part is not type(None))
-        return f"{_example(first)}, or none"
+        return f"{example(first)}, or none"
     if typing.get_origin(kind) is Literal:
         return " or ".join(typing.get_args(kind))
     if isinstance(kind, types.GenericAlias):

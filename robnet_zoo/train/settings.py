@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from robnet_zoo.runtime.decode import PositiveCount, read_json
 from robnet_zoo.runtime.environment import Compile
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
+from robnet_zoo.runtime.settings import check_settings, settings_from
 from robnet_zoo.threat_models import ThreatModel
-from robnet_zoo.train.recipes import Recipe, recipe_from_dict
+from robnet_zoo.train.recipes import Recipe
 
 SETTINGS = "settings.json"
 SMALLEST_BATCH, STEPS_PER_EPOCH = 16, 30  # small data sets get small batches: steps are what counts
@@ -59,14 +61,14 @@ class Settings:
     model: str
     dataset: str
     recipe: Recipe
-    batch_size: int | None = None
+    batch_size: PositiveCount | None = None
     channels: int | None = None
     layers: int | None = None
     seed: int = 0
     threat_model: str | None = None
     epsilon: str | None = None
     precision: Precision = "float32"
-    accumulate: int = 1
+    accumulate: PositiveCount = 1
     joint_batch_norm: bool = False
     compile: Compile | None = None
     layout: Layout = "channels_last"
@@ -77,10 +79,7 @@ class Settings:
     time_budget: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ZooError(f"{name}={value} is out of range; it must be at least 1.")
+        check_settings(self)
         if self.compile in CUDA_GRAPHS and self.accumulate > 1:
             raise ZooError(
                 f"--compile {self.compile} cannot add up the gradients of {self.accumulate} parts, "
@@ -133,20 +132,26 @@ def read_settings(folder: Path) -> Settings:
         ZooError: there is no run in the folder, or its settings are of another version.
     """
     path = folder / SETTINGS
+    if not path.exists():
+        raise ZooError(f"There is no run in '{folder}'; start one without --resume.")
     try:
-        return settings_from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ZooError(f"There is no run in '{folder}'; start one without --resume.") from error
-    except (ValueError, KeyError, TypeError) as error:
+        return settings_from_dict(read_json(path, dict[str, Any], "settings file"))
+    except ZooError as error:
         raise ZooError(f"'{path}' is not readable by this version; start a new run.") from error
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> Settings:
-    """Return the settings that `as_dict` wrote, read back from JSON."""
+    """Return the settings that `as_dict` wrote, read back from JSON.
+
+    Raises:
+        ZooError: they are of another version.
+    """
     mode = values.get("compile")
     if isinstance(mode, bool):  # as written before the modes had names
         mode = "default" if mode else None
-    return Settings(**{**values, "recipe": recipe_from_dict(values["recipe"]), "compile": mode})
+    recipe = settings_from(values.get("recipe", {}), Recipe, "run's recipe")
+    values = {**values, "recipe": recipe, "compile": mode}
+    return settings_from(values, Settings, "run's settings")
 
 
 def refuse_changes(kept: Settings, asked: Settings) -> None:

@@ -1,13 +1,19 @@
+import dataclasses
+import json
+
 import pytest
 import torch
+from helpers.training import small, write_arrays
 
 from robnet_zoo import create_model
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.threat_models import get_threat_model
-from robnet_zoo.train.recipes import RECIPES, get_recipe, override
+from robnet_zoo.train.__main__ import main
+from robnet_zoo.train.recipes import RECIPES, get_recipe, override, read_recipe, register_recipe
 from robnet_zoo.train.schedule import Schedule, crafting, learning_rate, mean_passes, stage_at
-from robnet_zoo.train.settings import Settings
+from robnet_zoo.train.session import train
+from robnet_zoo.train.settings import Settings, read_settings
 
 CIFAR = get_threat_model("cifar10")
 
@@ -167,3 +173,90 @@ def test_arnas_recipe_builds_the_auxiliary_head_at_the_image_size():
     logits, auxiliary = model.forward_with_auxiliary(torch.rand(2, 1, 8, 8))
     assert logits.shape == auxiliary.shape == (2, 10)
     assert torch.isfinite(auxiliary).all()
+
+
+# Recipes of one's own
+
+MINE = """
+base = "fast"  # the settings that are not named here
+claim = "fast, and weights perturbed"
+epochs = 1
+batch_size = 60
+awp = 0.01
+"""
+
+
+@pytest.fixture
+def _registered(monkeypatch):
+    monkeypatch.setattr("robnet_zoo.train.recipes.RECIPES", dict(RECIPES))
+
+
+def test_a_registered_recipe_trains(_registered, tmp_path):
+    recipe = dataclasses.replace(get_recipe("fast"), name="mine", epochs=1, batch_size=60)
+    register_recipe(recipe)
+    settings = small(write_arrays(tmp_path), "mine")
+    record = train(settings, tmp_path / "run")
+    assert record["settings"]["recipe"]["name"] == "mine" and record["steps"] >= 1
+    with pytest.raises(ZooError, match="a recipe 'mine' already; choose another name"):
+        register_recipe(recipe)
+
+
+def test_a_recipe_of_a_file_trains_and_its_run_is_resumed(tmp_path, capsys):
+    path, run = tmp_path / "mine.toml", tmp_path / "run"
+    path.write_text(MINE)
+    fast = get_recipe("fast")
+    changes = {"name": "mine", "claim": "fast, and weights perturbed", "cost": "", "source": ""}
+    changes |= {"epochs": 1, "batch_size": 60, "awp": 0.01}
+    assert read_recipe(path) == dataclasses.replace(fast, **changes)
+    options = ["--model", "racl", "--dataset", write_arrays(tmp_path), "--threat-model", "digits"]
+    options += ["--channels", "4", "--layers", "3", "--out", str(run), "--recipe", str(path)]
+    assert main(options) == 0
+    assert read_settings(run).recipe.awp == 0.01
+    resume = ["--resume", "--out", str(run), "--recipe", str(path)]
+    assert main(resume) == 0
+    path.write_text(MINE.replace("0.01", "0.02"))
+    assert main(resume) == 2
+    assert "recipe awp=0.01, so it cannot be resumed with 0.02" in capsys.readouterr().err
+
+
+def test_a_recipe_is_read_from_json_and_names_itself(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text('{"name": "own", "epochs": 3, "batch_size": 16, "milestones": [0.5, 1]}')
+    recipe = get_recipe(str(path))
+    assert (recipe.name, recipe.epochs, recipe.milestones) == ("own", 3, (0.5, 1.0))
+    written = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    path.write_text(json.dumps(written))
+    assert get_recipe(str(path)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epochs = 1", "incomplete or wrong: .*batch_size"),
+        ('base = "fats"', "base in the recipe .*'fats'; did you mean fast"),
+        ('base = "fast"\nepoch = 1', "setting in the recipe .*'epoch'; did you mean epochs"),
+        ('base = "fast"\nepochs = 0', "epochs=0 is out of range; it must be at least 1"),
+        (
+            'base = "fast"\nepochs = 1.5',
+            "epochs=1.5 is out of range; it must be a whole number, at least 1",
+        ),
+        ('base = "fast"\nlr = "a"', "lr=a is out of range; it must be a number, above 0"),
+        ('base = "fast"\nloss = "free"', "loss=free .* natural or pgd-at or trades or mart"),
+        ('base = "fast"\nema = nan', "ema=nan .* a number, at least 0 and below 1"),
+        ("epochs = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_told(tmp_path, text, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ZooError, match=said):
+        get_recipe(str(path))
+    with pytest.raises(ZooError, match=r"Cannot read the recipe '.*none\.toml'"):
+        get_recipe(str(tmp_path / "none.toml"))
+
+
+def test_settings_are_checked_however_they_are_made():
+    with pytest.raises(ZooError, match=r"batch_size=0 .* must be at least 1, or none"):
+        Settings(model="racl", dataset="digits", recipe=get_recipe("fast"), batch_size=0)
+    with pytest.raises(ZooError, match=r"layout=mixed .* channels_last or contiguous"):
+        Settings(model="racl", dataset="digits", recipe=get_recipe("fast"), layout="mixed")

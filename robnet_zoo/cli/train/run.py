@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", help="architecture (racl), or cells:FILE.json")
     add("--dataset", help="digits (default), cifar10, ..., or arrays:FILE.npz")
-    add("--recipe", help="training method (default standard)")
+    add("--recipe", help="training method, or FILE.toml (default standard)")
     add("--set", action="append", metavar="KEY=VALUE", help="change a setting of the recipe")
     add("--epochs", type=int, help="passes over the training images")
     add("--batch-size", type=int, help="images a step, over all processes")
@@ -140,6 +140,8 @@ def _asked(base: Settings, given: Mapping[str, Any]) -> Settings:
     recipe = base.recipe
     if given.get("recipe", recipe.name) != recipe.name:
         recipe = get_recipe(given["recipe"])
+        if recipe.name == base.recipe.name:  # a resumed run's, from a file: it has its batch size
+            recipe = dataclasses.replace(recipe, batch_size=base.recipe.batch_size)
     changes = read_pairs(given.get("set", ()))
     if "epochs" in given:
         changes["epochs"] = str(given["epochs"])
