@@ -180,8 +180,8 @@ def test_a_recipe_file_is_checked_setting_by_setting(tmp_path):
     written = path.read_text()
     for line, message in (
         ("epocs = 3", "did you mean epochs"),
-        ('seed = "three"', "seed=three is not possible; it must be int"),
-        ("momentum = -1", "momentum=-1 is not possible; it must be float >= 0"),
+        ('seed = "three"', "seed=three is out of range; it must be a whole number"),
+        ("momentum = -1", "momentum=-1 is out of range; it must be at least 0"),
     ):
         key = line.partition(" ")[0]
         kept = [other for other in written.splitlines() if not other.startswith(f"{key} ")]

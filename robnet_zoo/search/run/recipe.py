@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-
-import msgspec
 
 from robnet_zoo.runtime.decode import (
     Amount,
     Count,
     PositiveAmount,
     PositiveCount,
-    convert,
     read_toml,
 )
-from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import write_text
+from robnet_zoo.runtime.settings import check_settings, settings_from
 
 FORMERLY = {"flows": "fsp_candidates"}  # names of settings in older files
 HEADER = ("name", "claim", "source")  # what a recipe says of itself; no override may touch it
@@ -86,8 +82,7 @@ class SearchRecipe:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        for name, kind in typing.get_type_hints(type(self), include_extras=True).items():
-            _check(name, getattr(self, name), kind)
+        check_settings(self, "Recipe setting ")
 
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate in an epoch: half a cosine from `lr` to `lr_end`."""
@@ -96,21 +91,6 @@ class SearchRecipe:
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=SearchRecipe)
-
-
-def _check(name: str, value: Any, kind: Any) -> None:
-    """Raise ZooError unless a setting has the type and lies in the range of its annotation."""
-    if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-        raise unknown_name(name, str(value), typing.get_args(kind))
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        allowed = str(error).replace("`", "").removeprefix("Expected ")
-        raise ZooError(
-            f"Recipe setting {name}={value} is not possible; it must be {allowed}."
-        ) from error
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ZooError(f"Recipe setting {name}={value} is not possible; it must be finite.")
 
 
 def write_recipe(path: Path, recipe: SearchRecipe) -> None:
@@ -143,13 +123,7 @@ def recipe_of(settings: Mapping[str, Any], kind: type[AnyRecipe], what: str) -> 
     Raises:
         ZooError: unknown, missing or wrong settings.
     """
-    known = typing.get_type_hints(kind, include_extras=True)
-    settings = present_names(settings)
-    for key, value in settings.items():
-        if key not in known:
-            raise unknown_name(f"setting in {what}:", key, known)
-        _check(key, value, known[key])
-    return convert(settings, kind, what)
+    return settings_from(present_names(settings), kind, what)
 
 
 def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
