@@ -479,7 +479,7 @@ def test_an_attack_that_gave_up_too_early_is_repeated_on_the_model(racl, labelle
 
     plain = judged(racl, labelled, "apgd-ce", n=32, folded=False)
     monkeypatch.setattr(runner, "fold", lambda model, **sizes: Lenient())
-    monkeypatch.setattr(execution, "FORM", "no such check")  # else the form would be refused
+    monkeypatch.setattr(execution, "FOLDED", "no such check")  # else the form would be refused
     erring = judged(racl, labelled, "apgd-ce", n=32)
     assert erring.attacks[0].verdicts == plain.attacks[0].verdicts
 
