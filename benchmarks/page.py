@@ -15,9 +15,8 @@ from typing import Any
 
 from benchmarks.chart import draw, kinds
 from benchmarks.measure import FORMAT, RESULTS
-from robnet_zoo.eval.reports.leaderboard import fill
 from robnet_zoo.runtime import console, files
-from robnet_zoo.runtime.tables import markdown_table
+from robnet_zoo.runtime.tables import fill_tables, markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 Record = dict[str, Any]
@@ -28,12 +27,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the tables of docs/speed.md.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if stale")
     check = parser.parse_args(argv).check
-    found = PAGE.read_text(encoding="utf-8")
-    wanted = fill(found, TABLES)
+    text = PAGE.read_text(encoding="utf-8")
+    wanted = fill_tables(text, TABLES)
     if check:
-        if found != wanted:
+        if text != wanted:
             print(f"out of date: {PAGE.name}; run: python -m benchmarks.page", file=sys.stderr)
-        return int(found != wanted)
+        return int(text != wanted)
     files.write_text(PAGE, wanted)
     for record in records("limits"):
         draw(record, PAGE.with_name(chart(record)))
@@ -64,10 +63,12 @@ def hardware(record: Record) -> str:
     return environment.get("gpu") or processor
 
 
-def speedup(found: Record | None) -> str:
-    if found is None:
+def speedup(comparison: Record | None) -> str:
+    if comparison is None:
         return "-"
-    median, lowest, highest = (found["speedup"][key] for key in ("median", "lowest", "highest"))
+    median, lowest, highest = (
+        comparison["speedup"][key] for key in ("median", "lowest", "highest")
+    )
     return f"**{median:.2f}** [{lowest:.2f}, {highest:.2f}]"
 
 
@@ -102,17 +103,17 @@ def evaluation() -> str:
 def verdicts() -> str:
     rows = []
     for record in records("evaluation"):
-        found, settings = record["verdicts"], record["settings"]
-        if found is not None:
-            robust = found["robust_accuracy"]
+        comparison, settings = record["verdicts"], record["settings"]
+        if comparison is not None:
+            robust = comparison["robust_accuracy"]
             rows.append(
                 [
                     f"`{settings['model']}`",
                     hardware(record),
                     f"{settings['n']:,}",
                     *(percent(robust[name]) for name in ("torchattacks", "unfolded", "robnet_zoo")),
-                    str(found["judged_differently"]),
-                    str(found["in_the_models_favour"]),
+                    str(comparison["judged_differently"]),
+                    str(comparison["in_the_models_favour"]),
                 ]
             )
     header = ["network", "hardware", "images", "torchattacks", "unfolded", "robnet_zoo"]
@@ -159,11 +160,11 @@ def supernet() -> str:
         [
             name,
             hardware(record),
-            *(number(statistics.median(taken)) for taken in found["seconds"].values()),
-            speedup(found),
+            *(number(statistics.median(taken)) for taken in comparison["seconds"].values()),
+            speedup(comparison),
         ]
         for record in records("supernet")
-        for name, found in record["searches"].items()
+        for name, comparison in record["searches"].items()
     ]
     header = ["search", "hardware", "seconds a step, plain", "seconds a step, robnet_zoo"]
     return table([*header, SPEEDUP], rows)

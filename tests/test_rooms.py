@@ -15,7 +15,8 @@ ROOMS = {
     "cli": "main",
     "search": "registry",
     "eval": "'' checks evaluation inputs record target reports.attach reports.examples "
-    "reports.html reports.leaderboard reports.protocol reports.terminal studies.certificate "
+    "reports.html reports.certificate reports.protocol reports.tables reports.terminal "
+    "studies.certificate "
     "studies.certify studies.plots studies.protocol studies.sweep studies.transfer_matrix",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' base batch model pgd registry verdicts methods.gradient methods.transfer",

@@ -1,13 +1,21 @@
-"""Tables as CSV and as Markdown: one writer of each."""
+"""Tables as CSV and as Markdown: one writer of each, and the places in a text that they fill.
+
+A table's place in a text lies between `<!-- table:NAME -->` and `<!-- end:NAME -->`.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+
 HISTORY = "history.csv"  # of a training run or a search: a row an epoch
+START = re.compile(r"<!-- table:([\w.-]+) -->")
+PLACE = re.compile(rf"({START.pattern}\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
 
 
 def csv_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -35,6 +43,24 @@ def markdown_table(
     """
     rule = ["---:" if name in right else "---" for name in header]
     return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *rows))
+
+
+def fill_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """Return a text with every table in it replaced by its present content.
+
+    Args:
+        text: with a pair of markers around each table.
+        tables: makes each table, by name.
+
+    Raises:
+        ZooError: a marker names no table, or its end is missing.
+    """
+    for name in START.findall(text):
+        if name not in tables:
+            raise unknown_name("table", name, tables)
+        if f"<!-- end:{name} -->" not in text:
+            raise ZooError(f"Table '{name}' has no end; write <!-- end:{name} --> behind it.")
+    return PLACE.sub(lambda place: f"{place[1]}{tables[place[2]]()}{place[4]}", text)
 
 
 def _short(value: Any) -> Any:

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.record import Check
-from robnet_zoo.eval.reports import leaderboard as tables
+from robnet_zoo.eval.reports.leaderboard import leaderboard
+from robnet_zoo.eval.reports.readme import results_table
+from robnet_zoo.eval.reports.tables import ROOT
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
@@ -124,7 +126,7 @@ def test_the_leaderboard_ranks_by_robust_accuracy(checkout):
 def test_failed_checks_are_named_in_the_leaderboard():
     failed = Check(name="black-box", passed=False, detail="Square broke more.")
     report = replace(make(pgd20=100), checks=(failed,))
-    (row,) = csv.DictReader(io.StringIO(tables.leaderboard({"racl.digits": report})))
+    (row,) = csv.DictReader(io.StringIO(leaderboard({"racl.digits": report})))
     assert row["failed_checks"] == "black-box"
 
 
@@ -134,7 +136,7 @@ def test_records_on_other_images_are_not_put_into_one_table():
         "pc_darts.digits": make("pc_darts.digits", pgd20=100, epsilon="0.1"),
     }
     with pytest.raises(ZooError, match=r"n=200 Linf 0\.1, n=200 Linf 0\.15"):
-        tables.results_table("digits", records)
+        results_table("digits", records)
 
 
 def test_other_json_records_are_passed_over(checkout):
@@ -168,6 +170,6 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path, capsys):
     assert "no README.md" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not (tables.ROOT / "README.md").is_file(), reason="no checkout")
+@pytest.mark.skipif(not (ROOT / "README.md").is_file(), reason="no checkout")
 def test_the_tables_of_this_checkout_are_up_to_date():
-    assert run(tables.ROOT, "--check") == 0
+    assert run(ROOT, "--check") == 0

@@ -5,7 +5,7 @@ import pytest
 from helpers.fitted import save_fitted
 
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.studies.protocol import plan, step_of, threat_of
+from robnet_zoo.eval.studies.protocol_plan import plan_cell, step_of, threat_of
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.zoo import protocols
@@ -37,24 +37,24 @@ def cell(name, row, column):
 class TestPlans:
     def test_weights_for_the_papers_data_come_first(self, folders):
         found = {**at_hand(folders), "racl.cifar10": folders / "racl.digits"}
-        one = plan(*cell("racl-table1", "RACL", "PGD-20"), found)
+        one = plan_cell(*cell("racl-table1", "RACL", "PGD-20"), found)
         assert (one.run.weights, one.attack) == ("racl.cifar10", "pgd20")
-        one = plan(*cell("racl-table1", "RACL", "natural PGD-10"), found)
+        one = plan_cell(*cell("racl-table1", "RACL", "natural PGD-10"), found)
         assert one.run.weights == "racl.digits-natural"
 
     def test_digits_stand_in_for_a_table_on_one_data_set_only(self, folders):
-        assert plan(*cell("racl-table1", "RACL", "FGSM"), at_hand(folders)).run
-        one = plan(*cell("racl-table4", "RACL", "MNIST"), at_hand(folders))
+        assert plan_cell(*cell("racl-table1", "RACL", "FGSM"), at_hand(folders)).run
+        one = plan_cell(*cell("racl-table4", "RACL", "MNIST"), at_hand(folders))
         assert one.run is None
         assert one.missing == "no weights racl.mnist or racl.mnist-mini"
 
     def test_copies_and_other_models_are_sources(self, folders):
         found = at_hand(folders)
-        one = plan(*cell("arnas-blackbox", "RACL", "PGD-20 from a copy"), found)
+        one = plan_cell(*cell("arnas-blackbox", "RACL", "PGD-20 from a copy"), found)
         assert one.attack == f"transfer:local-dir:{folders}/racl.digits-copy:pgd20"
-        one = plan(*cell("racl-table3", "RACL", "from PC-DARTS"), found)
+        one = plan_cell(*cell("racl-table3", "RACL", "from PC-DARTS"), found)
         assert one.attack == f"transfer:local-dir:{folders}/pc_darts.digits:pgd10"
-        one = plan(*cell("racl-table3", "RACL", "from NASNet"), found)
+        one = plan_cell(*cell("racl-table3", "RACL", "from NASNet"), found)
         assert one.missing == "no weights nasnet_a.digits"
 
     def test_sizes_are_scaled_to_the_data_that_stands_in(self, folders):

@@ -1,4 +1,7 @@
-from robnet_zoo.runtime.tables import csv_records, csv_table, markdown_table
+import pytest
+
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.tables import csv_records, csv_table, fill_tables, markdown_table
 
 
 def test_csv_has_a_line_a_row_and_nothing_for_none():
@@ -13,3 +16,19 @@ def test_records_become_csv_with_short_floats():
 def test_markdown_aligns_the_columns_of_numbers_to_the_right():
     text = markdown_table(["name", "n", "note"], [["a", "1", "x"]], right=["n"])
     assert text == "| name | n | note |\n| --- | ---: | --- |\n| a | 1 | x |\n"
+
+
+def test_tables_are_put_between_their_markers():
+    text = "a\n<!-- table:x -->\nold\n<!-- end:x -->\nb <!-- table:y -->\n<!-- end:y -->\n"
+    filled = fill_tables(text, {"x": lambda: "new\n", "y": lambda: "", "unused": lambda: "z"})
+    assert filled == text.replace("old", "new")
+    assert fill_tables(filled, {"x": lambda: "new\n", "y": lambda: ""}) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("<!-- table:z -->\n<!-- end:z -->", "Unknown table 'z'"), ("<!-- table:x -->", "no end")],
+)
+def test_wrong_markers_are_refused(text, told):
+    with pytest.raises(ZooError, match=told):
+        fill_tables(text, {"x": lambda: ""})

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from robnet_zoo.eval import get_attack
-from robnet_zoo.eval.studies.protocol import CLEAN, published_threat
+from robnet_zoo.eval.studies.protocol_plan import published_threat
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
@@ -38,7 +38,7 @@ def test_their_attacks_exist_and_sources_are_cited(name):
     protocol = protocols.load(name)
     assert re.search(r"arXiv:\d{4}\.\d{5}", protocol.source)
     for column in protocol.columns:
-        assert column.attack == CLEAN or get_attack(column.attack)
+        assert column.attack == protocols.CLEAN or get_attack(column.attack)
         assert published_threat(protocol, column).epsilon.value > 0
     assert len({column.name for column in protocol.columns}) == len(protocol.columns)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from robnet_zoo.cli.options import (
@@ -10,6 +11,7 @@ from robnet_zoo.cli.options import (
     add_target_options,
     default_record,
     named_weights,
+    print_written,
     target_options,
 )
 from robnet_zoo.runtime.errors import ZooError
@@ -32,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Certify, show and record."""
-    from robnet_zoo.eval.studies import certify
+    from robnet_zoo.eval.reports.certificate import show
+    from robnet_zoo.eval.studies import certificate
+    from robnet_zoo.eval.studies.certify import certify
     from robnet_zoo.eval.target import load_target
 
     if options.model is None:
@@ -43,5 +47,17 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
     check_writable(out)
     judged_on = target_options(options)
-    certify.run(load_target(weights, judged_on), judged_on, out, resume=options.resume)
+    certified = certify(
+        load_target(weights, judged_on),
+        n=judged_on.n,
+        seed=judged_on.seed,
+        batch_size=judged_on.batch_size,
+        out=out,
+        resume=options.resume,
+        quiet=False,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        written = certificate.write(certified, out)
+        show(certified)
+        print_written(written)
     return 0

@@ -28,12 +28,17 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from robnet_zoo.eval.reports.protocol import show
-    from robnet_zoo.eval.studies import protocol as study
+    from robnet_zoo.eval.studies.protocol import run_protocol, write
 
-    folders = study.weights_at_hand(options.weights and Path(options.weights))
-    table = study.compare(protocol, folders, target_options(options), out, resume=options.resume)
+    table = run_protocol(
+        protocol,
+        target_options(options),
+        out,
+        weights=options.weights and Path(options.weights),
+        resume=options.resume,
+    )
     if os.environ.get("RANK", "0") == "0":
-        study.write(protocol, table, out)
+        write(protocol, table, out)
         show(protocol, table, Console())
         print_written(out / f"{protocol.name}.{kind}" for kind in ("csv", "json"))
     return 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.eval import record
 from robnet_zoo.eval.inputs import RunMetadata, model_info
-from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.record import EvaluationRecord, read
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.zoo import create_model
@@ -28,15 +27,15 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
         ZooError: a record that cannot be read, is of other weights, data or another threat
             model than the folder's, or holds a targeted attack.
     """
-    weights, report = read_weights(folder), record.read(path)
-    _refuse_other_weights(weights, report, path)
-    _refuse_other_terms(weights, report, path)
-    results = {"n": report.data.n, **_rates(report), "record": _place(path)}
+    weights, record = read_weights(folder), read(path)
+    _validate_weights(weights, record, path)
+    _validate_terms(weights, record, path)
+    results = {"n": record.data.n, **_rates(record), "record": _record_path(path)}
     if natural is not None:
-        twin = record.read(natural)
-        _refuse_no_twin(report, twin, natural)
-        results["natural"] = {**_rates(twin), "record": _place(natural)}
-    failed = [check.name for check in report.checks if not check.passed]
+        twin = read(natural)
+        _validate_twin(record, twin, natural)
+        results["natural"] = {**_rates(twin), "record": _record_path(natural)}
+    failed = [check.name for check in record.checks if not check.passed]
     if failed:
         results["failed_checks"] = failed
     weights = update_config(folder, results=results)
@@ -44,42 +43,42 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
     return weights
 
 
-def _rates(report: EvaluationRecord) -> dict[str, dict[str, float]]:
+def _rates(record: EvaluationRecord) -> dict[str, dict[str, float]]:
     """Return accuracies as fractions: clean, under each attack, and under all where several."""
-    found = {"clean": _interval(report.clean.accuracy)}
-    for attack in report.attacks:
-        found[attack.name] = _interval(attack.robust)
+    rates = {"clean": _interval(record.clean.accuracy)}
+    for attack in record.attacks:
+        rates[attack.name] = _interval(attack.robust)
         if attack.last is not None:
-            found[attack.name]["last"] = attack.last.accuracy
-    if len(report.attacks) > 1:
-        found["all attacks"] = _interval(report.totals.robust)
-    return found
+            rates[attack.name]["last"] = attack.last.accuracy
+    if len(record.attacks) > 1:
+        rates["all attacks"] = _interval(record.totals.robust)
+    return rates
 
 
-def _interval(found: Proportion) -> dict[str, float]:
-    return {"accuracy": found.accuracy, "low": found.low, "high": found.high}
+def _interval(rate: Proportion) -> dict[str, float]:
+    return {"accuracy": rate.accuracy, "low": rate.low, "high": rate.high}
 
 
-def _refuse_other_weights(weights: Weights, report: EvaluationRecord, path: Path) -> None:
+def _validate_weights(weights: Weights, record: EvaluationRecord, path: Path) -> None:
     model = create_model(f"local-dir:{weights.folder}")
-    if model_info(model, RunMetadata()).state_sha256 != report.model.state_sha256:
+    if model_info(model, RunMetadata()).state_sha256 != record.model.state_sha256:
         raise ZooError(
-            f"'{path}' judges {report.model.name} with other parameters than those in "
+            f"'{path}' judges {record.model.name} with other parameters than those in "
             f"'{weights.folder}'; evaluate it: python -m robnet_zoo.eval --model "
             f"local-dir:{weights.folder}."
         )
 
 
-def _refuse_other_terms(weights: Weights, report: EvaluationRecord, path: Path) -> None:
-    threat = weights.threat_model
-    wanted = weights.dataset, "test", threat.get("norm"), threat.get("epsilon")
-    data, found = report.data, report.threat_model
-    given = data.name, data.split, found.norm, found.epsilon
+def _validate_terms(weights: Weights, record: EvaluationRecord, path: Path) -> None:
+    data, judged = record.data, record.threat_model
+    given = data.name, data.split, judged.norm, judged.epsilon
+    trained = weights.threat_model
+    wanted = weights.dataset, "test", trained.get("norm"), trained.get("epsilon")
     if given != wanted:
         raise ZooError(
             f"'{path}' was made on {_terms(*given)}, but {weights.name} is for {_terms(*wanted)}."
         )
-    for attack in report.attacks:
+    for attack in record.attacks:
         if attack.settings.get("targeted"):
             raise ZooError(
                 f"'{path}' holds a targeted {attack.name}, which shows less than robust accuracy; "
@@ -91,12 +90,12 @@ def _terms(dataset: Any, split: Any, norm: Any, epsilon: Any) -> str:
     return f"the {split or 'unnamed'} images of {dataset} under {norm} {epsilon}"
 
 
-def _refuse_no_twin(report: EvaluationRecord, twin: EvaluationRecord, path: Path) -> None:
+def _validate_twin(record: EvaluationRecord, twin: EvaluationRecord, path: Path) -> None:
     for what, own, other in (
-        ("architecture", report.model.architecture, twin.model.architecture),
-        ("network", report.model.arguments, twin.model.arguments),
-        ("images", report.data.sha256, twin.data.sha256),
-        ("threat model", report.threat_model, twin.threat_model),
+        ("architecture", record.model.architecture, twin.model.architecture),
+        ("network", record.model.arguments, twin.model.arguments),
+        ("images", record.data.sha256, twin.data.sha256),
+        ("threat model", record.threat_model, twin.threat_model),
     ):
         if own != other:
             raise ZooError(
@@ -104,7 +103,7 @@ def _refuse_no_twin(report: EvaluationRecord, twin: EvaluationRecord, path: Path
             )
 
 
-def _place(path: Path) -> str:
+def _record_path(path: Path) -> str:
     """Return a record's path in the checkout, or its name where it lies elsewhere."""
     full, root = Path(path).resolve(), ROOT.resolve()
     return full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name

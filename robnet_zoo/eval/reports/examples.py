@@ -46,7 +46,7 @@ class Example:
     amplified: float
 
 
-def remake(report: EvaluationRecord) -> list[Example]:
+def remake(record: EvaluationRecord) -> list[Example]:
     """Return examples for a record, with the weights and images it names.
 
     Raises:
@@ -55,28 +55,28 @@ def remake(report: EvaluationRecord) -> list[Example]:
     from robnet_zoo.data import load_split
     from robnet_zoo.zoo import create_model
 
-    if not report.model.weights:
+    if not record.model.weights:
         raise ZooError("the record names no weights of the zoo.")
-    model = create_model(report.model.weights, pretrained=True)
-    _, split = load_split(report.data.name, report.data.split, download=False)  # type: ignore[arg-type]
-    return examples(report, model, split)
+    model = create_model(record.model.weights, pretrained=True)
+    _, split = load_split(record.data.name, record.data.split, download=False)  # type: ignore[arg-type]
+    return examples(record, model, split)
 
 
 def examples(
-    report: EvaluationRecord, model: nn.Module, split: Split | tuple[Tensor, Tensor]
+    record: EvaluationRecord, model: nn.Module, split: Split | tuple[Tensor, Tensor]
 ) -> list[Example]:
     """Return a few images that the strongest gradient attack of the record broke.
 
     Raises:
         ZooError: model or images are not those of the record, or there is nothing to show.
     """
-    images = take_first(split, report.data.n, next(model.parameters()).device)
-    if model_info(model, RunMetadata()).state_sha256 != report.model.state_sha256:
+    images = take_first(split, record.data.n, next(model.parameters()).device)
+    if model_info(model, RunMetadata()).state_sha256 != record.model.state_sha256:
         raise ZooError("the weights at hand are not those of the record.")
-    if images.sha256 != report.data.sha256:
+    if images.sha256 != record.data.sha256:
         raise ZooError("the images at hand are not those of the record.")
-    result, attack = _strongest(report)
-    verdicts = zip(report.clean.verdicts, result.last_verdicts or result.verdicts, strict=True)
+    result, attack = _strongest(record)
+    verdicts = zip(record.clean.verdicts, result.last_verdicts or result.verdicts, strict=True)
     broken = [index for index, pair in enumerate(verdicts) if pair == ("1", "0")][:MOST]
     if not broken:
         raise ZooError(f"{result.name} broke no image.")
@@ -86,9 +86,9 @@ def examples(
         indices=indices,
         images=images.take(indices),
         labels=images.labels[indices.to(images.labels.device)],
-        seed=report.settings.seed,
+        seed=record.settings.seed,
     )
-    threat = report.threat_model
+    threat = record.threat_model
     threat_model = ThreatModel(
         threat.name,
         "L2" if threat.norm == "L2" else "Linf",
@@ -96,13 +96,13 @@ def examples(
         Epsilon(threat.step_value, threat.step),
     )
     with preserve_state(model):
-        folded = report.settings.folded
+        folded = record.settings.folded
         attack_model = fold(model, image_size=images.side) if folded else model
         attacked_model = AttackedModel(model, len(indices), attack_model=attack_model)
         adversarial = attack.run(attacked_model, batch, threat_model).adversarial
         predictions = attacked_model.predict(adversarial)
     return [
-        _example(report, result.name, index, *parts)
+        _example(record, result.name, index, *parts)
         for index, *parts in zip(
             broken,
             batch.images,
@@ -115,18 +115,18 @@ def examples(
     ]
 
 
-def _strongest(report: EvaluationRecord) -> tuple[AttackResult, GradientAttack]:
+def _strongest(record: EvaluationRecord) -> tuple[AttackResult, GradientAttack]:
     """Return the gradient attack that broke the most images, as the record describes it."""
-    known = {field.name for field in fields(GradientAttack)}
-    found = [result for result in report.attacks if known <= result.settings.keys()]
-    if not found:
+    settings = {field.name for field in fields(GradientAttack)}
+    remakable = [result for result in record.attacks if settings <= result.settings.keys()]
+    if not remakable:
         raise ZooError("the record has no attack of the gradient family to make them with.")
-    best = min(found, key=lambda result: (result.robust.correct, -result.settings["steps"]))
-    return best, GradientAttack(**{key: best.settings[key] for key in known})
+    best = min(remakable, key=lambda result: (result.robust.correct, -result.settings["steps"]))
+    return best, GradientAttack(**{key: best.settings[key] for key in settings})
 
 
 def _example(
-    report: EvaluationRecord,
+    record: EvaluationRecord,
     attack: str,
     index: int,
     clean: Tensor,
@@ -134,7 +134,7 @@ def _example(
     label: int,
     taken_for: int,
 ) -> Example:
-    names = {one.label: one.name for one in report.totals.per_class}
+    names = {totals.label: totals.name for totals in record.totals.per_class}
     change = adversarial - clean
     reach = float(change.abs().amax().clamp(min=1e-8))
     return Example(

@@ -1,4 +1,4 @@
-"""A comparison with a paper's table on the terminal."""
+"""A paper's table on the terminal, with what was measured."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.studies.protocol import CLEAN, NO_WEIGHTS, Cell
-from robnet_zoo.zoo.protocols import Protocol, Row
+from robnet_zoo.eval.studies.protocol import Cell, MeasuredTable
+from robnet_zoo.eval.studies.protocol_plan import NO_WEIGHTS
+from robnet_zoo.zoo.protocols import CLEAN, Protocol
 
-Lines = list[tuple[Row, list[Cell]]]
 WIDTH = 9  # of a column, with the space behind it
 
 
-def show(protocol: Protocol, table: Lines, console: Console) -> None:
+def show(protocol: Protocol, table: MeasuredTable, console: Console) -> None:
     """Print published and measured numbers, and below every difference of protocol."""
     console.print(Text(protocol.title, style="bold"))
     console.print(Text(f"{protocol.source}; accuracy in percent"))
@@ -27,7 +27,7 @@ def show(protocol: Protocol, table: Lines, console: Console) -> None:
         console.print(Text(f"note: {note}"))
 
 
-def _grid(protocol: Protocol, table: Lines, part: slice, names: int) -> Table:
+def _grid(protocol: Protocol, table: MeasuredTable, part: slice, names: int) -> Table:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     grid.add_column("", min_width=names)
     for column in protocol.columns[part]:
@@ -45,16 +45,16 @@ def _published(cell: Cell) -> str:
 
 
 def _measured(cell: Cell) -> Text:
-    found = cell.measured
-    return Text("-") if found is None else Text(f"{100 * found.accuracy:.2f}", style="bold")
+    rate = cell.measured
+    return Text("-") if rate is None else Text(f"{100 * rate.accuracy:.2f}", style="bold")
 
 
 def _interval(cell: Cell) -> str:
-    found = cell.measured
-    return "" if found is None else f"{100 * found.low:.0f}-{100 * found.high:.0f}"
+    rate = cell.measured
+    return "" if rate is None else f"{100 * rate.low:.0f}-{100 * rate.high:.0f}"
 
 
-def _differences(table: Lines) -> list[str]:
+def _differences(table: MeasuredTable) -> list[str]:
     """Return what was done otherwise than in the paper: everywhere, and for single rows."""
     measured = [(row, [cell for cell in cells if cell.measured]) for row, cells in table]
     attacked = [cell for _, cells in measured for cell in cells if cell.attack != CLEAN]
@@ -69,7 +69,7 @@ def _differences(table: Lines) -> list[str]:
     return lines
 
 
-def _gaps(table: Lines) -> list[str]:
+def _gaps(table: MeasuredTable) -> list[str]:
     """Return what was skipped, rows with the same reason together."""
     rows: dict[str, list[str]] = {}
     lines = []

@@ -1,4 +1,4 @@
-"""A report as a table on the terminal."""
+"""A record as a table on the terminal."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from robnet_zoo.runtime.statistics import Proportion
 LAST = "accuracy: worst of all steps; last iterate: the final step alone, as in papers"
 
 
-def show(report: EvaluationRecord, console: Console | None = None) -> None:
+def show(record: EvaluationRecord, console: Console | None = None) -> None:
     """Print what was judged, and clean and robust accuracy with their confidence intervals."""
     console = console or Console()
-    for line in _headings(report):
+    for line in _headings(record):
         console.print(line, highlight=False)
-    console.print(_table(report))
-    if any(result.last is not None for result in report.attacks):
+    console.print(_table(record))
+    if any(result.last is not None for result in record.attacks):
         console.print(Text(LAST, style="dim"))
-    for warning in report.warnings:
+    for warning in record.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
-    for check in report.checks:
+    for check in record.checks:
         if not check.passed:
             console.print(Text(f"check failed: {check.name}: {check.detail}", style="red"))
-    passed = sum(check.passed for check in report.checks)
-    console.print(Text(f"checks: {passed} of {len(report.checks)} passed", style="dim"))
+    passed = sum(check.passed for check in record.checks)
+    console.print(Text(f"checks: {passed} of {len(record.checks)} passed", style="dim"))
 
 
 def show_path(path: Path, console: Console | None = None) -> None:
@@ -36,8 +36,8 @@ def show_path(path: Path, console: Console | None = None) -> None:
     (console or Console()).print(f"Record: {path}", highlight=False, soft_wrap=True)
 
 
-def _headings(report: EvaluationRecord) -> list[Text]:
-    model, data, threat = report.model, report.data, report.threat_model
+def _headings(record: EvaluationRecord) -> list[Text]:
+    model, data, threat = record.model, record.data, record.threat_model
     sha = model.weights_file_sha256 or model.state_sha256
     genotype = f", genotype {model.genotype_status}" if model.genotype_status else ""
     images = f"{data.n:,} of {data.available:,} images"
@@ -47,18 +47,18 @@ def _headings(report: EvaluationRecord) -> list[Text]:
             (model.name, "bold"),
             f"  {model.parameters:,} parameters, weights sha256 {sha[:8]}{genotype}",
         ),
-        Text(f"{data.name} {data.split}".strip() + f", {images}, seed {report.settings.seed}"),
+        Text(f"{data.name} {data.split}".strip() + f", {images}, seed {record.settings.seed}"),
         Text(f"threat model {threat.name}: {threat.norm}, epsilon {threat.epsilon}, {step}"),
     ]
 
 
-def _table(report: EvaluationRecord) -> Table:
+def _table(record: EvaluationRecord) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
     for heading in ("accuracy", "95 % interval", "last iterate", "time"):
         table.add_column(heading, justify="right")
-    table.add_row("clean", *_accuracy(report.clean.accuracy))
-    for result in report.attacks:
+    table.add_row("clean", *_accuracy(record.clean.accuracy))
+    for result in record.attacks:
         table.add_row(
             result.name, *_accuracy(result.robust), _last(result), _seconds(result.seconds)
         )
@@ -67,16 +67,16 @@ def _table(report: EvaluationRecord) -> Table:
             table.add_row(f"  {part.name}", "", broke, "", _seconds(part.seconds), style="dim")
         if result.on_source is not None:
             table.add_row("  on the source itself", *_accuracy(result.on_source), style="dim")
-    if len(report.attacks) > 1:
-        total = report.totals
+    if len(record.attacks) > 1:
+        total = record.totals
         table.add_row(
             "all attacks", *_accuracy(total.robust), "", _seconds(total.seconds), style="bold"
         )
     return table
 
 
-def _accuracy(found: Proportion) -> tuple[str, str]:
-    return f"{100 * found.accuracy:.2f} %", f"{100 * found.low:.1f} - {100 * found.high:.1f}"
+def _accuracy(rate: Proportion) -> tuple[str, str]:
+    return f"{100 * rate.accuracy:.2f} %", f"{100 * rate.low:.1f} - {100 * rate.high:.1f}"
 
 
 def _last(result: AttackResult) -> str:

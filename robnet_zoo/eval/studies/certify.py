@@ -1,4 +1,4 @@
-"""`--attack certify`: for each image radii, in Linf and in L2, within which its class is certain.
+"""Certify a model: for each image radii, in Linf and in L2, within which its class is certain.
 
 An attack at several sizes runs beside it, so that certified, attacked and clean accuracy stand in
 one plot, and so that each can contradict the other.
@@ -6,7 +6,6 @@ one plot, and so that each can contradict the other.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -27,7 +26,7 @@ from robnet_zoo.eval.record import bits
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.studies import certificate
 from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate, CertifySettings
-from robnet_zoo.eval.target import EvalOptions, EvalTarget
+from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.distributed import PATIENCE, ProcessGroup, process_group
@@ -36,7 +35,8 @@ from robnet_zoo.threat_models import Norm, ThreatModel
 
 NORMS: tuple[Norm, ...] = get_args(Norm)
 ATTACK = "pgd20"  # drawn beside the certificates
-SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)  # of epsilon: where it attacks too
+# Parts of epsilon at which the attack runs too.
+PARTS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
 
 
 def certify(
@@ -45,7 +45,7 @@ def certify(
     n: int | None = None,
     norms: Sequence[Norm] = NORMS,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int = BATCH_SIZE,
     out: Path | None = None,
     resume: bool = False,
     quiet: bool = True,
@@ -72,7 +72,7 @@ def certify(
         refuse_large(trace(model, images.take(torch.arange(1))))
     settings = CertifySettings(method="linear", bisections=BISECTIONS, attack=ATTACK, seed=seed)
     with process_group(timeout=PATIENCE) as processes:
-        reports = [
+        records = [
             evaluate(
                 model,
                 target.split,
@@ -85,7 +85,7 @@ def certify(
             )
             for size in _sizes(threat)
         ]
-        last = reports[-1]
+        last = records[-1]
         identity = {
             "model": last.model.state_sha256,
             "data": last.data.sha256,
@@ -100,7 +100,7 @@ def certify(
             shards.remove()
     radii = {norm: certificate.averaged([row[norm] for row in rows]) for norm in norms}
     within = radii[threat.norm].each
-    points = tuple(certificate.point(report, within) for report in reports)
+    points = tuple(certificate.point(record, within) for record in records)
     return Certificate(
         model=last.model,
         data=last.data,
@@ -119,7 +119,7 @@ def certify(
 
 
 def _sizes(threat: ThreatModel) -> list[ThreatModel]:
-    smaller = [threat.at(f"{share * threat.epsilon.value:.6g}") for share in SHARES]
+    smaller = [threat.at(f"{part * threat.epsilon.value:.6g}") for part in PARTS]
     return [*smaller, threat]
 
 
@@ -132,59 +132,30 @@ def _certify_each(
     quiet: bool,
 ) -> list[dict[str, Any]]:
     """Return each image's radii by norm and the seconds they took."""
-    own, mine = {}, processes.strided(len(images))
+    rows: dict[int, dict[str, Any]] = {}
+    numbers = processes.strided(len(images))
     shown = not quiet and processes.main
-    with progress(len(mine), "Certifying", "images") if shown else nullcontext() as bar:
-        for number in mine:
-            found = shards.load("image", number)
-            if found is None:
-                started = time.perf_counter()
-                image = images.take(torch.tensor([number]))
-                label = images.labels[number : number + 1]
-                with preserve_state(model):
-                    found = {
-                        norm: certified_radius(model, image, label, norm=norm).item()
-                        for norm in norms
-                    }
-                found["seconds"] = round(time.perf_counter() - started, 3)
-                shards.save("image", number, found)
-            own[number] = found
+    with progress(len(numbers), "Certifying", "images") if shown else nullcontext() as bar:
+        for number in numbers:
+            row = shards.load("image", number)
+            if row is None:
+                row = _certify_one(model, images, number, norms)
+                shards.save("image", number, row)
+            rows[number] = row
             if bar is not None:
                 bar.advance(1)
-    every = processes.gather(own)
-    return [every[number] for number in sorted(every)]
+    all_rows = processes.gather(rows)
+    return [all_rows[number] for number in sorted(all_rows)]
 
 
-def run(target: EvalTarget, options: EvalOptions, out: Path, *, resume: bool = False) -> None:
-    """Certify a model: print the findings, write record, CSV and PNG.
-
-    Raises:
-        ZooError: as `certify` does.
-    """
-    found = certify(
-        target,
-        n=options.n,
-        seed=options.seed,
-        batch_size=options.batch_size,
-        out=out,
-        resume=resume,
-        quiet=False,
-    )
-    if os.environ.get("RANK", "0") == "0":
-        written = certificate.write(found, out)
-        show(found)
-        print("\n".join(f"Written: {path}" for path in written))
-
-
-def show(found: Certificate) -> None:
-    """Print what is certain, and what the attack leaves."""
-    threat, attack = found.threat_model, found.settings.attack
-    print(f"{found.model.name}: {found.data.n} images of {found.data.name} {found.data.split}")
-    print(f"clean: {found.clean.accuracy}")
-    for at in found.points:
-        print(f"{threat.norm} {at.epsilon}: certified {at.certified}, {attack} {at.attacked}")
-    for norm, radii in found.radii.items():
-        print(f"certified radius in {norm}: mean {radii.mean:.4g}, median {radii.median:.4g}")
-    for check in found.checks:
-        if not check.passed:
-            print(f"check failed: {check.name}: {check.detail}")
+def _certify_one(
+    model: nn.Module, images: Images, number: int, norms: Sequence[Norm]
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    image, label = images.take(torch.tensor([number])), images.labels[number : number + 1]
+    with preserve_state(model):
+        row: dict[str, Any] = {
+            norm: certified_radius(model, image, label, norm=norm).item() for norm in norms
+        }
+    row["seconds"] = round(time.perf_counter() - started, 3)
+    return row

@@ -31,6 +31,7 @@ from robnet_zoo.threat_models import Norm
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 FOLDER = Path(__file__).parent
+CLEAN = "clean"  # the column of a table that is under no attack
 DATA_TITLES = {"cifar10": "CIFAR-10"}  # as papers write them
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
