@@ -14,10 +14,10 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 ROOMS = {
     "cli": "main",
     "search": "registry",
-    "eval": "'' checks evaluation inputs record target reports.attach reports.examples "
-    "reports.html reports.certificate reports.protocol reports.tables reports.terminal "
-    "studies.certificate "
-    "studies.certify studies.plots studies.protocol studies.sweep studies.transfer_matrix",
+    "eval": "'' checks evaluation inputs record target reports.attach reports.certificate "
+    "reports.examples reports.html reports.protocol reports.tables reports.terminal "
+    "studies.certificate studies.certify studies.plots studies.protocol studies.sweep "
+    "studies.transfer_matrix",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' base batch model pgd registry verdicts methods.gradient methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",

@@ -7,6 +7,7 @@ The pages are README.md and docs/trust.md. `robnet-zoo eval tables` writes the t
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def update(root: Path, check: bool) -> int:
         raise ZooError(f"There is no README.md in '{root}'; name a checkout by --root.")
     records = read_records(root / "eval" / "results")
     tags = {"digits", *(name.partition(".")[2] for name in records)}
-    tables = {
+    tables: dict[str, Callable[[], str]] = {
         "models": models_table,
         **{tag: partial(results_table, tag, records) for tag in tags},
         **{name: partial(checks_table, *kinds) for name, kinds in CHECKS.items()},
