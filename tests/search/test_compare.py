@@ -12,8 +12,8 @@ from robnet_zoo.search.__main__ import main
 
 @pytest.fixture
 def own_cell(tmp_path):
-    found = published("pc_darts")
-    own = CellGenotype("my-cell", "searched here", "a test", found.cells)
+    genotype = published("pc_darts")
+    own = CellGenotype("my-cell", "searched here", "a test", genotype.cells)
     path = tmp_path / "genotype.json"
     path.write_text(json.dumps(genotype_to_dict(own)))
     return f"cells:{path}"
@@ -82,10 +82,10 @@ def test_certificates_join_the_table_and_bound_what_the_attack_leaves(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("cells", "told"),
+    ("cells", "message"),
     [(["racle"], "did you mean racl"), (["racl", "racl"], "Two cells are named 'racl'")],
 )
-def test_mistakes_are_told_before_any_training(tmp_path, capsys, cells, told):
+def test_mistakes_are_named_before_any_training(tmp_path, capsys, cells, message):
     assert compare(tmp_path, *cells) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

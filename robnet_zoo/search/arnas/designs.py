@@ -125,7 +125,7 @@ def compare_designs(
     if not isinstance(genotype, CellGenotype) or "robust" not in genotype.cells:
         raise ZooError(
             f"'{genotype.name}' has no accurate and robust cells to place; use arnas or a genotype "
-            "that an ARNAS search found."
+            "of an ARNAS search."
         )
     check_writable(paths.folder / TABLE)
     data = load_search_data(recipe, streams=("weights",), processes=processes, root=paths.root)

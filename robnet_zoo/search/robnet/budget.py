@@ -23,7 +23,7 @@ from robnet_zoo.search.robnet.codes import (
 # Fewest and most convolutions of a cell. The paper says "smaller than 7", "between 8 and 10" and
 # "larger than 11"; 7, the number that RobNet-small's size needs, and 11 go to the nearer end.
 BUDGETS = {"small": (0, 7), "medium": (8, 10), "large": (11, EDGES)}
-FURTHEST = 0.02  # share of a wanted size by which the nearest one found may miss it
+FURTHEST = 0.02  # fraction of a wanted size by which the nearest may miss it
 
 
 def budget_of(codes: Codes) -> str:

@@ -40,7 +40,7 @@ from robnet_zoo.search.run.data import SearchData
 BATCH = 64  # images at once; a cell's FSP matrices take 170 MB at 144 channels of width
 
 
-def measure_flow(
+def measure_distances(
     network: Network, split: Split, adversary: Adversary, *, seed: int
 ) -> tuple[float, float, tuple[float, ...]]:
     """Return a network's clean and robust accuracy and each cell's FSP distance (Eq. 4).
@@ -97,8 +97,8 @@ def measure_candidates(
     def measure(number: int) -> Row:
         codes = draw(number)
         network = inherited(supernet, codes, data, recipe)
-        flow = measure_flow(network, data.validation, adversary, seed=recipe.seed)
-        return _row(Measured(number, codes, *flow), sizes(supernet))
+        measured = measure_distances(network, data.validation, adversary, seed=recipe.seed)
+        return _row(Measured(number, codes, *measured), sizes(supernet))
 
     def report(done: list[Row]) -> None:
         if done:

@@ -161,7 +161,7 @@ def test_a_placement_without_accurate_cells_still_gives_a_whole_genotype(data):
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("placement=AXR", "Placement 'AXR'"),
         ("multiples=1,2", "Multiples [1, 2]"),
@@ -169,6 +169,6 @@ def test_a_placement_without_accurate_cells_still_gives_a_whole_genotype(data):
         ("adversarial_weight=0", "adversarial_weight=0.0"),
     ],
 )
-def test_wrong_settings_are_told_in_one_sentence(setting, told, tmp_path, capsys):
+def test_wrong_settings_are_named_in_one_sentence(setting, message, tmp_path, capsys):
     assert main(["arnas", "--smoke", "--set", setting, "--out", str(tmp_path / "x")]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

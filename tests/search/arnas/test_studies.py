@@ -82,10 +82,10 @@ def test_orders_are_compared_at_the_start(tmp_path):
     assert main(given) == 0
     record = json.loads((tmp_path / "orders.json").read_text())
     for objective in ("natural", "adversarial"):
-        found = record["measured"]["start"][objective]
-        assert -1 <= found["first_cosine"] <= 1
-        assert found["second_fall"] > 0
-        assert found["second_seconds"] > found["first_seconds"]
+        findings = record["measured"]["start"][objective]
+        assert -1 <= findings["first_cosine"] <= 1
+        assert findings["second_fall"] > 0
+        assert findings["second_seconds"] > findings["first_seconds"]
 
 
 def test_efficient_epochs_are_those_that_no_other_beats():

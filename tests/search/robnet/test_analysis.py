@@ -40,25 +40,27 @@ def dense_is_robust(codes, rng):
 
 
 def test_correlations_of_known_numbers():
-    found = correlation(np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5]))
-    assert found["pearson"] == pytest.approx(0.8)
-    assert found["spearman"] == pytest.approx(0.8)
-    assert found["pearson_p"] == pytest.approx(0.1041, abs=1e-4)  # t = 2.309, 3 degrees of freedom
+    findings = correlation(np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5]))
+    assert findings["pearson"] == pytest.approx(0.8)
+    assert findings["spearman"] == pytest.approx(0.8)
+    assert findings["pearson_p"] == pytest.approx(
+        0.1041, abs=1e-4
+    )  # t = 2.309, 3 degrees of freedom
     cubes = correlation(np.arange(9.0), np.arange(9.0) ** 3)
     assert cubes["spearman"] == pytest.approx(1) and cubes["pearson"] < 0.95
 
 
 def test_a_correlation_that_is_not_defined_is_none():
     for x in ([1.0, 1, 1, 1], [1.0, 2]):
-        found = correlation(np.array(x), np.arange(float(len(x))))
-        assert found["architectures"] == len(x)
-        assert found["pearson"] is None and found["spearman_p"] is None
+        findings = correlation(np.array(x), np.arange(float(len(x))))
+        assert findings["architectures"] == len(x)
+        assert findings["pearson"] is None and findings["spearman_p"] is None
 
 
 def test_density_is_found_where_it_matters_and_only_there():
-    rows, found = relations.densities(studied(dense_is_robust))
-    assert found["pearson"] > 0.95 and found["pearson_p"] < 1e-20
-    assert len(rows) == found["architectures"] == 120
+    rows, findings = relations.densities(studied(dense_is_robust))
+    assert findings["pearson"] > 0.95 and findings["pearson_p"] < 1e-20
+    assert len(rows) == findings["architectures"] == 120
     _, noise = relations.densities(studied(lambda codes, rng: 0.4 + rng.gauss(0, 0.02)))
     assert abs(noise["pearson"]) < 0.25 and noise["pearson_p"] > 0.01
 
@@ -69,19 +71,19 @@ def test_a_direct_convolution_is_worth_what_was_put_in():
         skip = convolutions(codes) - direct
         return 0.3 + 0.02 * direct + 0.005 * skip + rng.gauss(0, 0.002)
 
-    _, found = relations.convolution_counts(studied(robust))
-    value = found["worth"]
+    _, findings = relations.convolution_counts(studied(robust))
+    value = findings["worth"]
     assert value["direct"] == pytest.approx(0.02, abs=3 * value["direct_error"])
     assert value["skip"] == pytest.approx(0.005, abs=3 * value["skip_error"])
     assert 0 < value["direct_error"] < 0.001
-    assert found["direct"]["pearson"] > 0.7 > found["skip"]["pearson"] > 0
+    assert findings["direct"]["pearson"] > 0.7 > findings["skip"]["pearson"] > 0
 
 
 def test_errors_of_a_fit_match_the_textbook():
     x = np.array([1.0, 2, 3, 4])
-    found = worth({"x": x}, np.array([1.0, 2, 2, 4]))
-    assert found["x"] == pytest.approx(0.9)
-    assert found["x_error"] == pytest.approx(0.2645751)  # sqrt(0.7 / 2 / 5)
+    findings = worth({"x": x}, np.array([1.0, 2, 2, 4]))
+    assert findings["x"] == pytest.approx(0.9)
+    assert findings["x_error"] == pytest.approx(0.2645751)  # sqrt(0.7 / 2 / 5)
     assert worth({"x": x, "same": x}, x)["x"] is None
 
 
@@ -89,18 +91,18 @@ def test_linear_classifier_points_at_the_operation_that_matters():
     def robust(codes, rng):
         return 0.4 + 0.2 * (codes[0][8][1] == "1") + rng.gauss(0, 0.01)
 
-    rows, found = groups.edge_weights(studied(robust))
+    rows, findings = groups.edge_weights(studied(robust))
     best = max(rows, key=lambda row: row["weight"])
     assert (best["edge"], best["operation"]) == (EDGE_NAMES[8], "conv")
-    assert found["fitted_accuracy"] > 0.95 and found["held_out_accuracy"] > 0.9
+    assert findings["fitted_accuracy"] > 0.95 and findings["held_out_accuracy"] > 0.9
     _, noise = groups.edge_weights(studied(lambda codes, rng: rng.random()))
-    assert noise["held_out_accuracy"] < 0.7 < found["held_out_accuracy"]
+    assert noise["held_out_accuracy"] < 0.7 < findings["held_out_accuracy"]
 
 
 def test_weights_of_dense_is_robust_are_nearly_all_positive():
-    _, found = groups.edge_weights(studied(dense_is_robust, cells=3))
-    assert found["weights"] == 28 and found["positive_weights"] >= 26
-    assert found["architectures"] == 72  # 30 % of 120 at either end
+    _, findings = groups.edge_weights(studied(dense_is_robust, cells=3))
+    assert findings["weights"] == 28 and findings["positive_weights"] >= 26
+    assert findings["architectures"] == 72  # 30 % of 120 at either end
 
 
 def test_embedding_keeps_apart_what_is_apart():
@@ -110,8 +112,8 @@ def test_embedding_keeps_apart_what_is_apart():
         dense = number % 2
         codes = (random_code(sparse_or_dense, keep=0.9 if dense else 0.1),)
         made.append(Studied(number, codes, 0.6, 0.3, 0.5 if dense else 0.4))
-    rows, found = groups.embedding(made)
-    assert found["nearest_of_same_group"] > 0.9
+    rows, findings = groups.embedding(made)
+    assert findings["nearest_of_same_group"] > 0.9
     assert {row["group"] for row in rows} == {"top", "bottom"}
     assert all((row["group"] == "top") == (row["robust"] == 0.5) for row in rows)
     _, mixed = groups.embedding(studied(lambda codes, rng: rng.random()))
@@ -124,22 +126,22 @@ def test_budgets_separate_and_the_direct_share_counts_where_it_was_put():
         share = direct_convolutions(codes) / convs if convs else 0
         return (0.3 + 0.1 * share if convs <= 7 else 0.4) + rng.gauss(0, 0.003)
 
-    rows, found = relations.budgets(studied(robust, count=400))
-    assert found["small"]["pearson"] > 0.5
-    assert abs(found["medium"]["pearson"]) < 0.3
-    assert found["small"]["mean_robust"] < found["medium"]["mean_robust"]
-    assert sum(found[name]["architectures"] for name in found) == len(rows)
+    rows, findings = relations.budgets(studied(robust, count=400))
+    assert findings["small"]["pearson"] > 0.5
+    assert abs(findings["medium"]["pearson"]) < 0.3
+    assert findings["small"]["mean_robust"] < findings["medium"]["mean_robust"]
+    assert sum(findings[name]["architectures"] for name in findings) == len(rows)
 
 
 def test_fine_tuning_s_gain_and_the_histogram_hold_every_architecture():
     made = studied(dense_is_robust)
-    _, found = relations.before_and_after(made)
-    assert found["mean_after"] - found["mean_before"] == pytest.approx(0.1)
-    assert found["improved"] == 1 and found["pearson"] == pytest.approx(1)
-    rows, found = relations.histogram(made)
+    _, findings = relations.before_and_after(made)
+    assert findings["mean_after"] - findings["mean_before"] == pytest.approx(0.1)
+    assert findings["improved"] == 1 and findings["pearson"] == pytest.approx(1)
+    rows, findings = relations.histogram(made)
     assert sum(row["architectures"] for row in rows) == 120
     assert rows[0]["from"] == pytest.approx(min(one.robust for one in made))
-    assert found["lowest"] < found["median"] < found["highest"]
+    assert findings["lowest"] < findings["median"] < findings["highest"]
 
 
 def test_fsp_distance_goes_with_the_gap_in_the_cells_where_it_was_put():
@@ -149,11 +151,11 @@ def test_fsp_distance_goes_with_the_gap_in_the_cells_where_it_was_put():
         gap = rng.uniform(0.1, 0.3)
         distances = (rng.random(), 5 * gap, gap**2)
         measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, distances))
-    rows, found = relations.flow(measured)
+    rows, findings = relations.fsp_gaps(measured)
     assert len(rows) == 120
-    assert abs(found["cell_0"]["pearson"]) < 0.4
-    assert found["cell_1"]["pearson"] == pytest.approx(1)
-    assert found["cell_2"]["spearman"] == pytest.approx(1)
+    assert abs(findings["cell_0"]["pearson"]) < 0.4
+    assert findings["cell_1"]["pearson"] == pytest.approx(1)
+    assert findings["cell_2"]["spearman"] == pytest.approx(1)
 
 
 def study_rows(count):
@@ -191,8 +193,8 @@ def test_the_command_makes_every_figure_of_a_study(tmp_path, capsys):
     assert made == {f"{name}.{kind}" for name in names for kind in ("csv", "json", "png")}
     for name in names:
         assert (tmp_path / "analysis" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    found = json.loads((tmp_path / "analysis" / "density.json").read_text())
-    assert found["figure"] == "5" and found["pearson"] > 0.9
+    findings = json.loads((tmp_path / "analysis" / "density.json").read_text())
+    assert findings["figure"] == "5" and findings["pearson"] > 0.9
     assert "Fig. 5" in capsys.readouterr().out
 
 

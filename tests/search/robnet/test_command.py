@@ -72,7 +72,7 @@ def test_a_budget_is_kept_in_another_study_of_the_supernet(trained: Path, tmp_pa
     assert all(convolutions(from_text(row["code"])) <= 7 for row in rows(tmp_path))
 
 
-def test_a_cell_free_search_rejects_by_flow(tmp_path: Path) -> None:
+def test_a_cell_free_search_rejects_by_fsp_distance(tmp_path: Path) -> None:
     options = ["--space", "free", "--architectures", "10", "--set", "fsp_candidates=12"]
     assert main(["robnet", *TINY, *QUICK, *options, "--out", str(tmp_path)]) == 0
     with (tmp_path / "candidates.csv").open(newline="") as file:

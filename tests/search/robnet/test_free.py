@@ -51,8 +51,8 @@ def test_candidates_have_the_scores_of_the_study_and_a_distance_a_cell(searched,
     measured, _ = searched
     assert [one.number for one in measured] == list(range(10))
     for one in measured[:2]:
-        found = score(inherited(supernet, one.codes, data, RECIPE), data, RECIPE)
-        assert (one.clean_before, one.robust_before) == pytest.approx(found)
+        findings = score(inherited(supernet, one.codes, data, RECIPE), data, RECIPE)
+        assert (one.clean_before, one.robust_before) == pytest.approx(findings)
     for one in measured:
         assert one.codes == draw(one.number)
         assert len(one.distances) == RECIPE.layers and min(one.distances) > 0
@@ -102,7 +102,7 @@ def test_a_search_that_would_reject_nothing_is_refused(searched, keep):
 
 
 def test_the_figure_of_the_distances_is_made_from_the_search(searched, tmp_path):
-    found = make_figure("fsp", [searched[1]], tmp_path)
-    assert set(found) == {"cell_0", "cell_1", "cell_2"}
-    assert found["cell_2"]["architectures"] == 10
+    findings = make_figure("fsp", [searched[1]], tmp_path)
+    assert set(findings) == {"cell_0", "cell_1", "cell_2"}
+    assert findings["cell_2"]["architectures"] == 10
     assert (tmp_path / "fsp.png").stat().st_size > 10_000

@@ -54,8 +54,8 @@ def test_larger_maps_are_averaged_over_windows():
 def test_distances_of_a_network_are_those_of_its_maps():
     model, clean = network(), images(2, 0)
     attacked = (clean + 0.1).clamp(0, 1)
-    found = fsp_distances(model.cells, model, clean, attacked)
-    assert found.shape == (3, 2)
+    distances = fsp_distances(model.cells, model, clean, attacked)
+    assert distances.shape == (3, 2)
     expected = []
     for one in (clean, attacked):
         with torch.no_grad():
@@ -65,8 +65,8 @@ def test_distances_of_a_network_are_those_of_its_maps():
         expected.append([by_hand(*pair) for pair in maps])
     for image in range(2):
         distance = ((expected[0][image] - expected[1][image]) ** 2).sum()
-        assert found[0, image].item() == pytest.approx(distance, rel=1e-3)
-    assert (found > 0).all()
+        assert distances[0, image].item() == pytest.approx(distance, rel=1e-3)
+    assert (distances > 0).all()
     assert not any(module._forward_hooks for module in model.modules())  # nothing is left behind
 
 

@@ -99,7 +99,7 @@ def test_a_failed_or_interrupted_candidate_is_taken_up_again(tmp_path: Path) -> 
     assert tried == [0, 1, 1, 1, 2]
 
 
-def test_a_worker_that_was_taken_for_dead_goes_on(tmp_path: Path) -> None:
+def test_a_worker_whose_trial_was_failed_goes_on(tmp_path: Path) -> None:
     study = open_study(tmp_path, {})
     tried = []
 
@@ -132,6 +132,6 @@ def test_other_settings_are_not_mixed_into_a_study(tmp_path: Path) -> None:
         open_study(tmp_path, {"seed": 1})
 
 
-def test_a_storage_that_cannot_be_reached_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_storage_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="cannot be opened"):
         open_study(tmp_path, {}, url="nonsense")

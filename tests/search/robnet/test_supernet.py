@@ -26,7 +26,7 @@ def data() -> SearchData:
     return load_search_data(RECIPE, streams=("weights",))
 
 
-def moment(index: int) -> StepContext:
+def context(index: int) -> StepContext:
     return StepContext(RECIPE.seed, 0, index, 0.1, "cpu")
 
 
@@ -37,7 +37,7 @@ def test_a_step_trains_the_drawn_architecture_and_nothing_else(
     recipe = dataclasses.replace(RECIPE, space=space)
     training = SupernetTraining(recipe, data)
     before = {name: value.clone() for name, value in training.supernet.named_parameters()}
-    training.step(moment(0), data.streams[0].at(0, 0))
+    training.step(context(0), data.streams[0].at(0, 0))
     moved = {
         name
         for name, value in training.supernet.named_parameters()
@@ -56,17 +56,17 @@ def test_a_step_trains_the_drawn_architecture_and_nothing_else(
         if ".operations.0." in name
     }
     assert trained and trained <= convs
-    assert len({training.step(moment(i), data.streams[0].at(0, i))["density"] for i in (1, 2)}) > 1
+    assert len({training.step(context(i), data.streams[0].at(0, i))["density"] for i in (1, 2)}) > 1
 
 
 def test_training_goes_on_bitwise_from_its_state(data: SearchData) -> None:
     whole = SupernetTraining(RECIPE, data)
-    whole.step(moment(0), data.streams[0].at(0, 0))
+    whole.step(context(0), data.streams[0].at(0, 0))
     later = SupernetTraining(dataclasses.replace(RECIPE, seed=5), data)
     later.recipe = RECIPE
     later.load(copy.deepcopy(whole.state()))
     for training in (whole, later):
-        training.step(moment(1), data.streams[0].at(0, 1))
+        training.step(context(1), data.streams[0].at(0, 1))
     theirs = later.supernet.state_dict()
     assert all(torch.equal(v, theirs[k]) for k, v in whole.supernet.state_dict().items())
 

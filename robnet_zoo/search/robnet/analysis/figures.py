@@ -45,7 +45,7 @@ FIGURES = {
         "6a", relations.convolution_counts, plots.draw_convolution_counts, (9.6, 3.8)
     ),
     "budgets": FigureKind("6b", relations.budgets, plots.draw_budgets, (6.2, 4.8)),
-    "fsp": FigureKind("7", relations.flow, plots.draw_flow, (12.0, 3.8), CANDIDATES),
+    "fsp": FigureKind("7", relations.fsp_gaps, plots.draw_fsp_gaps, (12.0, 3.8), CANDIDATES),
 }
 
 

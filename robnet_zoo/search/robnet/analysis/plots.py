@@ -122,7 +122,7 @@ def draw_budgets(figure: Figure, rows: Rows, findings: Findings) -> None:
     legend_above(axes, columns=1)
 
 
-def draw_flow(figure: Figure, rows: Rows, findings: Findings) -> None:
+def draw_fsp_gaps(figure: Figure, rows: Rows, findings: Findings) -> None:
     """Draw the gap against the FSP distance of three cells, and the correlation of all."""
     cells = len(findings)
     panels = figure.subplots(1, 4)

@@ -106,7 +106,7 @@ def budgets(studied: Sequence[Studied]) -> Analysis:
     return rows, findings
 
 
-def flow(measured: Sequence[Measured]) -> Analysis:
+def fsp_gaps(measured: Sequence[Measured]) -> Analysis:
     """Relate each cell's FSP distance to the clean accuracy minus the robust one (Fig. 7)."""
     rows: Rows = [
         {
