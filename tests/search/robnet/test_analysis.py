@@ -43,9 +43,7 @@ def test_correlations_of_known_numbers():
     findings = correlation(np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5]))
     assert findings["pearson"] == pytest.approx(0.8)
     assert findings["spearman"] == pytest.approx(0.8)
-    assert findings["pearson_p"] == pytest.approx(
-        0.1041, abs=1e-4
-    )  # t = 2.309, 3 df
+    assert findings["pearson_p"] == pytest.approx(0.1041, abs=1e-4)  # t = 2.309, 3 df
     cubes = correlation(np.arange(9.0), np.arange(9.0) ** 3)
     assert cubes["spearman"] == pytest.approx(1) and cubes["pearson"] < 0.95
 
