@@ -30,9 +30,9 @@ from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime import console
 from robnet_zoo.runtime.distributed import ProcessGroup
+from robnet_zoo.train.build import build_run
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.settings import Compile, Layout, Settings
-from robnet_zoo.train.state import build_run
 from robnet_zoo.train.step import train_step
 
 EPSILON, STEP = 8 / 255, 2 / 255

@@ -29,10 +29,11 @@ from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.environment import environment, pick_device, tune
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
+from robnet_zoo.train.build import build_run
 from robnet_zoo.train.cuda_graphs import WARM_UP, PlainBodies, Recorder
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.settings import Settings
-from robnet_zoo.train.state import Run, build_run
+from robnet_zoo.train.state import Run
 from robnet_zoo.train.step import start_statistics, train_step
 
 PLAIN: dict[str, Any] = {

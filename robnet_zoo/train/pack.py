@@ -1,8 +1,7 @@
 """Runs made small enough to move: 60 MiB at most, in files under 16 MiB, with nothing pickled.
 
-A pack is a folder of up to four parts and `pack.json`. The parts, one after the other, are
-sections: safetensors files that are compressed one by one. pack.json holds the rest: settings,
-positions, where the sections lie, and the size and sha256 of every part, by which it is named.
+A pack is a folder of up to four parts, which hold sections of tensors, and `pack.json`, which holds
+the rest: settings, where the checkpoints stand, and what the parts are (`pack_files`).
 
 Sections come in the order of their worth, as many as there is room for: the weights that export
 takes from best.pt, then last.pt's weights, their average and its momentum. What is equal is stored
@@ -19,8 +18,6 @@ do: one bit makes the largest relative error 2^-10 instead of 2^-11.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,13 +25,23 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from robnet_zoo.runtime.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import atomic_path, check_writable, write_json
+from robnet_zoo.runtime.files import check_writable
 from robnet_zoo.runtime.lock import hold
+from robnet_zoo.train.build import LAYOUTS
+from robnet_zoo.train.pack_files import (
+    INDEX,
+    Tensors,
+    read_index,
+    read_sections,
+    room_for_parts,
+    squeeze,
+    squeeze_to_fit,
+    write_pack,
+)
 from robnet_zoo.train.settings import (
     SETTINGS,
     Settings,
@@ -42,18 +49,10 @@ from robnet_zoo.train.settings import (
     settings_from_dict,
     write_settings,
 )
-from robnet_zoo.train.state import LAYOUTS
 
-FORMAT, INDEX = "robnet_zoo.pack/2", "pack.json"
-LIMIT = 60 << 20  # bytes of all files
-INDEX_ROOM = 1 << 20  # of these, what pack.json may take
-PART_BYTES = 15 << 20
-MOST_ROUNDED = 4  # of float16's ten bits behind the point
 REST = "rest"  # the section of sums and of the generator's state
 MOMENTUM = f"{LAST}/momentum"
 WEIGHTS = (f"{BEST}/average", f"{BEST}/model", f"{LAST}/average", f"{LAST}/model")
-
-Tensors = dict[str, Tensor]
 
 
 def pack(run: Path, out: Path) -> int:
@@ -71,7 +70,7 @@ def pack(run: Path, out: Path) -> int:
     check_writable(out / INDEX)
     with hold(run):
         last, best = load_checkpoint(run / LAST), load_checkpoint(run / BEST)
-    chosen = _chosen(best)
+    chosen = _best_network(best)
     sections = {f"{BEST}/{chosen}": _halved(best[chosen]), f"{LAST}/model": _halved(last["model"])}
     if last["average"] is not None:
         sections[f"{LAST}/average"] = _halved(last["average"])
@@ -107,8 +106,7 @@ def pack_average(state: dict[str, Any], settings: Settings, out: Path) -> int:
 def unpack(folder: Path, run: Path, dataset: str | None = None) -> Settings:
     """Make a run of a pack, ready for `--resume`; return its settings.
 
-    What was left out of the pack is told in the `events` of last.pt's position, and so in the
-    record of the run.
+    The `events` of last.pt, and so the record of the run, say what was left out of the pack.
 
     Args:
         folder: the pack's folder.
@@ -120,15 +118,12 @@ def unpack(folder: Path, run: Path, dataset: str | None = None) -> Settings:
     """
     if (run / SETTINGS).exists():
         raise ZooError(f"'{run}' already holds a run; choose another --out.")
-    index = _read_index(folder)
+    index = read_index(folder)
     try:
-        content = b"".join(
-            _read_part(folder / _part_name(number, part["sha256"]), part["sha256"])
-            for number, part in enumerate(index["parts"])
-        )
+        sections = read_sections(folder, index)
         settings = settings_from_dict(index["settings"])
         settings = dataclasses.replace(settings, dataset=dataset or settings.dataset)
-        states = _states(index, _sections(index, content), settings)
+        states = _states(index, sections, settings)
     except (SafetensorError, zlib.error, KeyError, TypeError, ValueError) as error:
         raise ZooError(f"The pack in '{folder}' is not readable by this version.") from error
     with hold(run):
@@ -138,7 +133,7 @@ def unpack(folder: Path, run: Path, dataset: str | None = None) -> Settings:
     return settings
 
 
-def _chosen(state: dict[str, Any]) -> str:
+def _best_network(state: dict[str, Any]) -> str:
     """Return which of a checkpoint's networks export takes."""
     best = state["position"]["best"]
     averaged = state["average"] is not None and (best is None or best["weights"] == "ema")
@@ -179,36 +174,28 @@ def _write(
                 )
     left_out = list(left_out or ())
     first = next(iter(wanted))
-    blobs = {REST: _squeezed(_rest(states))}
-    room = LIMIT - INDEX_ROOM - len(blobs[REST])
+    blobs = {REST: squeeze(_rest(states))}
+    room = room_for_parts() - len(blobs[REST])
     sources: dict[str, str] = {}  # of what a checkpoint holds, the section it is stored in
     for name, tensors in wanted.items():
         twin = next((kept for kept in sources.values() if _equal(wanted[kept], tensors)), None)
         if twin is None:
             if name == first:
-                rounded_bits, blob = _fitted(tensors, room)
+                rounded_bits, blob = squeeze_to_fit(tensors, room)
             else:
-                blob = _squeezed(tensors)
+                blob = squeeze(tensors)
             if len(blob) > room:
                 left_out.append(name)
                 continue
             blobs[name] = blob
             room -= len(blob)
         sources[name] = twin or name
-    content = b"".join(blobs.values())
-    parts = [content[start : start + PART_BYTES] for start in range(0, len(content), PART_BYTES)]
-    sums = [hashlib.sha256(part).hexdigest() for part in parts]
     index = {
-        "format": FORMAT,
         "settings": settings.as_dict(),
         "averaged": states[LAST]["average"] is not None,
         "left_out": left_out,
         "rounded_bits": rounded_bits,  # of the first section
         "sources": sources,
-        "sections": {name: len(blob) for name, blob in blobs.items()},
-        "parts": [
-            {"bytes": len(part), "sha256": known} for part, known in zip(parts, sums, strict=True)
-        ],
         **{
             name: {
                 "data": state.get("data"),
@@ -218,16 +205,7 @@ def _write(
             for name, state in states.items()
         },
     }
-    # An older pack stays whole until the new index takes the place of its own.
-    names = [_part_name(number, known) for number, known in enumerate(sums)]
-    for name, part in zip(names, parts, strict=True):
-        with atomic_path(out / name) as temporary:
-            temporary.write_bytes(part)
-    write_json(out / INDEX, index)
-    for old in [*out.glob("part-*"), *out.glob(".part-*.tmp")]:
-        if old.name not in names:
-            old.unlink()
-    return len(content)
+    return write_pack(out, blobs, index)
 
 
 def _rest(states: dict[str, dict[str, Any]]) -> Tensors:
@@ -249,57 +227,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     return value.item() if isinstance(value, Tensor) else value
-
-
-def _fitted(tensors: Tensors, room: int) -> tuple[int, bytes]:
-    """Return the first section, after how few bits rounded off make it fit."""
-    for bits in range(MOST_ROUNDED + 1):
-        blob = _squeezed({name: _rounded(tensor, bits) for name, tensor in tensors.items()})
-        if len(blob) <= room:
-            return bits, blob
-    raise ZooError(
-        f"The network is too large for a pack: its weights take {len(blob):,} bytes, and there is "
-        f"room for {room:,}; copy the run's folder instead."
-    )
-
-
-def _rounded(tensor: Tensor, bits: int) -> Tensor:
-    """Return float16 values rounded to others whose lowest bits are zero."""
-    if tensor.dtype != torch.float16 or bits == 0:
-        return tensor
-    unit = 1 << bits
-    stored = tensor.view(torch.int16)
-    size = ((stored & 0x7FFF) + unit // 2) & -unit
-    size = size.clamp(max=0x7BFF & -unit)  # 0x7BFF is the largest finite value
-    return (size | (stored & -0x8000)).view(torch.float16)
-
-
-def _squeezed(tensors: Tensors) -> bytes:
-    """Return tensors as compressed bytes.
-
-    First come all even bytes, then all odd ones. Of 16-bit weights these are the low halves, which
-    are noise, and the high ones with the exponents, which compress well. There is nothing to be
-    found for matching, so that plain Huffman codes are the fastest and the smallest.
-    """
-    content = save(tensors)
-    coder = zlib.compressobj(1, strategy=zlib.Z_HUFFMAN_ONLY)
-    return coder.compress(content[::2] + content[1::2]) + coder.flush()
-
-
-def _restored(blob: bytes) -> Tensors:
-    planes = zlib.decompress(blob)
-    content = bytearray(len(planes))
-    middle = (len(planes) + 1) // 2
-    content[::2], content[1::2] = planes[:middle], planes[middle:]
-    return load(bytes(content))
-
-
-def _sections(index: dict[str, Any], content: bytes) -> dict[str, Tensors]:
-    found, start = {}, 0
-    for name, size in index["sections"].items():
-        found[name] = _restored(content[start : start + size])
-        start += size
-    return found
 
 
 def _states(
@@ -337,15 +264,15 @@ def _states(
             "totals": sections[REST][f"{checkpoint}/totals"],
             "random": sections[REST][f"{checkpoint}/random"],
         }
-    told = [
+    gaps = [
         "momentum starts anew" if name == MOMENTUM else f"{name} is {nearest(*name.split('/'))}"
         for name in index["left_out"]
     ]
-    if told:
+    if gaps:
         position = index[LAST]["position"]
         position["events"] = [
             *position["events"],
-            f"unpacked at step {position['step']}: {', '.join(told)}",
+            f"unpacked at step {position['step']}: {', '.join(gaps)}",
         ]
     return states
 
@@ -357,32 +284,3 @@ def _full(tensor: Tensor, settings: Settings) -> Tensor:
     return (
         tensor.contiguous(memory_format=LAYOUTS[settings.layout]) if tensor.dim() == 4 else tensor
     )
-
-
-def _part_name(number: int, known: str) -> str:
-    return f"part-{number:03}-{known[:8]}"
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ZooError(
-            f"There is no pack in '{folder}'; make one: python -m robnet_zoo.train pack RUN --out "
-            f"{folder}."
-        ) from error
-    except ValueError as error:
-        raise ZooError(f"'{folder / INDEX}' is damaged; copy the pack again.") from error
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise ZooError(f"'{folder / INDEX}' is no pack of format {FORMAT}.")
-    return index
-
-
-def _read_part(path: Path, known: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ZooError(f"Cannot read '{path}' ({error.strerror}); copy the pack again.") from error
-    if hashlib.sha256(content).hexdigest() != known:
-        raise ZooError(f"'{path}' is not what was packed; copy the pack again.")
-    return content

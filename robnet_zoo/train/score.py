@@ -6,8 +6,9 @@ from torch import nn
 
 from robnet_zoo.models.fast.folded import refresh
 from robnet_zoo.train.body import autocast
+from robnet_zoo.train.build import folded_form
 from robnet_zoo.train.schedule import validation_adversary
-from robnet_zoo.train.state import Run, folded_form
+from robnet_zoo.train.state import Run
 from robnet_zoo.train.validate import Score, validate
 
 VALIDATION_BATCH = {"cpu": 256, "cuda": 512}

@@ -20,8 +20,9 @@ from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.runtime.lock import hold
+from robnet_zoo.train.build import build_run
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
-from robnet_zoo.train.state import Run, build_run
+from robnet_zoo.train.state import Run
 from robnet_zoo.train.trainer import fit
 from robnet_zoo.zoo.blueprints import blueprint
 

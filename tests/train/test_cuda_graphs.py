@@ -13,11 +13,11 @@ from robnet_zoo.data import dataset_info, load_split
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.train.body import step_body
+from robnet_zoo.train.build import build_run
 from robnet_zoo.train.cuda_graphs import WARM_UP, PlainBodies, Recorder
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.schedule import Stage
 from robnet_zoo.train.settings import Settings
-from robnet_zoo.train.state import build_run
 from robnet_zoo.train.step import start_statistics, train_step
 
 STEPS = WARM_UP + 5

@@ -12,10 +12,10 @@ from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.budget import PROBE, WARM_UP, TimeBudget, reschedule
+from robnet_zoo.train.build import build_run
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.schedule import Schedule, learning_rate, mean_passes, passes
 from robnet_zoo.train.session import train
-from robnet_zoo.train.state import build_run
 from robnet_zoo.train.validate import validate
 
 

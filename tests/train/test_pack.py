@@ -10,6 +10,7 @@ from robnet_zoo import create_model
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train import pack as packing
+from robnet_zoo.train import pack_files
 from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.export import export
 from robnet_zoo.train.pack import pack, pack_average, unpack
@@ -54,7 +55,7 @@ def close(ours, theirs, bits=11):
 
 
 def test_a_pack_loses_nothing_but_precision(begun, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "PART_BYTES", 20_000)
+    monkeypatch.setattr(pack_files, "PART_BYTES", 20_000)
     size = pack(begun / "run", tmp_path / "pack")
     parts = list((tmp_path / "pack").glob("part-*"))
     assert sum(part.stat().st_size for part in parts) == size
@@ -181,8 +182,8 @@ def test_what_has_no_room_is_left_out_and_told(begun, tmp_path, monkeypatch, kep
     sections = index_of(tmp_path / "whole")["sections"]
     order = ["best.pt/average", "last.pt/model", "last.pt/average", "last.pt/momentum"]
     assert list(sections) == ["rest", *order]
-    limit = packing.INDEX_ROOM + sum(sections[name] for name in ["rest", *order[:kept]])
-    monkeypatch.setattr(packing, "LIMIT", limit)
+    limit = pack_files.INDEX_ROOM + sum(sections[name] for name in ["rest", *order[:kept]])
+    monkeypatch.setattr(pack_files, "LIMIT", limit)
     left_out = order[kept:]
     pack(begun / "run", tmp_path / "pack")
     assert index_of(tmp_path / "pack")["left_out"] == left_out
@@ -195,8 +196,8 @@ def test_what_has_no_room_is_left_out_and_told(begun, tmp_path, monkeypatch, kep
 def test_low_bits_are_rounded_off_where_nothing_else_helps(begun, tmp_path, monkeypatch):
     pack(begun / "run", tmp_path / "whole")
     sections = index_of(tmp_path / "whole")["sections"]
-    room = packing.INDEX_ROOM + sections["rest"]
-    monkeypatch.setattr(packing, "LIMIT", room + sections["best.pt/average"] - 1)
+    room = pack_files.INDEX_ROOM + sections["rest"]
+    monkeypatch.setattr(pack_files, "LIMIT", room + sections["best.pt/average"] - 1)
     pack(begun / "run", tmp_path / "pack")
     unpack(tmp_path / "pack", tmp_path / "run")
     best = load_checkpoint(tmp_path / "run" / "best.pt")["average"]
@@ -207,7 +208,7 @@ def test_low_bits_are_rounded_off_where_nothing_else_helps(begun, tmp_path, monk
         torch.allclose(best[key], value, rtol=2.0**-10 + 2.0**-11, atol=2.0**-23)
         for key, value in exact.items()
     )
-    monkeypatch.setattr(packing, "LIMIT", room + sections["best.pt/average"] // 4)
+    monkeypatch.setattr(pack_files, "LIMIT", room + sections["best.pt/average"] // 4)
     with pytest.raises(ZooError, match="too large for a pack: its weights take"):
         pack(begun / "run", tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -215,10 +216,10 @@ def test_low_bits_are_rounded_off_where_nothing_else_helps(begun, tmp_path, monk
 
 def test_rounding_keeps_signs_and_stays_finite():
     values = torch.tensor([[65504.0, -65504.0, 1 + 2.0**-10, -1 - 2.0**-10, 0.0, 6e-8]]).half()
-    rounded = packing._rounded(values, 1)
+    rounded = pack_files._rounded(values, 1)
     expected = torch.tensor([[65472.0, -65472.0, 1 + 2.0**-9, -1 - 2.0**-9, 0.0, 2 * 2.0**-24]])
     assert torch.equal(rounded.float(), expected)
-    assert torch.equal(packing._rounded(values, 0), values)
+    assert torch.equal(pack_files._rounded(values, 0), values)
 
 
 def exported(run):
@@ -289,7 +290,7 @@ def test_an_older_pack_is_whole_until_the_new_index_is_written(begun, tmp_path, 
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(packing, "write_json", fail)
+        patched.setattr(pack_files, "write_json", fail)
         with pytest.raises(OSError, match="No space"):
             pack(begun / "run", folder)
     unpack(folder, tmp_path / "old")

@@ -81,7 +81,7 @@ def test_a_step_keeps_its_share_of_epsilon_on_every_data_set():
 def test_robnet_spares_batch_norm_and_biases_from_weight_decay():
     from robnet_zoo.data import load_split
     from robnet_zoo.runtime.distributed import ProcessGroup
-    from robnet_zoo.train.state import build_run
+    from robnet_zoo.train.build import build_run
 
     dataset, digits = load_split("digits", "train")
     settings = Settings(
