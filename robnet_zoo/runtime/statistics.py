@@ -32,9 +32,10 @@ def proportion(correct: int, n: int) -> Proportion:
     """
     if n <= 0 or not 0 <= correct <= n:
         raise ValueError(f"{correct} of {n} is not a proportion")
-    share = correct / n
-    centre = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
-    half = Z_95 / (1 + Z_95**2 / n) * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    accuracy = correct / n
+    centre = (accuracy + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    variance = accuracy * (1 - accuracy) / n + Z_95**2 / (4 * n**2)
+    half = Z_95 / (1 + Z_95**2 / n) * math.sqrt(variance)
     low = 0.0 if correct == 0 else centre - half
     high = 1.0 if correct == n else centre + half
-    return Proportion(correct=correct, n=n, accuracy=share, low=low, high=high)
+    return Proportion(correct=correct, n=n, accuracy=accuracy, low=low, high=high)

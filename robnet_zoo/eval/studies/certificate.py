@@ -93,7 +93,7 @@ class Certificate(
         plain: dict[str, Any] = to_builtins(self)
         return plain
 
-    def study(self, stem: str) -> Plot:
+    def plot(self, stem: str) -> Plot:
         """Return clean, attacked and certified accuracy against epsilon, in files named `stem`."""
         norm, largest = self.threat_model.norm, self.threat_model.epsilon_value
         radii = self.radii[norm].each
@@ -119,19 +119,19 @@ def averaged(each: Sequence[float]) -> Radii:
 
 
 def certain(radii: Sequence[float], epsilon: float) -> Proportion:
-    """Return the share of images whose class is certain at a size."""
+    """Return the proportion of images whose class is certain at a size."""
     return proportion_of(bits(radius >= epsilon for radius in radii))
 
 
-def point(report: record.EvaluationRecord, radii: Sequence[float]) -> Point:
-    """Return the accuracies at the size of a report of one attack."""
-    (found,), threat = report.attacks, report.threat_model
+def point(evaluation: record.EvaluationRecord, radii: Sequence[float]) -> Point:
+    """Return the accuracies at the size of a record of one attack."""
+    (result,), threat = evaluation.attacks, evaluation.threat_model
     return Point(
         epsilon=threat.epsilon,
         epsilon_value=threat.epsilon_value,
         certified=certain(radii, threat.epsilon_value),
-        attacked=found.robust,
-        attacked_verdicts=found.verdicts,
+        attacked=result.robust,
+        attacked_verdicts=result.verdicts,
     )
 
 
@@ -147,10 +147,10 @@ def check(points: Sequence[Point], radii: Sequence[float]) -> record.Check:
     return record.Check(name="certificates-hold", passed=not broken, detail=detail)
 
 
-def write(found: Certificate, path: Path) -> list[Path]:
+def write(certificate: Certificate, path: Path) -> list[Path]:
     """Write the record, and the accuracies against epsilon as CSV and PNG beside it."""
-    files.write_json(path, found.to_dict())
-    return [path, *write_plot(found.study(path.stem), path.parent)]
+    files.write_json(path, certificate.to_dict())
+    return [path, *write_plot(certificate.plot(path.stem), path.parent)]
 
 
 def read(path: Path) -> Certificate:

@@ -69,7 +69,7 @@ def draw_certified(path: Path, certificates: Mapping[str, Certificate]) -> None:
 
 def _draw_lines(axes: Axes, certificate: Certificate) -> None:
     """Draw a cell's accuracies; the certified one falls in steps, at each image's radius."""
-    for name, points in certificate.study("").lines.items():
+    for name, points in certificate.plot("").lines.items():
         sizes = [size for size, _ in points]
         middle = [100 * accuracy.accuracy for _, accuracy in points]
         colour = COLOURS.get(name, ATTACKED)
