@@ -11,9 +11,9 @@ from typing import Any as _Any
 
 from robnet_zoo.zoo import create_model as _create_model
 from robnet_zoo.zoo import list_models as _list_models
-from robnet_zoo.zoo.info import about as _about
+from robnet_zoo.zoo.info import describe as _describe
 
-dependencies = ["torch", "numpy", "safetensors", "huggingface_hub", "msgspec"]
+dependencies = ["torch", "numpy", "safetensors", "huggingface_hub", "msgspec", "jinja2"]
 
 
 def _entry(name: str) -> _Callable[..., _Any]:
@@ -21,7 +21,7 @@ def _entry(name: str) -> _Callable[..., _Any]:
         return _create_model(name, pretrained=pretrained, **overrides)
 
     entry.__name__ = entry.__qualname__ = name
-    entry.__doc__ = f"""{_about(name)}
+    entry.__doc__ = f"""{_describe(name)}
 
 Input: images (N, C, H, W) with pixels in [0,1]; output: logits (N, num_classes).
 

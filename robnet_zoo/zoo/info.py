@@ -15,7 +15,7 @@ from robnet_zoo.zoo.weights import Weights
 LABEL, WIDTH = 14, 96
 
 
-def about(name: str) -> str:
+def describe(name: str) -> str:
     """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
 
     Only what names one set of weights is fetched from the Hub, where it is not at hand.
@@ -24,20 +24,22 @@ def about(name: str) -> str:
         ZooError: there is no such architecture, or no such weights.
     """
     if name not in ARCHITECTURES:
-        return _about_weights(get_weights(name))
-    parts = [_about_architecture(ARCHITECTURES[name])]
+        return _describe_weights(get_weights(name))
+    parts = [_describe_architecture(ARCHITECTURES[name])]
     for tag in tags(name):
-        found = local_weights(f"{name}.{tag}")
-        parts.append(_about_weights(found) if found else _about_published(f"{name}.{tag}"))
+        weights = local_weights(f"{name}.{tag}")
+        parts.append(
+            _describe_weights(weights) if weights else _describe_published(f"{name}.{tag}")
+        )
     if default_tag(name) is None:
         parts.append("There are no weights yet.")
     return "\n\n".join(parts)
 
 
-def _about_architecture(architecture: Architecture) -> str:
+def _describe_architecture(architecture: Architecture) -> str:
     genotype = architecture.status
     if (code := architecture.read_genotype()) is not None:
-        genotype += f". {source(code.source)}"
+        genotype += f". {describe_source(code.source)}"
     return _entries(
         architecture.name,
         {
@@ -49,15 +51,15 @@ def _about_architecture(architecture: Architecture) -> str:
     )
 
 
-def source(told: Any) -> str:
+def describe_source(source: Any) -> str:
     """Write a genotype's source as a phrase: its note, and where it was published."""
-    told = told if isinstance(told, Mapping) else {"note": told}
-    note = str(told.get("note", "")).strip(".")
-    places = " ".join(str(told[key]) for key in ("repository", "path") if key in told)
+    entries = source if isinstance(source, Mapping) else {"note": source}
+    note = str(entries.get("note", "")).strip(".")
+    places = " ".join(str(entries[key]) for key in ("repository", "path") if key in entries)
     return " ".join(part for part in (note, f"({places})" if places else "") if part)
 
 
-def _about_weights(weights: Weights) -> str:
+def _describe_weights(weights: Weights) -> str:
     training, threat = weights.training, weights.threat_model
     facts = [
         f"{label}{training[key]}"
@@ -88,7 +90,7 @@ def _rates(measured: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(f"{name} {percent(value)}" for name, value in measured.items())
 
 
-def _about_published(name: str) -> str:
+def _describe_published(name: str) -> str:
     pin = pins()[name]
     return _entries(
         f"weights {name}",

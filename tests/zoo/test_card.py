@@ -15,7 +15,7 @@ from robnet_zoo.eval.inputs import RunMetadata
 from robnet_zoo.genotypes import genotype_to_dict
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.card import card, write_card
-from robnet_zoo.zoo.info import about
+from robnet_zoo.zoo.info import describe
 from robnet_zoo.zoo.weights import EMBEDDED, ROOT, read_weights
 
 NAMES = RunMetadata(
@@ -172,7 +172,7 @@ def test_attached_results_are_those_of_the_record(weights, record, natural, caps
     twin = json.loads(natural.read_text())["clean"]["accuracy"]["accuracy"]
     assert found.natural["clean"]["accuracy"] == twin
     shown = f"{100 * pgd['robust']['accuracy']:.1f} %"
-    assert shown in about(f"local-dir:{weights.folder}")
+    assert shown in describe(f"local-dir:{weights.folder}")
     text = (weights.folder / "README.md").read_text()
     assert "trained naturally" in text
     assert shown in text

@@ -22,7 +22,7 @@ from robnet_zoo.train.session import train
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.zoo import Architecture, HubModel, Paper, register_architecture
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.info import about
+from robnet_zoo.zoo.info import describe
 
 PAPER = Paper("A cell of our own", "We", 2026, "0000.00000")
 SIZE = {"channels": 4, "layers": 3}
@@ -63,7 +63,7 @@ def test_it_is_built_listed_and_described(mine):
     assert isinstance(model, Network) and isinstance(model, HubModel)
     assert ARCHITECTURES["mine"].parameters > 0
     for word in ("We: A cell of our own", "searched here", "layers=3"):
-        assert word in about("mine")
+        assert word in describe("mine")
 
 
 def test_it_learns_and_is_folded_saved_and_loaded(mine, tmp_path):

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Attach the results and print what is now known of the weights."""
     from robnet_zoo.eval.reports.attach import attach
-    from robnet_zoo.zoo.info import about
+    from robnet_zoo.zoo.info import describe
 
     attach(options.folder, options.record, options.natural)
-    print(about(f"local-dir:{options.folder}"))
+    print(describe(f"local-dir:{options.folder}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from robnet_zoo.zoo.info import about
+from robnet_zoo.zoo.info import describe
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,4 +14,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what is known of the model."""
-    print(about(options.name))
+    print(describe(options.name))
