@@ -17,6 +17,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.pgd import Adversary
+from robnet_zoo.runtime import console
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.environment import environment, pick_device
 from robnet_zoo.runtime.files import write_json
@@ -46,7 +48,7 @@ SAMPLES = 5
 Forward = Callable[[Tensor], Tensor]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure the cost of RobNet's supernet.")
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--layers", type=int, default=8)
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="architectures that are timed")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=None, help="JSON file for the result")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     device = pick_device(options.device)
     seconds, densities = time_steps(options, device)
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
@@ -160,4 +162,4 @@ def saved_bytes(net: Supernet, codes: Codes) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run(main))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,6 +32,7 @@ from benchmarks.plain import plain_supernet
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.data import dataset_info
 from robnet_zoo.data.splits import ArraySplit
+from robnet_zoo.runtime import console
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.arnas import recipe as arnas_recipe
 from robnet_zoo.search.arnas.search import ArnasSearch
@@ -58,7 +60,7 @@ ALGORITHMS: dict[str, tuple[Any, Callable[..., Any], Mapping[str, Any], dict[str
 }
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare the searches' steps.")
     add_options(parser, rounds=3)
     add = parser.add_argument
@@ -69,7 +71,7 @@ def main() -> None:
     add("--side", type=int, default=16, help="of the images")
     add("--steps", type=int, default=3, help="of PGD")
     parser.set_defaults(threads=1)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     device = prepare(options)
     results = {}
     for name in options.algorithm:
@@ -174,4 +176,4 @@ def plain_craft(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run(main))

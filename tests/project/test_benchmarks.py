@@ -10,7 +10,19 @@ import pytest
 import torch
 from helpers.fitted import save_fitted
 
-from benchmarks import autoattack, evaluation, gpu, limits, measure, memory, page, start, training
+from benchmarks import (
+    autoattack,
+    evaluation,
+    gpu,
+    limits,
+    measure,
+    memory,
+    page,
+    search,
+    start,
+    supernet,
+    training,
+)
 from benchmarks.plain import plain
 from benchmarks.targets import untrained
 
@@ -114,6 +126,32 @@ def test_the_plain_form_gives_the_logits_of_the_network():
     chosen = untrained(options, 2, "cpu")
     with torch.no_grad():
         torch.testing.assert_close(plain(chosen.model)(chosen.images), chosen.model(chosen.images))
+
+
+def test_every_search_takes_both_of_its_steps(tmp_path):
+    tiny = [
+        "--recipe",
+        "digits",
+        "--layers",
+        "3",
+        "--batch-size",
+        "2",
+        "--side",
+        "8",
+        "--steps",
+        "1",
+    ]
+    supernet.main([*tiny, *ONCE, "--out", str(tmp_path / "supernet-cpu.json")])
+    searches = json.loads((tmp_path / "supernet-cpu.json").read_text())["searches"]
+    assert set(searches) == set(supernet.ALGORITHMS)
+    assert all(result["speedup"]["median"] > 0 for result in searches.values())
+
+
+def test_the_supernet_is_timed_beside_single_networks():
+    options = Namespace(channels=4, layers=3, batch_size=4, steps=1, rounds=2)
+    seconds, densities = search.time_steps(options, "cpu")
+    assert set(seconds) == {"switches", "single", "multiplied"}
+    assert all(len(taken) == len(densities) == 2 for taken in seconds.values())
 
 
 def test_a_step_of_training_needs_more_memory_than_python_alone():
