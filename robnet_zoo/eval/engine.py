@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from msgspec import Struct
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.base import Attack, Suite, run_confirmed
@@ -22,15 +23,20 @@ from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.record import AttackResult, Check
-from robnet_zoo.eval.results import Outcome
+from robnet_zoo.eval.results import BlockResult
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.runtime.console import Progress
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 
-Stored = dict[str, Any]  # a block as its shard holds it
 Done = TypeVar("Done")
+
+
+class Predictions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The classes that the model gives to the images of a block without an attack."""
+
+    predictions: tuple[int, ...]
 
 
 @dataclass(kw_only=True)
@@ -57,8 +63,9 @@ class Engine:
 
     def clean(self) -> list[int]:
         """Return the class that the model gives to each image without an attack."""
-        blocks = self._blocks("clean", torch.arange(len(self.images)), self._predict, cost=0)
-        return [label for block in blocks for label in block["predictions"]]
+        everything = torch.arange(len(self.images))
+        blocks = self._blocks("clean", everything, self._predict, Predictions, cost=0)
+        return [label for block in blocks for label in block.predictions]
 
     def check(self) -> tuple[Check, ...]:
         """Return the checks of the model, on the first images."""
@@ -93,33 +100,39 @@ class Engine:
             self._standing = len(left)
             self._catch_up(part.cost() * (len(robust) - len(left)) / self.processes.size)
             work = partial(self._attack, part, stage)
-            blocks = self._blocks(stage, left, work, part.cost())
-            outcomes = [results.from_dict(block) for block in blocks]
-            self.warnings += [f"{stage}: {text}" for o in outcomes for text in o.warnings]
-            done.append((part.name, outcomes))
-            robust = results.scatter(len(robust), outcomes, "robust")
+            blocks = self._blocks(stage, left, work, BlockResult, cost=part.cost())
+            self.warnings += [f"{stage}: {text}" for block in blocks for text in block.warnings]
+            done.append((part.name, blocks))
+            robust = results.scatter(len(robust), blocks, "robust")
         budget = getattr(attack, "queries", None)
         return results.merge(attack.name, settings, len(robust), done, budget)
 
     def _blocks(
-        self, stage: str, indices: Tensor, work: Callable[[int, Tensor], Stored], cost: int
-    ) -> list[Stored]:
+        self,
+        stage: str,
+        indices: Tensor,
+        work: Callable[[int, Tensor], Done],
+        kind: type[Done],
+        *,
+        cost: int,
+    ) -> list[Done]:
         """Return every block in order, after doing those that are ours and not stored yet."""
         blocks = indices.split(BLOCK_SIZE) if len(indices) else ()
         own = {}
         for number in self.processes.strided(len(blocks)):
-            stored = self.shards.load(stage, number)
+            result = self.shards.load(stage, number, kind)
             self._expected += cost * len(blocks[number])
-            if stored is None:
-                alone = partial(self._undisturbed, number, partial(work, number, blocks[number]))
-                stored = self._within_memory(alone)
-                self.shards.save(stage, number, stored)
+            if result is None:
+                alone = partial(self._alone, number, partial(work, number, blocks[number]))
+                result = self._within_memory(alone)
+                self.shards.save(stage, number, result)
             self._catch_up(0)
-            own[number] = stored
+            own[number] = result
         every = self.processes.gather(own)
         return [every[number] for number in sorted(every)]
 
-    def _undisturbed(self, number: int, work: Callable[[], Stored]) -> Stored:
+    def _alone(self, number: int, work: Callable[[], Done]) -> Done:
+        """Do the work of a block with a seed of its own, and leave the model as it was."""
         with preserve_state(self.model, self.seed + number):
             return work()
 
@@ -138,14 +151,14 @@ class Engine:
             self.batch_size //= 2
             self.warnings.append(f"Out of GPU memory: batch size halved to {self.batch_size}.")
 
-    def _predict(self, number: int, indices: Tensor) -> Stored:
+    def _predict(self, number: int, indices: Tensor) -> Predictions:
         with torch.no_grad():
             logits = AttackedModel(self.model, self.batch_size)(self.images.take(indices))
         labels = self.images.labels[indices.to(self.images.labels.device)]
         validate_classes(labels, logits)
-        return {"predictions": classes(logits).tolist()}
+        return Predictions(predictions=tuple(classes(logits).tolist()))
 
-    def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> Stored:
+    def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> BlockResult:
         started, standing = time.perf_counter(), self._standing
 
         def watch(robust: Tensor) -> None:
@@ -170,14 +183,13 @@ class Engine:
             output, attacked_model = run_confirmed(attack, attacked_model, batch, self.threat_model)
         verdicts = results.judge(attack, output, attacked_model, batch, self.threat_model)
         self._standing = standing - verdicts["robust"].count(False)
-        outcome = Outcome(
+        return BlockResult(
             **verdicts,
             seconds=round(time.perf_counter() - started, 3),
             forwards=attacked_model.forwards,
             backwards=attacked_model.backwards,
             warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
         )
-        return outcome.to_dict()
 
     def _attacked_model(self, on_forward: Callable[[int], None] | None = None) -> AttackedModel:
         return AttackedModel(

@@ -1,4 +1,4 @@
-"""The evaluation: any model, under any attacks, to one report."""
+"""The evaluation: any model, under any attacks, to one record."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from robnet_zoo.attacks.base import Attack, Suite, validate
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
 from robnet_zoo.attacks.model import device_of, preserve_state
 from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.eval import record
+from robnet_zoo.eval import record as records
+from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_results, check_state, fingerprint
 from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import (
-    AttackResult,
     Check,
-    ClassTotals,
+    Clean,
     EvaluationRecord,
+    ModelInfo,
+    Settings,
+    ThreatInfo,
     bits,
     proportion_of,
 )
@@ -86,7 +89,7 @@ def evaluate(
         quiet: show no progress bar.
 
     Returns:
-        The report, as written to `out`.
+        The record, as written to `out`.
 
     Raises:
         ZooError: unknown names, n out of range, `out` not writable, data or model of a wrong
@@ -131,7 +134,7 @@ def evaluate(
             shards=shards,
             processes=processes,
         )
-        passes = len(images) * sum(part.cost() for one in chosen for part in one.parts)
+        passes = len(images) * sum(part.cost() for attack in chosen for part in attack.parts)
         shown = not quiet and processes.main
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
@@ -140,18 +143,14 @@ def evaluate(
             correct = [got == label for got, label in zip(predictions, labels, strict=True)]
             checks = work.check()
             _validate_gradients(chosen, checks)
-            found = tuple(work.attack(one, settings[one.name], correct) for one in chosen)
-        report = EvaluationRecord(
+            attacked = tuple(
+                work.attack(attack, settings[attack.name], correct) for attack in chosen
+            )
+        record = EvaluationRecord(
             model=info,
-            data=record.DataInfo(
-                name=metadata.data,
-                split=metadata.split,
-                n=len(images),
-                available=images.available,
-                sha256=images.sha256,
-            ),
-            threat_model=_threat_info(threat),
-            settings=record.Settings(
+            data=images.info(metadata),
+            threat_model=ThreatInfo.of(threat),
+            settings=Settings(
                 seed=seed,
                 block_size=BLOCK_SIZE,
                 batch_size=work.batch_size,
@@ -160,40 +159,34 @@ def evaluate(
                 folded=folded and work.attack_model is not model,
                 compile=compile,
             ),
-            clean=record.Clean(
+            clean=Clean(
                 accuracy=proportion_of(bits(correct)),
                 verdicts=bits(correct),
                 predictions=tuple(predictions),
             ),
-            attacks=found,
-            totals=_totals(correct, found, labels, metadata.class_names),
+            attacks=attacked,
+            totals=results.total(correct, attacked, labels, metadata.class_names),
             environment=environment(str(device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             warnings=tuple(dict.fromkeys(work.warnings)),
-            checks=(),
+            checks=(*checks, *check_state(model, before)),
         )
-        report = replace(
-            report,
-            checks=(
-                *checks,
-                *check_state(model, before),
-                *check_results(report, len(metadata.class_names) or None, metadata.card),
-            ),
-        )
+        judged = check_results(record, len(metadata.class_names) or None, metadata.card)
+        record = replace(record, checks=(*record.checks, *judged))
         if processes.main and path is not None:
-            record.write(report, path)
+            records.write(record, path)
             shards.remove()
         processes.wait()
-    return report
+    return record
 
 
 def _attacks(
     attacks: Sequence[Attack | Suite | str], threat_model: ThreatModel
 ) -> list[Attack | Suite]:
-    chosen = [get_attack(one) if isinstance(one, str) else one for one in attacks]
+    chosen = [get_attack(name) if isinstance(name, str) else name for name in attacks]
     if not chosen:
         raise ZooError("There is no attack to judge by; name one, such as pgd100.")
-    names = [one.name for one in chosen]
+    names = [attack.name for attack in chosen]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ZooError(f"Attack '{min(twice)}' is named twice; name each attack once.")
@@ -205,7 +198,7 @@ def _attacks(
 def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
     """Refuse attacks that need gradients where the checks found none."""
     blind = any(check.name == "gradient-path" and not check.passed for check in checks)
-    for part in (part for one in attacks for part in one.parts):
+    for part in (part for attack in attacks for part in attack.parts):
         if blind and part.traits.gradients:
             raise ZooError(
                 f"Attack '{part.name}' needs gradients, and none flow from the model's logits to "
@@ -214,70 +207,34 @@ def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]
 
 
 def _identity(
-    model: record.ModelInfo,
+    model: ModelInfo,
     data_sha256: str,
     norm: str,
     epsilon: float,
     attacks: dict[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    """Return what decides the verdicts, and so what a resumed evaluation must share."""
+    """Return what decides the verdicts, and so what a resumed evaluation must have too."""
     return {
         "model": model.state_sha256,
         "data": data_sha256,
         "threat model": [norm, epsilon],
         "attacks": attacks,
         "seed": seed,
-        "format": [record.SCHEMA, BLOCK_SIZE],
+        "format": [records.SCHEMA, BLOCK_SIZE],
     }
 
 
 def _finished(path: Path, identity: dict[str, Any]) -> EvaluationRecord:
     """Return a finished record, if it is of this very evaluation."""
-    report = record.read(path)
-    found = _identity(
-        report.model,
-        report.data.sha256,
-        report.threat_model.norm,
-        report.threat_model.epsilon_value,
-        {result.name: result.settings for result in report.attacks},
-        report.settings.seed,
+    record = records.read(path)
+    stored = _identity(
+        record.model,
+        record.data.sha256,
+        record.threat_model.norm,
+        record.threat_model.epsilon_value,
+        {attack.name: attack.settings for attack in record.attacks},
+        record.settings.seed,
     )
-    validate_identity(found, identity, path)
-    return report
-
-
-def _threat_info(threat_model: ThreatModel) -> record.ThreatInfo:
-    return record.ThreatInfo(
-        name=threat_model.name,
-        norm=threat_model.norm,
-        epsilon=threat_model.epsilon.text,
-        epsilon_value=threat_model.epsilon.value,
-        step=threat_model.step.text,
-        step_value=threat_model.step.value,
-    )
-
-
-def _totals(
-    correct: list[bool],
-    attacks: tuple[AttackResult, ...],
-    labels: list[int],
-    class_names: tuple[str, ...],
-) -> record.Totals:
-    robust = [all(flags) for flags in zip(correct, *(a.flags for a in attacks), strict=True)]
-    return record.Totals(
-        robust=proportion_of(bits(robust)),
-        verdicts=bits(robust),
-        clean_mistakes=tuple(i for i, right in enumerate(correct) if not right),
-        per_class=tuple(
-            ClassTotals(
-                label=label,
-                name=class_names[label] if label < len(class_names) else str(label),
-                n=labels.count(label),
-                clean=sum(ok for ok, own in zip(correct, labels, strict=True) if own == label),
-                robust=sum(ok for ok, own in zip(robust, labels, strict=True) if own == label),
-            )
-            for label in sorted(set(labels))
-        ),
-        seconds=round(sum(attack.seconds for attack in attacks), 3),
-    )
+    validate_identity(stored, identity, path)
+    return record

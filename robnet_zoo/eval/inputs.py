@@ -13,7 +13,7 @@ from robnet_zoo.attacks.batch import to_pixels
 from robnet_zoo.attacks.model import state_sha256
 from robnet_zoo.data import to_float
 from robnet_zoo.eval.checks.results import Card
-from robnet_zoo.eval.record import ModelInfo
+from robnet_zoo.eval.record import DataInfo, ModelInfo
 from robnet_zoo.runtime.errors import ZooError
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ class Images:
     def side(self) -> int:
         """Width of the images, in pixels."""
         return self.take(torch.arange(1)).shape[-1]
+
+    def info(self, metadata: RunMetadata) -> DataInfo:
+        """Return what the record says about them."""
+        return DataInfo(
+            name=metadata.data,
+            split=metadata.split,
+            n=len(self),
+            available=self.available,
+            sha256=self.sha256,
+        )
 
     def take(self, indices: Tensor) -> Tensor:
         """Return float32 images (B, C, H, W) in [0,1] for positions (B,)."""

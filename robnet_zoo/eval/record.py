@@ -1,4 +1,4 @@
-"""The record of one evaluation: everything needed to repeat it, and everything found.
+"""The record of one evaluation: everything needed to repeat it, and every result.
 
 Per-image verdicts are strings of one character an image, "1" for robust and "0" for broken, in
 the order of the images; an image that is misclassified without an attack is "0" everywhere.
@@ -19,7 +19,7 @@ from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, read_json, to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion, proportion
-from robnet_zoo.threat_models import Norm
+from robnet_zoo.threat_models import Norm, ThreatModel
 
 SCHEMA = "robnet_zoo.evaluation/1"
 T = TypeVar("T", bound=Struct)
@@ -67,6 +67,18 @@ class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epsilon_value: Size
     step: str
     step_value: Size
+
+    @classmethod
+    def of(cls, threat_model: ThreatModel) -> ThreatInfo:
+        """Return what the record says about a threat model."""
+        return cls(
+            name=threat_model.name,
+            norm=threat_model.norm,
+            epsilon=threat_model.epsilon.text,
+            epsilon_value=threat_model.epsilon.value,
+            step=threat_model.step.text,
+            step_value=threat_model.step.value,
+        )
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,7 +142,7 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one attack, or one suite of attacks, found.
+    """What one attack, or one suite of attacks, did.
 
     `robust` is the worst case (any iterate the attack tried, where it tells them apart) and
     `last` the papers' number, the last iterate alone; both on all n images. `forwards` and

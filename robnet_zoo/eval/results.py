@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 
 from robnet_zoo.attacks.base import Attack
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, within
-from robnet_zoo.eval.record import AttackResult, Part, Queries, Trace, bits, proportion_of
+from robnet_zoo.eval.record import (
+    AttackResult,
+    ClassTotals,
+    Part,
+    Queries,
+    Totals,
+    Trace,
+    bits,
+    proportion_of,
+)
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import ThreatModel
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+class BlockResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The verdicts on one block, as stored in its shard; every tuple has one entry an image.
 
     Attributes:
@@ -49,18 +57,6 @@ class Outcome:
     backwards: int = 0
     warnings: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return asdict(self)
-
-
-def from_dict(stored: dict[str, Any]) -> Outcome:
-    """Return what `Outcome.to_dict` wrote, read back from JSON."""
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
-    }
-    return Outcome(**values)
-
 
 @torch.no_grad()
 def judge(
@@ -70,7 +66,7 @@ def judge(
     batch: AttackBatch,
     threat_model: ThreatModel,
 ) -> dict[str, Any]:
-    """Measure and judge what an attack returned for a batch; return fields of its Outcome.
+    """Measure and judge what an attack returned for a batch; return fields of its result.
 
     An image is broken if it lies within the threat model and the model misclassifies it. Images
     of minimal attacks are first moved into the ball.
@@ -121,7 +117,7 @@ def merge(
     name: str,
     settings: dict[str, Any],
     n: int,
-    parts: Sequence[tuple[str, Sequence[Outcome]]],
+    parts: Sequence[tuple[str, Sequence[BlockResult]]],
     budget: int | None = None,
 ) -> AttackResult:
     """Return the result of an attack on all n images from the blocks of its parts.
@@ -133,7 +129,7 @@ def merge(
         parts: each part's name and blocks; a part meets what those before it left standing.
         budget: queries allowed an image, of an attack that counts them.
     """
-    outcomes = [outcome for _, blocks in parts for outcome in blocks]
+    every = [block for _, blocks in parts for block in blocks]
     robust = scatter(n, parts[-1][1], "robust") if parts[-1][1] else [False] * n
     alone = parts[0][1] if len(parts) == 1 and parts[0][1] else ()
     known_last = bool(alone) and alone[0].last is not None
@@ -151,58 +147,92 @@ def merge(
         queries=None if budget is None else _queries(alone, budget),
         on_source=_on_source(alone),
         median_distance=_median_distance(alone),
-        max_perturbation=max((outcome.max_perturbation for outcome in outcomes), default=0.0),
-        over_epsilon=sum(outcome.over_epsilon for outcome in outcomes),
-        seconds=sum(outcome.seconds for outcome in outcomes),
-        forwards=sum(outcome.forwards for outcome in outcomes),
-        backwards=sum(outcome.backwards for outcome in outcomes),
+        max_perturbation=max((block.max_perturbation for block in every), default=0.0),
+        over_epsilon=sum(block.over_epsilon for block in every),
+        seconds=sum(block.seconds for block in every),
+        forwards=sum(block.forwards for block in every),
+        backwards=sum(block.backwards for block in every),
     )
 
 
-def scatter(n: int, outcomes: Sequence[Outcome], what: str) -> list[bool]:
+def total(
+    correct: Sequence[bool],
+    attacks: Sequence[AttackResult],
+    labels: Sequence[int],
+    class_names: Sequence[str],
+) -> Totals:
+    """Return the verdict over all attacks, and that of each class.
+
+    Args:
+        correct: whether each image is classified correctly without an attack.
+        attacks: what each of them did.
+        labels: of the images.
+        class_names: one a class; numbers stand for those that have none.
+    """
+    each = (attack.flags for attack in attacks)
+    robust = [all(flags) for flags in zip(correct, *each, strict=True)]
+    return Totals(
+        robust=proportion_of(bits(robust)),
+        verdicts=bits(robust),
+        clean_mistakes=tuple(index for index, right in enumerate(correct) if not right),
+        per_class=tuple(
+            ClassTotals(
+                label=label,
+                name=class_names[label] if label < len(class_names) else str(label),
+                n=labels.count(label),
+                clean=sum(ok for ok, own in zip(correct, labels, strict=True) if own == label),
+                robust=sum(ok for ok, own in zip(robust, labels, strict=True) if own == label),
+            )
+            for label in sorted(set(labels))
+        ),
+        seconds=round(sum(attack.seconds for attack in attacks), 3),
+    )
+
+
+def scatter(n: int, blocks: Sequence[BlockResult], what: str) -> list[bool]:
     """Return a flag for each of n images from the blocks that hold them, False elsewhere."""
     flags = [False] * n
-    for outcome in outcomes:
-        for index, flag in zip(outcome.indices, getattr(outcome, what), strict=True):
+    for block in blocks:
+        for index, flag in zip(block.indices, getattr(block, what), strict=True):
             flags[index] = flag
     return flags
 
 
-def _first_broken(n: int, outcomes: Sequence[Outcome]) -> tuple[int | None, ...] | None:
-    if not outcomes or outcomes[0].first_broken is None:
+def _first_broken(n: int, blocks: Sequence[BlockResult]) -> tuple[int | None, ...] | None:
+    if not blocks or blocks[0].first_broken is None:
         return None
     steps: list[int | None] = [0] * n  # a clean mistake needs no step
-    for outcome in outcomes:
-        for index, step in zip(outcome.indices, outcome.first_broken or (), strict=True):
+    for block in blocks:
+        for index, step in zip(block.indices, block.first_broken or (), strict=True):
             steps[index] = step
     return tuple(steps)
 
 
-def _trace(outcomes: Sequence[Outcome]) -> Trace | None:
-    if not outcomes or not outcomes[0].trace_any:
+def _trace(blocks: Sequence[BlockResult]) -> Trace | None:
+    if not blocks or not blocks[0].trace_any:
         return None
     return Trace(
-        last=tuple(sum(counts) for counts in zip(*(o.trace_last for o in outcomes), strict=True)),
-        any=tuple(sum(counts) for counts in zip(*(o.trace_any for o in outcomes), strict=True)),
+        last=tuple(map(sum, zip(*(block.trace_last for block in blocks), strict=True))),
+        any=tuple(map(sum, zip(*(block.trace_any for block in blocks), strict=True))),
     )
 
 
-def _part(name: str, outcomes: Sequence[Outcome]) -> Part:
+def _part(name: str, blocks: Sequence[BlockResult]) -> Part:
     return Part(
         name=name,
-        attacked=sum(len(outcome.robust) for outcome in outcomes),
-        broken=sum(outcome.robust.count(False) for outcome in outcomes),
-        seconds=sum(outcome.seconds for outcome in outcomes),
-        forwards=sum(outcome.forwards for outcome in outcomes),
-        backwards=sum(outcome.backwards for outcome in outcomes),
+        attacked=sum(len(block.robust) for block in blocks),
+        broken=sum(block.robust.count(False) for block in blocks),
+        seconds=sum(block.seconds for block in blocks),
+        forwards=sum(block.forwards for block in blocks),
+        backwards=sum(block.backwards for block in blocks),
     )
 
 
-def _queries(outcomes: Sequence[Outcome], budget: int) -> Queries:
+def _queries(blocks: Sequence[BlockResult], budget: int) -> Queries:
     spent = [
         count
-        for outcome in outcomes
-        for count, robust in zip(outcome.queries or (), outcome.robust, strict=True)
+        for block in blocks
+        for count, robust in zip(block.queries or (), block.robust, strict=True)
         if not robust
     ]
     return Queries(
@@ -213,11 +243,11 @@ def _queries(outcomes: Sequence[Outcome], budget: int) -> Queries:
     )
 
 
-def _on_source(outcomes: Sequence[Outcome]) -> Proportion | None:
-    survived = [flag for outcome in outcomes for flag in outcome.on_source or ()]
+def _on_source(blocks: Sequence[BlockResult]) -> Proportion | None:
+    survived = [flag for block in blocks for flag in block.on_source or ()]
     return proportion_of(bits(survived)) if survived else None
 
 
-def _median_distance(outcomes: Sequence[Outcome]) -> float | None:
-    found = [size for o in outcomes for size in o.found_at or () if size is not None]
-    return statistics.median(found) if found else None
+def _median_distance(blocks: Sequence[BlockResult]) -> float | None:
+    sizes = [size for block in blocks for size in block.found_at or () if size is not None]
+    return statistics.median(sizes) if sizes else None

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from robnet_zoo.runtime import files
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 
 IDENTITY = "evaluation.json"
+Block = TypeVar("Block")
 
 
 class Shards:
@@ -35,20 +39,24 @@ class Shards:
         if not resume:
             self.remove()
         elif (self.folder / IDENTITY).exists():
-            found = _read(self.folder / IDENTITY)
-            validate_identity(found, self.identity, self.folder)
+            stored = _read(self.folder / IDENTITY, dict[str, Any])
+            validate_identity(stored, self.identity, self.folder)
         files.write_json(self.folder / IDENTITY, self.identity)
 
-    def load(self, stage: str, number: int) -> dict[str, Any] | None:
-        """Return a stored block, None if there is none."""
-        path = self._path(stage, number)
-        return _read(path) if path is not None and path.exists() else None
+    def load(self, stage: str, number: int, kind: type[Block]) -> Block | None:
+        """Return a stored block as a value of type `kind`, None if there is none.
 
-    def save(self, stage: str, number: int, block: dict[str, Any]) -> None:
+        Raises:
+            ZooError: it is damaged.
+        """
+        path = self._path(stage, number)
+        return _read(path, kind) if path is not None and path.exists() else None
+
+    def save(self, stage: str, number: int, block: Any) -> None:
         """Store a finished block."""
         path = self._path(stage, number)
         if path is not None:
-            files.write_text(path, json.dumps(block, allow_nan=False))
+            files.write_text(path, json.dumps(to_builtins(block), allow_nan=False))
 
     def remove(self) -> None:
         """Remove the folder once its content is in the record."""
@@ -59,9 +67,9 @@ class Shards:
         return None if self.folder is None else self.folder / f"{stage}.{number:05d}.json"
 
 
-def validate_identity(found: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
+def validate_identity(stored: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
     """Raise ZooError, naming what differs, unless both describe the same evaluation."""
-    different = sorted(key for key in wanted if found.get(key) != wanted[key])
+    different = sorted(key for key in wanted if stored.get(key) != wanted[key])
     if different:
         raise ZooError(
             f"Cannot resume from '{where}': it was made with another {' and '.join(different)}; "
@@ -70,11 +78,8 @@ def validate_identity(found: dict[str, Any], wanted: dict[str, Any], where: Path
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, kind: type[Block]) -> Block:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ZooError(f"Cannot read '{path}' ({error}); delete it and resume.") from error
-    if not isinstance(found, dict):
-        raise ZooError(f"'{path}' does not hold a finished block; delete it and resume.")
-    return found

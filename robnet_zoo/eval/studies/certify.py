@@ -137,7 +137,7 @@ def _certify_each(
     shown = not quiet and processes.main
     with progress(len(numbers), "Certifying", "images") if shown else nullcontext() as bar:
         for number in numbers:
-            row = shards.load("image", number)
+            row = shards.load("image", number, dict[str, Any])
             if row is None:
                 row = _certify_one(model, images, number, norms)
                 shards.save("image", number, row)
