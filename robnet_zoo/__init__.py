@@ -6,8 +6,9 @@ So are attacks, under their names: `robnet_zoo.pgd100(model, images, labels, "ci
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robnet_zoo.runtime.lazy import attack_named, lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import evaluate
@@ -16,24 +17,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["create_model", "evaluate", "get_weights", "list_models"]
 
-_HOME = {
-    "create_model": "robnet_zoo.zoo",
-    "evaluate": "robnet_zoo.eval",
-    "get_weights": "robnet_zoo.zoo",
-    "list_models": "robnet_zoo.zoo",
+_HOMES = {
+    "create_model": "zoo",
+    "evaluate": "eval",
+    "get_weights": "zoo",
+    "list_models": "zoo",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if not name.startswith("_"):
-        registry = importlib.import_module("robnet_zoo.attacks.registry")
-        attack = name.replace("_", "-")
-        if registry.find(attack) is not None:
-            return registry.get_attack(attack)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, attack_named)

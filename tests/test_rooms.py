@@ -28,7 +28,7 @@ ROOMS = {
     "data": "'' augment convert splits",
     "genotypes": "'' types",
     "threat_models": "''",
-    "runtime": "checkpoint console decode distributed environment errors files lock options "
+    "runtime": "checkpoint console decode distributed environment errors files lazy lock options "
     "randomness signals statistics tables",
 }
 # `python -m robnet_zoo...`, and the lazy names of the package, stand for what lies above them

@@ -10,8 +10,9 @@ underscores for hyphens:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robnet_zoo.runtime.lazy import attack_named, lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.attacks.base import Attack, Suite, Traits
@@ -30,28 +31,14 @@ __all__ = [
     "register_attack",
 ]
 
-_HOME = {
-    "Attack": "base",
-    "AttackBatch": "batch",
-    "AttackOutput": "batch",
-    "AttackedModel": "model",
-    "Suite": "base",
-    "Traits": "base",
-    "get_attack": "registry",
-    "register_attack": "registry",
+_HOMES = {
+    "Attack": "attacks.base",
+    "AttackBatch": "attacks.batch",
+    "AttackOutput": "attacks.batch",
+    "AttackedModel": "attacks.model",
+    "Suite": "attacks.base",
+    "Traits": "attacks.base",
+    "get_attack": "attacks.registry",
+    "register_attack": "attacks.registry",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"robnet_zoo.attacks.{_HOME[name]}"), name)
-    if not name.startswith("_"):
-        registry = importlib.import_module("robnet_zoo.attacks.registry")
-        attack = name.replace("_", "-")
-        if registry.find(attack) is not None:
-            return registry.get_attack(attack)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, attack_named)

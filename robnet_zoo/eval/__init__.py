@@ -5,8 +5,9 @@ The names below are imported when they are first used, so that command lines ans
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robnet_zoo.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.attacks.registry import get_attack
@@ -16,15 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EvaluationRecord", "RunMetadata", "evaluate", "get_attack"]
 
-_HOME = {
+_HOMES = {
     "EvaluationRecord": "eval.record",
     "RunMetadata": "eval.inputs",
     "evaluate": "eval.evaluation",
     "get_attack": "attacks.registry",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"robnet_zoo.{_HOME[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -5,8 +5,9 @@ The names below are imported when they are first used: listing models needs no t
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robnet_zoo.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.zoo.architectures import Architecture
@@ -26,23 +27,14 @@ __all__ = [
     "register_architecture",
 ]
 
-_HOME = {
-    "Architecture": "architectures",
-    "HubModel": "mixin",
-    "Network": "mixin",
-    "Paper": "papers",
-    "create_model": "create",
-    "get_weights": "registry",
-    "list_models": "registry",
-    "register_architecture": "registry",
+_HOMES = {
+    "Architecture": "zoo.architectures",
+    "HubModel": "zoo.mixin",
+    "Network": "zoo.mixin",
+    "Paper": "zoo.papers",
+    "create_model": "zoo.create",
+    "get_weights": "zoo.registry",
+    "list_models": "zoo.registry",
+    "register_architecture": "zoo.registry",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
