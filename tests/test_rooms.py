@@ -21,15 +21,14 @@ ROOMS = {
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' base batch model pgd registry verdicts methods.gradient methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",
-    "models": "baselines cells count layers networks operations fast.folded fast.grouped "
-    "fast.refresh",
+    "models": "'' cells count networks operations fast.folded fast.grouped",
     "certify": "'' graph jacobian margins",
     "plotting": "accuracy cells curves style",
     "data": "'' augment convert splits",
     "genotypes": "'' types",
     "threat_models": "''",
     "runtime": "checkpoint console decode distributed environment errors files lazy lock options "
-    "randomness signals statistics tables",
+    "randomness settings signals statistics tables",
 }
 # `python -m robnet_zoo...`, and the lazy names of the package, stand for what lies above them
 FACES = {"robnet_zoo", "robnet_zoo.__main__"} | {
