@@ -77,8 +77,8 @@ class ThreatModel:
                 f"epsilon '{size.text}' is out of range; under Linf it must lie in (0, 1], "
                 "since pixels do: write 8/255 rather than 8."
             )
-        share = Fraction(self.step.value / self.epsilon.value).limit_denominator(1000)
-        return replace(self, norm=norm, epsilon=size, step=size.times(share))
+        ratio = Fraction(self.step.value / self.epsilon.value).limit_denominator(1000)
+        return replace(self, norm=norm, epsilon=size, step=size.times(ratio))
 
     def __str__(self) -> str:
         return f"{self.norm} {self.epsilon.text}"

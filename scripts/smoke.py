@@ -1,11 +1,11 @@
-"""Which way of taking a step is the fastest on this GPU? Tried in two minutes, before a training.
+"""Find the fastest form of a training step on this GPU, in two minutes before a training.
 
     python -m scripts.smoke TRAIN.npz --out choice.json
 
 Each variant is a process of its own with a time limit: full-size RACL at batch 512 with the recipe
 "slot"; ten eager steps, a CUDA graph whose first replay is held against an eager step, ten
-replays, and where the time goes. What a variant found before it failed or was cut counts. The
-fastest way is written down, for `scripts.train`; under 1,500 images a second it names the recipe
+replays, and where the time goes. What a variant measured before it failed or was cut counts. The
+fastest form is written down, for `scripts.train`; under 1,500 images a second it names the recipe
 "slot-fast", which takes one gradient in place of two.
 """
 
@@ -56,7 +56,7 @@ ENOUGH = 1500  # images a second that two gradients a step need
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Find the fastest way of taking a training step.")
+    parser = argparse.ArgumentParser(description="Find the fastest form of a training step.")
     parser.add_argument("data", help="training images, an .npz")
     parser.add_argument("--out", type=Path, required=True, help="the choice, a .json")
     parser.add_argument("--seconds", type=float, default=115, help="for all variants")
@@ -72,28 +72,28 @@ def main(argv: list[str] | None = None) -> int:
         _try(options)
         return 0
     end = time.monotonic() + options.seconds
-    found = {}
+    tried = {}
     for name in options.only:
-        found[name] = _apart(options, name, min(options.each, end - time.monotonic()))
-    ways = [
-        {**VARIANTS[name], "cuda_graph": way == "graph", "images_per_second": result[way]}
-        for name, result in found.items()
-        for way in ("graph", "eager")
-        if result.get(way)
+        tried[name] = _apart(options, name, min(options.each, end - time.monotonic()))
+    choices = [
+        {**VARIANTS[name], "cuda_graph": mode == "graph", "images_per_second": result[mode]}
+        for name, result in tried.items()
+        for mode in ("graph", "eager")
+        if result.get(mode)
     ]
-    for name, result in found.items():
+    for name, result in tried.items():
         print(f"{name}: {json.dumps({k: v for k, v in result.items() if k != 'kernels'})}")
-    if not ways:
+    if not choices:
         raise ZooError("No variant took a step; see what each one printed.")
-    best = max(ways, key=lambda way: way["images_per_second"])
+    best = max(choices, key=lambda choice: choice["images_per_second"])
     choice = {**best, "recipe": "slot" if best["images_per_second"] >= ENOUGH else "slot-fast"}
-    write_json(options.out, {**choice, "tried": found})
+    write_json(options.out, {**choice, "tried": tried})
     print(f"chosen: {json.dumps(choice)}")
     return 0
 
 
 def _apart(options: argparse.Namespace, variant: str, seconds: float) -> dict[str, Any]:
-    """Try a variant in a process of its own; return what it found, and what went wrong."""
+    """Try a variant in a process of its own; return its result, and what went wrong."""
     if seconds < SHORTEST:
         return {"trouble": ["no time was left"]}
     part = options.out.with_name(f"{options.out.stem}.{variant}.json")
@@ -107,27 +107,27 @@ def _apart(options: argparse.Namespace, variant: str, seconds: float) -> dict[st
         said = done.stderr.strip().splitlines()[-12:] if done.returncode else []
     except subprocess.TimeoutExpired:
         said = [f"stopped after {seconds:.0f} s"]
-    found = json.loads(part.read_text()) if part.exists() else {}
-    return found | ({"trouble": said} if said else {})
+    result = json.loads(part.read_text()) if part.exists() else {}
+    return result | ({"trouble": said} if said else {})
 
 
 def _try(options: argparse.Namespace) -> None:
-    """Try one variant, writing down what is found as soon as it is found."""
+    """Try one variant, writing down each figure as soon as it is known."""
     started = time.monotonic()
     device = pick_device(options.device)
     tune()
     torch.manual_seed(0)
     run = _run(options, device)
-    found: dict[str, Any] = {"environment": environment(device)}
+    result: dict[str, Any] = {"environment": environment(device)}
 
     def step() -> None:
         indices = torch.randint(len(run.train), (options.batch_size,)).to(run.train.device)
         train_step(run, run.train.images(indices), run.train.labels[indices])
 
     def keep(name: str, value: Any) -> None:
-        found[name] = value
-        found.setdefault("seconds", {})[name] = round(time.monotonic() - started, 1)
-        write_json(options.out, found)
+        result[name] = value
+        result.setdefault("seconds", {})[name] = round(time.monotonic() - started, 1)
+        write_json(options.out, result)
 
     recorder = Recorder(PlainBodies()) if run.recorder is None else run.recorder
     run.recorder = None
@@ -181,7 +181,7 @@ def _rate(step: Callable[[], None], size: int, device: str) -> float:
 
 
 def _loss(run: Run) -> float:
-    """Return the mean loss since the last call; no way is taken that makes it infinite."""
+    """Return the mean loss since the last call; a variant that makes it infinite is not taken."""
     loss, _, seen = run.totals.tolist()
     run.totals.zero_()
     if not math.isfinite(loss):

@@ -37,8 +37,8 @@ from robnet_zoo.train.pack import pack, pack_average, unpack  # noqa: E402
 from robnet_zoo.train.recipes import get_recipe, override  # noqa: E402
 from robnet_zoo.train.session import CURVES, RECORD, train  # noqa: E402
 from robnet_zoo.train.settings import (  # noqa: E402
-    HOW,
     SETTINGS,
+    SPEED_SETTINGS,
     Settings,
     read_settings,
     write_settings,
@@ -105,7 +105,7 @@ def _bring_back(work: Path, out: Path) -> None:
 def _settings(options: argparse.Namespace, device: str, started: float) -> tuple[Settings, bool]:
     """Return the settings, and whether the run in the working folder goes on."""
     choice: dict[str, Any] = json.loads(options.choice.read_text()) if options.choice else {}
-    how = {name: choice[name] for name in HOW if name in choice}
+    how = {name: choice[name] for name in SPEED_SETTINGS if name in choice}
     spent = 0.0
     if options.resume and not (options.work / SETTINGS).exists():
         unpack(options.resume, options.work, f"arrays:{options.data}")

@@ -48,8 +48,8 @@ def _row(
 
     def reader(part: Part, root: Path, download: bool) -> Split:
         module, _, function = read.partition(":")
-        found: Reader = getattr(import_module(f"robnet_zoo.data.{module}"), function)
-        return found(part, root, download)
+        read_part: Reader = getattr(import_module(f"robnet_zoo.data.{module}"), function)
+        return read_part(part, root, download)
 
     threat = get_threat_model(name)
     dataset = Dataset(name, classes, channels, size, tuple(names.split()), threat, note, flip)

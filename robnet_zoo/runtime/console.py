@@ -1,4 +1,4 @@
-"""What every command shares: progress, and errors told in one sentence."""
+"""What every command shares: progress, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -74,11 +74,10 @@ class Progress:
     def _line(self) -> None:
         self._last_line = time.monotonic()
         left = (self.total - self.done) / max(self.rate, 1e-9)
-        share = 100 * self.done / max(self.total, 1e-9)
-        text = (
-            f"{self.description}: {share:.0f}% ({self.rate:,.1f} {self.unit}/s, {left:.0f} s left)"
-        )
-        print(f"{text} {self.note}".rstrip(), file=sys.stderr, flush=True)
+        percent = 100 * self.done / max(self.total, 1e-9)
+        speed = f"{self.rate:,.1f} {self.unit}/s, {left:.0f} s left"
+        text = f"{self.description}: {percent:.0f}% ({speed}) {self.note}"
+        print(text.rstrip(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take the bar away, leaving its last state on the screen."""

@@ -21,7 +21,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "robnet_zoo": _own_version(),
         "python": platform.python_version(),
         "libraries": versions,
@@ -35,9 +35,9 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         },
     }
     if device.startswith("cuda"):
-        found["gpu"] = torch.cuda.get_device_name(device)
-        found["cuda"] = torch.version.cuda
-    return found
+        values["gpu"] = torch.cuda.get_device_name(device)
+        values["cuda"] = torch.version.cuda
+    return values
 
 
 def _own_version() -> str:

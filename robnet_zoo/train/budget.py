@@ -22,7 +22,7 @@ GPU_WARM_UP = 8  # there, with cuDNN's trials and a recording among them
 AHEAD = 2  # steps that the host may be ahead of the GPU
 LAST_EPOCHS = 4  # that are all validated
 FORGET = 0.98  # weight of what was measured before, per step: the last fifty or so count
-RESERVE = 0.01  # share of a budget kept for steps that take longer than those before
+RESERVE = 0.01  # fraction of a budget kept for steps that take longer than those before
 CLOSING_SECONDS = 3.0  # for the record and the curves
 VALIDATION_PASSES = 11  # of each held-out image: ten steps and the verdict
 

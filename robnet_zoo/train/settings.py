@@ -25,7 +25,7 @@ SeparableMode = Literal["apart", "merged", "fused"]  # as in models/operations.p
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 # change how fast a run is, not what it is: a resumed one may
-HOW = ("grouped", "separable", "folded_form", "cuda_graph")
+SPEED_SETTINGS = ("grouped", "separable", "folded_form", "cuda_graph")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")  # the modes that replay recorded kernels
 
 
@@ -154,11 +154,11 @@ def settings_from_dict(values: Mapping[str, Any]) -> Settings:
     return settings_from(values, Settings, "run's settings")
 
 
-def refuse_changes(kept: Settings, asked: Settings) -> None:
+def validate_unchanged(kept: Settings, asked: Settings) -> None:
     """Raise ZooError if a resumed run is asked to change a setting; the first one is named."""
     old, new = (_flat(settings.as_dict()) for settings in (kept, asked))
     for name, value in new.items():
-        if name not in HOW and old.get(name) != value:
+        if name not in SPEED_SETTINGS and old.get(name) != value:
             raise ZooError(
                 f"This run has {name}={old.get(name)}, so it cannot be resumed with {value}; "
                 "leave it out, or start a new run in another folder."

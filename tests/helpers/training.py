@@ -47,11 +47,11 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     from robnet_zoo.runtime.checkpoint import load_checkpoint
 
     state = load_checkpoint(checkpoint)
-    found = {f"model {name}": tensor for name, tensor in state["model"].items()}
-    found |= {f"average {name}": tensor for name, tensor in (state["average"] or {}).items()}
+    tensors = {f"model {name}": tensor for name, tensor in state["model"].items()}
+    tensors |= {f"average {name}": tensor for name, tensor in (state["average"] or {}).items()}
     for index, kept in state["optimizer"]["state"].items():
-        found[f"momentum {index}"] = kept["momentum_buffer"]
-    return found
+        tensors[f"momentum {index}"] = kept["momentum_buffer"]
+    return tensors
 
 
 def assert_same(first: Path, second: Path) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from robnet_zoo.train.batch_norm import JointBatchNorm2d
 from robnet_zoo.train.session import train
-from robnet_zoo.train.settings import read_settings, refuse_changes
+from robnet_zoo.train.settings import read_settings, validate_unchanged
 
 
 def norm_on_half(rank, folder):
@@ -89,7 +89,7 @@ def test_two_processes_train_like_one_and_one_takes_over_from_two(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    refuse_changes(read_settings(one), read_settings(two))  # the same run, but for processes
+    validate_unchanged(read_settings(one), read_settings(two))  # the same run, but for processes
     ours, theirs = (list(csv.DictReader((folder / "history.csv").open())) for folder in (one, two))
     for our, their in zip(ours, theirs, strict=True):
         assert float(our["loss"]) == pytest.approx(float(their["loss"]), rel=1e-3)

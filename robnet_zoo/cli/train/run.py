@@ -21,7 +21,7 @@ from robnet_zoo.train.settings import (
     SeparableMode,
     Settings,
     read_settings,
-    refuse_changes,
+    validate_unchanged,
 )
 
 # options that are settings under their own name
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError("--epochs and --time-budget both say how long to train; give one of them.")
     if options.resume:
         settings = read_settings(options.out)
-        refuse_changes(settings, _asked(settings, given))
+        validate_unchanged(settings, _asked(settings, given))
     else:
         recipe = get_recipe("standard")
         settings = _asked(Settings(model="", dataset="digits", recipe=recipe), given)
