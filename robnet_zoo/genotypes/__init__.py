@@ -1,6 +1,6 @@
 """Architecture codes as typed data: what a searched network is made of, without torch.
 
-Two kinds exist, told apart in JSON by `"kind"`:
+Two kinds exist, which `"kind"` tells apart in JSON:
 
 - `"cells"` (`CellGenotype`): DARTS-like cells whose nodes add two edges each, one code for each
   role: `normal` and `reduce`, or ARNAS's `accurate`, `robust` and `reduce`.

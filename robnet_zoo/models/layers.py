@@ -41,7 +41,7 @@ def conv2d(
 
 
 class _Concat(torch.autograd.Function):
-    """_Concatenation whose backward pass hands on gradients that lie in one piece."""
+    """Concatenation whose backward pass hands on gradients that lie in one piece."""
 
     @staticmethod
     def forward(ctx: Any, *maps: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.models.fast.folded import refresh
+from robnet_zoo.models.fast.refresh import refresh
 from robnet_zoo.models.networks import Network
 from robnet_zoo.train.awp import perturbed
 from robnet_zoo.train.batch_norm import statistics_momentum

@@ -11,9 +11,10 @@ from robnet_zoo.runtime.checkpoint import BEST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.session import RECORD
 from robnet_zoo.train.settings import Settings, read_settings
+from robnet_zoo.zoo import save_weights
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.card import write_card
-from robnet_zoo.zoo.weights import Weights, save_weights
+from robnet_zoo.zoo.weights import Weights
 
 
 def export(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from robnet_zoo.models.fast.folded import refresh
+from robnet_zoo.models.fast.refresh import refresh
 from robnet_zoo.train.body import autocast
 from robnet_zoo.train.build import folded_form
 from robnet_zoo.train.schedule import validation_adversary

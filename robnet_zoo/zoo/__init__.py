@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from robnet_zoo.zoo.mixin import HubModel, Network
     from robnet_zoo.zoo.papers import Paper
     from robnet_zoo.zoo.registry import get_weights, list_models, register_architecture
+    from robnet_zoo.zoo.store import save_weights
 
 __all__ = [
     "Architecture",
@@ -25,6 +26,7 @@ __all__ = [
     "get_weights",
     "list_models",
     "register_architecture",
+    "save_weights",
 ]
 
 _HOMES = {
@@ -36,5 +38,6 @@ _HOMES = {
     "get_weights": "zoo.registry",
     "list_models": "zoo.registry",
     "register_architecture": "zoo.registry",
+    "save_weights": "zoo.store",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

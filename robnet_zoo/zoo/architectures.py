@@ -85,7 +85,7 @@ def _baseline(name: str) -> Callable[..., nn.Module]:
         channels: int | None = None,
         denoise: bool = False,
     ) -> nn.Module:
-        from robnet_zoo.models import build_baseline
+        from robnet_zoo.models.baselines import build_baseline
 
         return build_baseline(
             name,

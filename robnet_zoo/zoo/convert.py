@@ -18,8 +18,9 @@ from robnet_zoo.runtime.files import check_writable, sha256_of
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.papers import ROBNET
+from robnet_zoo.zoo.store import save_weights, stored_state
 from robnet_zoo.zoo.tensors import validate_tensors
-from robnet_zoo.zoo.weights import CONFIG, Weights, save_weights, stored_state
+from robnet_zoo.zoo.weights import CONFIG, Weights
 
 PREFIX = "module."  # what DistributedDataParallel puts before every name
 
@@ -43,13 +44,13 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
         raise unknown_name("RobNet model", model, robnets)
     trained_on = dataset_info(dataset or ("imagenet" if model.endswith("imagenet") else "cifar10"))
     check_writable(Path(out) / CONFIG)
-    found = _read(Path(checkpoint))
-    if "classifier.weight" not in found or found["classifier.weight"].ndim != 2:
+    tensors = _read(Path(checkpoint))
+    if "classifier.weight" not in tensors or tensors["classifier.weight"].ndim != 2:
         raise ZooError(f"'{checkpoint}' has no classifier.weight; it is no RobNet checkpoint.")
-    design = blueprint(model, num_classes=len(found["classifier.weight"]))
+    design = blueprint(model, num_classes=len(tensors["classifier.weight"]))
     network = design.build()
-    validate_tensors(f"'{checkpoint}'", model, found, stored_state(network))
-    network.load_state_dict(found, strict=False)  # names were compared: only counters are left
+    validate_tensors(f"'{checkpoint}'", model, tensors, stored_state(network))
+    network.load_state_dict(tensors, strict=False)  # names were compared: only counters are left
     threat = trained_on.threat_model
     config = {
         "name": Path(out).resolve().name,

@@ -91,14 +91,15 @@ def _fetch(name: str, revision: str | None, sha256: str | None, options: dict[st
         recorded = read_weights(folder).sha256  # before tensors that may be another project's
     except ZooError as error:
         _remove(folder)
-        told = f"'{name}' is damaged or holds no weights of this zoo. {error}"
-        raise AlteredError(told) from error
+        raise AlteredError(
+            f"'{name}' is damaged or holds no weights of this zoo. {error}"
+        ) from error
     tensors = _file(name, TENSORS, commit, options)
     if sha256_of(tensors) != recorded or sha256 not in (None, recorded):
         _remove(folder)
         raise AlteredError(
             f"'{name}' is altered: its {TENSORS} does not have the recorded sha256, fetched "
-            "anew or not; it is not kept, and its owner should be told."
+            "anew or not; it is not kept, and its owner should know."
         )
     return folder
 

@@ -18,7 +18,7 @@ LABEL, WIDTH = 14, 96
 def describe(name: str) -> str:
     """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
 
-    Only what names one set of weights is fetched from the Hub, where it is not at hand.
+    Only what names one set of weights is fetched from the Hub, where it is not on this machine.
 
     Raises:
         ZooError: there is no such architecture, or no such weights.

@@ -10,8 +10,9 @@ from torch import nn
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.blueprints import DEFAULTS, Blueprint, blueprint_of, validate_arguments
+from robnet_zoo.zoo.store import stored_state, verify_logits
 from robnet_zoo.zoo.tensors import read_tensors
-from robnet_zoo.zoo.weights import Weights, stored_state, verify_logits
+from robnet_zoo.zoo.weights import Weights
 
 
 def load(weights: Weights, *, verify: bool = False, **overrides: Any) -> nn.Module:

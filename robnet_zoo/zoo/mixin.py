@@ -21,7 +21,8 @@ from robnet_zoo.zoo.card import write_card
 from robnet_zoo.zoo.hub import fetch
 from robnet_zoo.zoo.load import load
 from robnet_zoo.zoo.publish import upload
-from robnet_zoo.zoo.weights import Weights, read_weights, save_weights, update_config
+from robnet_zoo.zoo.store import save_weights
+from robnet_zoo.zoo.weights import Weights, read_weights, update_config
 
 NEEDED = ("architecture", "arguments", "dataset", "image_size", "threat_model")
 EARNED = ("training", "results")  # true of the very parameters only
@@ -107,8 +108,8 @@ class HubModel(nn.Module):
         Raises:
             ZooError: entries are missing, or a tensor is not finite in half precision.
         """
-        folder, given = Path(save_directory), dict(config or {})
-        known = {"licence": "MIT", **self.config, "name": folder.resolve().name, **given}
+        folder, entries = Path(save_directory), dict(config or {})
+        known = {"licence": "MIT", **self.config, "name": folder.resolve().name, **entries}
         missing = [entry for entry in NEEDED if entry not in known]
         if missing:
             raise ZooError(
@@ -118,7 +119,7 @@ class HubModel(nn.Module):
         earned = {key: known.pop(key) for key in EARNED if key in known}
         weights = save_weights(self, folder, known)
         if weights.sha256 != self.config.get("sha256"):
-            earned = {key: given[key] for key in EARNED if key in given}
+            earned = {key: entries[key] for key in EARNED if key in entries}
         write_card(update_config(folder, **earned), (repo_id or "").rpartition("/")[0])
         if not push_to_hub:
             return None

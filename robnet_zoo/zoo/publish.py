@@ -42,7 +42,7 @@ class Publication:
 
 
 def publish(folder: Path, organisation: str, *, send: bool) -> Publication:
-    """Compare a weights folder with its repository, and make the two equal if `send`.
+    """Compare a weights folder with its repository, and make the two equal unless it is a dry run.
 
     The card and the drawing are made anew from config.json. What is sent is pinned in the
     checkout's registry, by commit and sha256.
@@ -61,8 +61,8 @@ def publish(folder: Path, organisation: str, *, send: bool) -> Publication:
         for name in (CONFIG, TENSORS):
             shutil.copy(folder / name, staged / name)
         write_card(read_weights(staged), organisation)
-        revision, there = _published(repository)
-        files = {path.name: _compare(path, there) for path in sorted(staged.iterdir())}
+        revision, published_files = _published(repository)
+        files = {path.name: _compare(path, published_files) for path in sorted(staged.iterdir())}
         if send:
             if set(files.values()) != {"same"}:
                 revision = upload(staged, repository, f"Publish {weights.name}").oid
@@ -76,19 +76,19 @@ def _published(repository: str) -> tuple[str | None, dict[str, RepoSibling]]:
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
 
     try:
-        found = HfApi().model_info(repository, files_metadata=True)
+        remote = HfApi().model_info(repository, files_metadata=True)
     except RepositoryNotFoundError:
         return None, {}
     except (HTTPError, OSError, ValueError) as error:
         raise _refused(repository, error) from error
-    return found.sha, {file.rfilename: file for file in found.siblings or []}
+    return remote.sha, {file.rfilename: file for file in remote.siblings or []}
 
 
-def _compare(path: Path, there: Mapping[str, RepoSibling]) -> str:
-    """Return how a file differs from the Hub's, by the hash that the Hub tells of it."""
-    if path.name not in there:
+def _compare(path: Path, published_files: Mapping[str, RepoSibling]) -> str:
+    """Return how a file differs from the Hub's, by the hash that the Hub states."""
+    if path.name not in published_files:
         return "new"
-    content, other = path.read_bytes(), there[path.name]
+    content, other = path.read_bytes(), published_files[path.name]
     if other.lfs is not None:
         same = hashlib.sha256(content).hexdigest() == other.lfs.sha256
     else:

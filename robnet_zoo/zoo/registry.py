@@ -60,10 +60,12 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 
 def tags(architecture: str) -> list[str]:
-    """Return the tags of the architecture's weights, at hand or published, default first."""
+    """Return the tags of the architecture's weights, local or published, default first."""
     names = (name.partition(".") for name in {**installed_weights(), **pins()})
-    found = sorted(tag for name, _, tag in names if name == architecture)
-    return sorted(found, key=lambda tag: TAG_ORDER.index(tag) if tag in TAG_ORDER else len(found))
+    known = sorted(tag for name, _, tag in names if name == architecture)
+    return [tag for tag in TAG_ORDER if tag in known] + [
+        tag for tag in known if tag not in TAG_ORDER
+    ]
 
 
 def default_tag(architecture: str) -> str | None:
@@ -92,10 +94,10 @@ def get_weights(name: str, weights: str | None = None) -> Weights:
     if dot and weights not in (None, tag):
         raise ZooError(f"'{name}' already names its weights, and '{weights}' are others.")
     if weights is not None and os.sep in weights:
-        found = read_weights(Path(weights))
-        if found.architecture != architecture:
-            raise ZooError(f"'{weights}' holds {found.architecture}, not {architecture}.")
-        return found
+        own = read_weights(Path(weights))
+        if own.architecture != architecture:
+            raise ZooError(f"'{weights}' holds {own.architecture}, not {architecture}.")
+        return own
     wanted = tag or weights or default_tag(architecture)
     if wanted is None or not tags(architecture):
         raise ZooError(

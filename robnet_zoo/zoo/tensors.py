@@ -36,35 +36,35 @@ def read_tensors(weights: Weights, expected: Mapping[str, Tensor]) -> dict[str, 
     limit = HEADER_LIMIT + 4 * sum(tensor.numel() for tensor in expected.values())
     content = _read_checked(path, weights, limit)
     try:
-        found = load(content)
+        tensors = load(content)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ZooError(f"'{path}' is not a valid safetensors file; it is not used.") from error
-    validate_tensors(f"'{path}'", weights.architecture, found, expected)
-    for name, tensor in found.items():
+    validate_tensors(f"'{path}'", weights.architecture, tensors, expected)
+    for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float16, torch.float32):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ZooError(f"'{path}' holds '{name}' as {kind}; float16 or float32 is needed.")
         if not torch.isfinite(tensor).all():
             raise ZooError(f"'{path}' holds NaN or infinite values in '{name}'; it is not used.")
-    return {name: tensor.float() for name, tensor in found.items()}
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def validate_tensors(
-    where: str, architecture: str, found: Mapping[str, Tensor], needed: Mapping[str, Tensor]
+    where: str, architecture: str, tensors: Mapping[str, Tensor], needed: Mapping[str, Tensor]
 ) -> None:
     """Raise ZooError, naming some that differ, unless names and shapes are the architecture's."""
-    missing = [name for name in needed if name not in found]
-    surplus = [name for name in found if name not in needed]
-    told = [
+    missing = [name for name in needed if name not in tensors]
+    surplus = [name for name in tensors if name not in needed]
+    differences = [
         f"{what} {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for what, names in (("lacks", missing), ("has a surplus of", surplus))
         if names
     ]
-    if told:
+    if differences:
         raise ZooError(
-            f"{where} does not hold the tensors of {architecture}: it {' and '.join(told)}."
+            f"{where} does not hold the tensors of {architecture}: it {' and '.join(differences)}."
         )
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if tensor.shape != needed[name].shape:
             raise ZooError(
                 f"{where} holds '{name}' with shape {list(tensor.shape)}, but {architecture} "

@@ -22,8 +22,8 @@ from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
+from robnet_zoo.zoo import save_weights
 from robnet_zoo.zoo.blueprints import blueprint
-from robnet_zoo.zoo.weights import save_weights
 
 N = 4
 

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from robnet_zoo.data import load_split, to_float
+from robnet_zoo.zoo import save_weights
 from robnet_zoo.zoo.blueprints import blueprint
-from robnet_zoo.zoo.weights import save_weights
 
 SIZE = {"channels": 4, "layers": 3, "in_channels": 1}
 

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from robnet_zoo.runtime.files import sha256_of
+from robnet_zoo.zoo import save_weights
 from robnet_zoo.zoo.blueprints import blueprint
-from robnet_zoo.zoo.weights import save_weights
 
 TINY = {"channels": 4, "layers": 3, "in_channels": 1}
 

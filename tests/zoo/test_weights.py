@@ -8,7 +8,8 @@ from helpers.tiny_weights import edit_config, edit_tensors, replace_file, save_t
 
 from robnet_zoo import create_model
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.zoo.weights import read_weights, save_weights
+from robnet_zoo.zoo import save_weights
+from robnet_zoo.zoo.weights import read_weights
 
 NAME = "cells.0.preprocess1.op.1.weight"
 

@@ -33,11 +33,9 @@ from robnet_zoo.models.fast.chains import Chain
 from robnet_zoo.models.fast.folded_layers import FoldedConv, FoldedLinear, FoldedNorm
 from robnet_zoo.models.fast.folded_network import FoldedNetwork
 from robnet_zoo.models.fast.forms import Form
-from robnet_zoo.models.fast.refresh import fill, refresh
+from robnet_zoo.models.fast.refresh import fill
 from robnet_zoo.models.networks import Network
 from robnet_zoo.runtime.errors import unknown_name
-
-__all__ = ["Form", "fold", "refresh"]
 
 
 def fold(

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robnet_zoo.models.fast.grouped import Term, edge_outputs, total
+from robnet_zoo.models.layers import conv
 from robnet_zoo.models.networks import STEM_MULTIPLE, check_sizes
-from robnet_zoo.models.operations import FactorizedReduce, ReluConvBn, conv
+from robnet_zoo.models.operations import FactorizedReduce, ReluConvBn
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.mixed import MixedOperation, nothing, shuffle
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS, Slot, Space

@@ -1,0 +1,109 @@
+"""Weights folders written, and the logits that vouch for what is read back."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robnet_zoo.models.count import count_parameters
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import atomic_path, sha256_of, write_json
+from robnet_zoo.zoo.weights import CONFIG, FORMAT, TENSORS, Weights, read_weights
+
+CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
+
+
+def stored_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a weights file holds: those that `forward` computes with.
+
+    Left out are an auxiliary head, which serves training only, and batch norm's step counts.
+    """
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("auxiliary_head.") and not name.endswith("num_batches_tracked")
+    }
+
+
+def verify_logits(model: nn.Module, weights: Weights) -> None:
+    """Compare the logits of a model just loaded, on the fixed input, with the stored ones.
+
+    Raises:
+        ZooError: they differ by more than rounding does.
+    """
+    logits = _check_logits(model, weights.image_size, weights.arguments)
+    try:
+        stored = torch.tensor(weights.check["logits"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ZooError(f"{weights.name} has no stored logits to verify; leave it out.") from error
+    if stored.shape != logits.shape or not torch.allclose(
+        logits, stored, rtol=CHECK_TOLERANCE, atol=CHECK_TOLERANCE
+    ):
+        raise ZooError(
+            f"{weights.name} does not compute its stored logits on this machine; "
+            "the model code and the weights do not belong together."
+        )
+
+
+def _check_logits(model: nn.Module, image_size: int, arguments: Mapping[str, Any]) -> Tensor:
+    """Return what a model on the CPU in eval mode says of two images drawn with seed 0."""
+    shape = (2, arguments.get("in_channels", 3), image_size, image_size)
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return model(images)
+
+
+def save_weights(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Weights:
+    """Write the model's half-precision tensors and its config.json into a folder.
+
+    Args:
+        model: its parameters and batch statistics are stored; the model is left as it is.
+        folder: named "architecture.tag" where the weights are to be found by name.
+        config: every entry of `Weights` but those computed here: sha256, size_bytes,
+            parameters and check (logits of the half-precision weights).
+
+    The tensors are replaced before config.json: a reader in between is told of a sha256 that
+    does not match, and never gets the wrong weights.
+
+    Raises:
+        ZooError: a tensor is not finite in half precision.
+    """
+    folder = Path(folder)
+    arguments = {
+        key: value
+        for key, value in config["arguments"].items()
+        if key not in ("auxiliary", "image_size")  # of the training, which are not stored
+    }
+    halves = {
+        name: tensor.detach().half().cpu().contiguous()
+        for name, tensor in stored_state(model).items()
+    }
+    for name, tensor in halves.items():
+        if not torch.isfinite(tensor).all():
+            raise ZooError(
+                f"Cannot store '{name}': it is NaN, infinite or above 65504, the largest value "
+                "of half precision; the training has diverged."
+            )
+    rounded = copy.deepcopy(model).cpu().float().eval()
+    rounded.load_state_dict({n: t.float() for n, t in halves.items()}, strict=False)
+    logits = _check_logits(rounded, config["image_size"], arguments)
+    with atomic_path(folder / TENSORS) as temporary:
+        save_file(halves, temporary, metadata={"format": "pt"})
+        measured = {
+            "arguments": arguments,
+            "sha256": sha256_of(temporary),
+            "size_bytes": temporary.stat().st_size,
+            "parameters": count_parameters(model),
+            "check": {
+                "input": "two images, torch.rand from a generator with seed 0",
+                "logits": logits.tolist(),
+            },
+        }
+    write_json(folder / CONFIG, {"format": FORMAT, **config, **measured})
+    return read_weights(folder)
