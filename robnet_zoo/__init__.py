@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robnet_zoo.runtime.lazy import attack_named, lazy_names
+from robnet_zoo.attacks import attack_named
+from robnet_zoo.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import evaluate

@@ -10,9 +10,9 @@ underscores for hyphens:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from robnet_zoo.runtime.lazy import attack_named, lazy_names
+from robnet_zoo.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.attacks.base import Attack, Suite, Traits
@@ -41,4 +41,14 @@ _HOMES = {
     "get_attack": "attacks.registry",
     "register_attack": "attacks.registry",
 }
+
+
+def attack_named(name: str) -> Any:
+    """Return the attack that an attribute such as `pgd100` or `apgd_t` stands for, or None."""
+    from robnet_zoo.attacks.registry import find, get_attack
+
+    attack = name.replace("_", "-")
+    return None if find(attack) is None else get_attack(attack)
+
+
 __getattr__, __dir__ = lazy_names(__name__, _HOMES, attack_named)

@@ -27,10 +27,3 @@ def lazy_names(
         return value
 
     return find, lambda: sorted({*vars(importlib.import_module(package)), *homes})
-
-
-def attack_named(name: str) -> Any:
-    """Return the attack that an attribute such as `pgd100` or `apgd_t` stands for, or None."""
-    registry = importlib.import_module("robnet_zoo.attacks.registry")
-    attack = name.replace("_", "-")
-    return None if registry.find(attack) is None else registry.get_attack(attack)
