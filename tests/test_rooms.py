@@ -21,7 +21,8 @@ ROOMS = {
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' base batch model pgd registry verdicts methods.gradient methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",
-    "models": "'' cells count networks operations fast.folded fast.grouped",
+    "models": "baselines cells count layers networks operations fast.folded fast.grouped "
+    "fast.refresh",
     "certify": "'' graph jacobian margins",
     "plotting": "accuracy cells curves style",
     "data": "'' augment convert splits",
