@@ -11,8 +11,8 @@ from robnet_zoo.runtime.errors import ZooError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Publish weights folders on the Hugging Face Hub. Without --yes this is a dry run, which "
-        "says what would change.\nLog in first: hf auth login. What is published is pinned in the "
+        "Publish weights folders on the Hugging Face Hub. Without --yes it is a dry run and shows\n"
+        "what would change. Log in first: hf auth login. What is published is pinned in the\n"
         "registry."
     )
     add = parser.add_argument
