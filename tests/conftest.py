@@ -27,9 +27,6 @@ def pytest_collection_modifyitems(config, items):
         for mark, reason in missing.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
-    # files with slow tests first: else a process works on one alone when the other has finished
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
