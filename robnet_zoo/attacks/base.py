@@ -16,7 +16,7 @@ from robnet_zoo.attacks.batch import (
     to_pixels,
     validate_numbers,
 )
-from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, state_sha256
+from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, validate_float32
 from robnet_zoo.attacks.verdicts import classes, into_ball, validate_classes, within
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
@@ -204,7 +204,7 @@ def perturb(
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
     validate(attack, threat)
     validate_numbers(seed, batch_size)
-    state_sha256(model)  # raises where the model is not in float32
+    validate_float32(model)
     device = device_of(model)
     clean, labels = to_pixels(images, labels).to(device), labels.long().to(device)
     with preserve_state(model):

@@ -17,17 +17,23 @@ from robnet_zoo.runtime.errors import ZooError
 BATCH_MULTIPLE = 16  # images
 
 
+def validate_float32(model: nn.Module) -> None:
+    """Raise ZooError unless parameters and buffers are float32, in which verdicts are given."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ZooError(f"The model's '{name}' is {kind}; verdicts need float32: model.float().")
+
+
 def state_sha256(model: nn.Module) -> str:
     """Return the hash of a model's parameters and buffers.
 
     Raises:
         ZooError: one is not float32, in which every verdict is given.
     """
+    validate_float32(model)
     sha = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise ZooError(f"The model's '{name}' is {kind}; verdicts need float32: model.float().")
         sha.update(f"{name} {list(tensor.shape)}".encode())
         sha.update(tensor.cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()

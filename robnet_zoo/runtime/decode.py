@@ -1,4 +1,4 @@
-"""JSON and TOML read into typed values, and written from them.
+"""JSON and TOML read into typed values, and these as plain ones.
 
 A type is a msgspec.Struct, or a frozen dataclass, whose annotations are the schema: types,
 literals, and ranges as `Annotated[int, msgspec.Meta(ge=1)]`.
@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Meta
 
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import write_text
 
 T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0)]
@@ -61,12 +60,6 @@ def convert(value: Any, kind: type[T], what: str) -> T:
 def to_builtins(value: Any) -> Any:
     """Return a typed value as dicts, lists, tuples and plain values, ready for JSON."""
     return msgspec.to_builtins(value)
-
-
-def write_typed(path: Path, value: Any) -> None:
-    """Write a typed value to `path` atomically, as indented JSON."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    write_text(path, text + "\n")
 
 
 def _read(path: Path, kind: type[T], what: str, syntax: str, decode: Any) -> T:
