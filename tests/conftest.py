@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import robnet_zoo
+from robnet_zoo.eval.__main__ import main
 
 ROOT = Path(robnet_zoo.__file__).parents[1]
 SHARED = ROOT.parent / "shared"  # papers, fact sheets and data that the repository does not carry
@@ -45,6 +46,17 @@ def shared():
         return SHARED / name
 
     return path
+
+
+@pytest.fixture
+def run_eval(tmp_path, monkeypatch, capsys):
+    """Return a function that runs eval's command in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*options):
+        return main([*options]), *capsys.readouterr()
+
+    return command
 
 
 @pytest.fixture(scope="session")

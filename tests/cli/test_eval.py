@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -17,15 +18,9 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def run(weights, tmp_path, monkeypatch, capsys):
-    """Return a function that runs the command in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*options):
-        code = main(["--model", f"local-dir:{weights}", *options])
-        return code, *capsys.readouterr()
-
-    return command
+def run(weights, run_eval):
+    """Return a function that runs the command on the weights: exit code, stdout, stderr."""
+    return partial(run_eval, "--model", f"local-dir:{weights}")
 
 
 def test_the_main_job_says_everything_and_writes_the_record(run, tmp_path):

@@ -2,10 +2,11 @@
 
 import csv
 import json
+from functools import partial
 
 import pytest
 import torch
-from helpers.fitted import fit_head
+from helpers.fitted import save_fitted
 from helpers.small_nets import digits, robust_net
 from msgspec.structs import replace
 from PIL import Image
@@ -22,8 +23,6 @@ from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
-from robnet_zoo.zoo import save_weights
-from robnet_zoo.zoo.blueprints import blueprint
 
 N = 4
 
@@ -140,33 +139,13 @@ def test_a_run_goes_on_with_the_images_that_are_done(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "racl.digits"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        design = blueprint("racl", channels=2, layers=3, in_channels=1)
-        network = fit_head(design.build())
-    config = {
-        "name": folder.name,
-        **design.config(),
-        "dataset": "digits",
-        "image_size": 8,
-        "threat_model": {"name": "digits", "norm": "Linf", "epsilon": "0.15"},
-        "training": {"recipe": "least squares", "seed": 0},
-        "results": {},
-        "licence": "MIT",
-    }
-    save_weights(network, folder, config)
+    save_fitted(folder, size={"channels": 2, "layers": 3, "in_channels": 1})
     return folder
 
 
 @pytest.fixture
-def run(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def command(*options):
-        code = main(["--model", f"local-dir:{weights}", *options])
-        return code, *capsys.readouterr()
-
-    return command
+def run(weights, run_eval):
+    return partial(run_eval, "--model", f"local-dir:{weights}")
 
 
 def test_the_command_certifies_a_network_of_the_zoo(run, tmp_path):

@@ -35,11 +35,11 @@ def fit_head(network):
     return network
 
 
-def save_fitted(folder, model="racl", seed=0, **results):
+def save_fitted(folder, model="racl", seed=0, *, size=SIZE, **results):
     """Save a fitted network as a weights folder named "architecture.tag"; return its weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        design = blueprint(model, **SIZE)
+        design = blueprint(model, **size)
         network = fit_head(design.build())
     config = {
         "name": folder.name,

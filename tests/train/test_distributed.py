@@ -21,7 +21,7 @@ from robnet_zoo.train.settings import read_settings, validate_unchanged
 def norm_on_half(rank, folder):
     """Write what one of two processes gets from joint batch norm on its half of a batch."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    images, weights = torch.load(f"{folder}/batch.pt")
+    images, weights = torch.load(f"{folder}/batch.pt", weights_only=True)
     mine = images.chunk(2)[rank].clone().requires_grad_()
     norm = JointBatchNorm2d(3).double()
     (norm(mine) * weights.chunk(2)[rank]).sum().backward()
@@ -38,7 +38,7 @@ def test_joint_batch_norm_is_batch_norm_of_the_joined_batch(tmp_path):
     whole = images.clone().requires_grad_()
     norm = nn.BatchNorm2d(3).double()
     (norm(whole) * weights).sum().backward()
-    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     gradient = torch.cat([half[0] for half in halves])
     assert torch.allclose(gradient, whole.grad, rtol=1e-10, atol=1e-12)
     for _, mean, variance in halves:
