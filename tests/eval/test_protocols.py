@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import pytest
 from helpers.fitted import save_fitted
@@ -118,6 +119,44 @@ class TestCommand:
         stored = json.loads((tmp_path / "racl-table5.json").read_text())
         assert stored["rows"][-1]["cells"][3]["published"] == 53.29
 
+    def test_without_weights_the_published_table_is_written(self, folders, tmp_path, capsys):
+        assert self.run(folders, "robnet-table1", tmp_path) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "skipped, no weights yet: ResNet-18" in shown
+        assert "Nothing was measured" in shown
+        with (tmp_path / "robnet-table1.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["published"] for row in rows[:2]] == ["78.38", "49.81"]
+        assert not any(row["measured"] for row in rows)
+
+    def test_images_that_are_not_here_cost_a_row_and_not_the_table(
+        self, folders, tmp_path, capsys, monkeypatch
+    ):
+        monkeypatch.setenv("ROBNET_ZOO_DATA", str(tmp_path / "nothing"))
+        weights = tmp_path / "weights"
+        shutil.copytree(folders / "racl.digits", weights / "racl.digits")
+        for name in ("racl.cifar10", "darts_v2.cifar10"):
+            shutil.copytree(folders / "racl.digits", weights / name)
+            config = json.loads((weights / name / "config.json").read_text())
+            config |= {"name": name, "dataset": "cifar10"}
+            (weights / name / "config.json").write_text(json.dumps(config))
+        out = tmp_path / "out"
+        assert self.run(weights, "racl-table1", out) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "racl.cifar10 was passed over, for its images are not here" in shown
+        assert "skipped, no images of cifar10 for darts_v2.cifar10: DARTS" in shown
+        assert "cifar10 is not at hand" in shown
+        with (out / "racl-table1.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row["weights"] for row in rows if row["measured"]} == {"racl.digits"}
+
+    def test_a_run_that_fails_is_skipped_with_its_reason(self, folders, tmp_path, capsys):
+        assert self.run(folders, "racl-table5", tmp_path, "--n", "1000") == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "racl.digits was skipped: n 1000 is out of range" in shown
+        with (tmp_path / "racl-table5.csv").open() as file:
+            assert "n 1000 is out of range" in list(csv.DictReader(file))[-1]["missing"]
+
     def test_natural_twins_and_transfer_are_measured(self, folders, tmp_path, capsys):
         assert self.run(folders, "racl-table3", tmp_path) == 0
         with (tmp_path / "racl-table3.csv").open() as file:
@@ -133,7 +172,6 @@ class TestCommand:
         ("name", "options", "told"),
         [
             ("racl-tabel1", (), "did you mean racl-table"),
-            ("robnet-table1", (), "there are weights for none of its rows (the first: no weights"),
             ("racl-table5", ("--eps", "0.1"), "--eps does not go with --protocol"),
             ("racl-table5", ("--model", "racl"), "--model does not go with --protocol"),
         ],

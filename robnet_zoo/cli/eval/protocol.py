@@ -28,17 +28,23 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from robnet_zoo.eval.reports.protocol import show
-    from robnet_zoo.eval.studies.protocol import run_protocol, write
+    from robnet_zoo.eval.studies.protocol import MeasuredTable, run_protocol, write
 
-    table = run_protocol(
+    main = os.environ.get("RANK", "0") == "0"
+
+    def keep(table: MeasuredTable) -> None:
+        if main:
+            write(protocol, table, out)
+
+    table, skipped = run_protocol(
         protocol,
         target_options(options),
         out,
         weights=options.weights and Path(options.weights),
         resume=options.resume,
+        keep=keep,
     )
-    if os.environ.get("RANK", "0") == "0":
-        write(protocol, table, out)
-        show(protocol, table, Console())
+    if main:
+        show(protocol, table, skipped, Console())
         print_written(out / f"{protocol.name}.{kind}" for kind in ("csv", "json"))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,11 +12,24 @@ from robnet_zoo.eval.studies.protocol import Cell, MeasuredTable
 from robnet_zoo.eval.studies.protocol_plan import NO_WEIGHTS
 from robnet_zoo.zoo.protocols import CLEAN, Protocol
 
-WIDTH = 9  # of a column, with the space behind it
+NOTHING = (
+    "Nothing was measured, for there are no weights or no images for any row; name a folder of "
+    "weights folders by --weights, and one of data sets by --data."
+)
+WIDTH = 10  # of a column, with the space behind it
 
 
-def show(protocol: Protocol, table: MeasuredTable, console: Console) -> None:
-    """Print published and measured numbers, and below every difference of protocol."""
+def show(
+    protocol: Protocol, table: MeasuredTable, skipped: Sequence[str], console: Console
+) -> None:
+    """Print published and measured numbers, and below every difference of protocol.
+
+    Args:
+        protocol: the paper's table.
+        table: what was measured.
+        skipped: a sentence for everything that could have been measured and was not.
+        console: where to.
+    """
     console.print(Text(protocol.title, style="bold"))
     console.print(Text(f"{protocol.source}; accuracy in percent"))
     names = max(len(row.name) for row, _ in table)
@@ -23,8 +38,10 @@ def show(protocol: Protocol, table: MeasuredTable, console: Console) -> None:
         console.print(_grid(protocol, table, slice(first, first + fit), names))
     for line in (*_differences(table), *_gaps(table)):
         console.print(Text(line))
-    for note in protocol.notes:
+    for note in (*skipped, *protocol.notes):
         console.print(Text(f"note: {note}"))
+    if not any(cell.measured for _, cells in table for cell in cells):
+        console.print(Text(NOTHING, style="yellow"))
 
 
 def _grid(protocol: Protocol, table: MeasuredTable, part: slice, names: int) -> Table:
@@ -65,7 +82,8 @@ def _differences(table: MeasuredTable) -> list[str]:
         own = dict.fromkeys(text for cell in cells for text in cell.differences)
         weights = ", ".join(dict.fromkeys(cell.weights for cell in cells))
         if cells:
-            lines.append("; ".join([f"{row.name}: {weights}", *(own.keys() - common)]))
+            apart = [text for text in own if text not in common]
+            lines.append("; ".join([f"{row.name}: {weights}", *apart]))
     return lines
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct, structs
 
 from robnet_zoo.attacks.registry import get_attack
+from robnet_zoo.data import load_split
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.studies.protocol_plan import (
-    NO_WEIGHTS,
     CellPlan,
     Folders,
     ProtocolRun,
+    datasets,
     plan_cell,
     published_threat,
     step_of,
@@ -32,6 +33,7 @@ from robnet_zoo.zoo.protocols import CLEAN, Column, Protocol, Row
 from robnet_zoo.zoo.weights import Weights, read_weights
 
 SCHEMA = "robnet_zoo.comparison/1"
+NOT_RUN = "not run yet"
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -61,6 +63,7 @@ class Cell(Struct, frozen=True, kw_only=True):
 
 
 MeasuredTable = list[tuple[Row, list[Cell]]]  # a pair for each row of the protocol
+Plans = list[list[CellPlan]]  # a list for each row of the protocol
 
 
 def run_protocol(
@@ -70,61 +73,87 @@ def run_protocol(
     *,
     weights: Path | None = None,
     resume: bool = False,
-) -> MeasuredTable:
-    """Run a protocol on the weights at hand.
+    keep: Callable[[MeasuredTable], None] = lambda table: None,
+) -> tuple[MeasuredTable, tuple[str, ...]]:
+    """Run a protocol on the weights and images at hand.
+
+    What cannot be run is skipped: its cells say why.
 
     Args:
         protocol: the table.
         options: what the models are judged on, and how.
-        out: folder for the records, one a run.
+        out: folder for the table and for the records, one a run.
         weights: folder of more weights folders than those installed.
         resume: take finished records and blocks from there.
+        keep: called with the table as far as it is known, at the start and after each run.
+
+    Returns:
+        The table, and a sentence for everything that was skipped and could be had.
 
     Raises:
-        ZooError: `weights` holds none, there are weights for no cell, or an evaluation is not
-            possible.
+        ZooError: `weights` holds none.
     """
     folders = weights_folders(weights)
+    absent = _absent_data(protocol, folders, options)
     plans = [
-        [plan_cell(protocol, row, column, folders) for column in protocol.columns]
+        [plan_cell(protocol, row, column, folders, absent) for column in protocol.columns]
         for row in protocol.rows
     ]
-    records = {
-        run: _evaluate(run, attacks, read_weights(folders[run.weights]), options, out, resume)
-        for run, attacks in _attacks_of_runs(protocol, plans).items()
-    }
+    records: dict[ProtocolRun, EvaluationRecord] = {}
+    failed: dict[ProtocolRun, str] = {}
+
+    def table() -> MeasuredTable:
+        return _table(protocol, plans, records, failed, folders)
+
+    keep(table())
+    for run, attacks in _attacks_of_runs(plans).items():
+        try:
+            known = read_weights(folders[run.weights])
+            records[run] = _evaluate(run, attacks, known, options, out, resume)
+        except ZooError as error:
+            failed[run] = str(error)
+        keep(table())
+    notes = [f"{run.weights} was skipped: {why}" for run, why in failed.items()]
+    return table(), (*absent.values(), *notes)
+
+
+def _absent_data(protocol: Protocol, folders: Folders, options: EvalOptions) -> dict[str, str]:
+    """Return the data sets whose images are not here, and what to do about it."""
+    absent = {}
+    for name in datasets(protocol, folders):
+        try:
+            load_split(name, options.split, root=options.data)
+        except ZooError as error:
+            absent[name] = str(error)
+    return absent
+
+
+def _attacks_of_runs(plans: Plans) -> dict[ProtocolRun, list[str]]:
+    """Return the attacks of every evaluation that the cells need."""
+    attacks: dict[ProtocolRun, list[str]] = {}
+    for plan in (plan for row_plans in plans for plan in row_plans):
+        if plan.run is not None:
+            attacks.setdefault(plan.run, []).append(plan.attack)
+    return attacks
+
+
+def _table(
+    protocol: Protocol,
+    plans: Plans,
+    records: Mapping[ProtocolRun, EvaluationRecord],
+    failed: Mapping[ProtocolRun, str],
+    folders: Folders,
+) -> MeasuredTable:
     return [
         (
             row,
             [
-                _cell(protocol, row, number, plan, records, folders)
+                _cell(protocol, row, number, plan, records, failed, folders)
                 for number, plan in enumerate(row_plans)
             ],
         )
         for row, row_plans in zip(protocol.rows, plans, strict=True)
     ]
-
-
-def _attacks_of_runs(
-    protocol: Protocol, plans: list[list[CellPlan]]
-) -> dict[ProtocolRun, list[str]]:
-    """Return the attacks of every evaluation that the cells need.
-
-    Raises:
-        ZooError: there are weights for no cell.
-    """
-    attacks: dict[ProtocolRun, list[str]] = {}
-    for plan in (plan for row_plans in plans for plan in row_plans):
-        if plan.run is not None:
-            attacks.setdefault(plan.run, []).append(plan.attack)
-    if not attacks:
-        reasons = [plan.missing for row_plans in plans for plan in row_plans]
-        first = max(reasons, key=lambda reason: reason.startswith(NO_WEIGHTS))
-        raise ZooError(
-            f"Protocol {protocol.name} cannot be run, for there are weights for none of its rows "
-            f"(the first: {first}); name a folder of weights folders by --weights."
-        )
-    return attacks
 
 
 def _evaluate(
@@ -158,11 +187,13 @@ def _cell(
     number: int,
     plan: CellPlan,
     records: Mapping[ProtocolRun, EvaluationRecord],
+    failed: Mapping[ProtocolRun, str],
     folders: Folders,
 ) -> Cell:
     column, published = protocol.columns[number], row.published[number]
-    if plan.run is None:
-        return Cell(column=column.name, published=published, missing=plan.missing)
+    if plan.run is None or plan.run not in records:
+        missing = plan.missing or failed.get(cast(ProtocolRun, plan.run), NOT_RUN)
+        return Cell(column=column.name, published=published, missing=missing)
     weights, record = read_weights(folders[plan.run.weights]), records[plan.run]
     return Cell(
         column=column.name,
@@ -171,7 +202,10 @@ def _cell(
         attack=plan.attack,
         threat_model=str(plan.run.threat_model),
         measured=_accuracy(record, plan.attack),
-        differences=tuple(_differences(protocol, column, row, weights, record)),
+        differences=(
+            *(f"{name} was passed over, for its images are not here" for name in plan.passed_over),
+            *_differences(protocol, column, row, weights, record),
+        ),
         record=plan.run.file,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from robnet_zoo.zoo.protocols import Column, Protocol, Row
 from robnet_zoo.zoo.weights import CONFIG, Weights, installed_weights, read_weights
 
 NO_WEIGHTS = "no weights"
+NO_DATA = "no images of"
 Folders = Mapping[str, Path]
 OWN_DATA = ("{data}", "{data}-mini")  # tags of weights for a table's own data set
 STAND_IN = "digits"  # in place of a data set that there are no weights for
@@ -37,11 +38,15 @@ class ProtocolRun:
 
 @dataclass(frozen=True, kw_only=True)
 class CellPlan:
-    """How a cell is measured: by which run and attack; or why it is not."""
+    """How a cell is measured: by which run and attack; or why it is not.
+
+    `passed_over` names weights that would come first, if their images were here.
+    """
 
     run: ProtocolRun | None = None
     attack: str = ""
     missing: str = ""
+    passed_over: tuple[str, ...] = ()
 
 
 def weights_folders(extra: Path | None = None) -> dict[str, Path]:
@@ -58,26 +63,65 @@ def weights_folders(extra: Path | None = None) -> dict[str, Path]:
     return {**installed_weights(), **folders}
 
 
-def plan_cell(protocol: Protocol, row: Row, column: Column, folders: Folders) -> CellPlan:
-    """Return how a cell is measured with the weights at hand, or why it is not."""
+def candidates(protocol: Protocol, row: Row, column: Column) -> dict[str, str]:
+    """Return the names of weights that a cell can be measured with, the best first, with tags."""
     if row.model is None:
-        return CellPlan(missing=row.missing or "")
+        return {}
     variant = "".join(f"-{part}" for part in (row.weights, column.weights) if part)
     tags = [tag.format(data=column.dataset or protocol.dataset) for tag in OWN_DATA]
     tags += [STAND_IN] if column.dataset is None else []
-    names = {f"{row.model}.{tag}{variant}": tag for tag in tags}
-    name = next((name for name in names if name in folders), None)
-    if name is None:
+    return {f"{row.model}.{tag}{variant}": tag for tag in tags}
+
+
+def datasets(protocol: Protocol, folders: Folders) -> list[str]:
+    """Return the data sets of all weights at hand that a table can be measured with."""
+    names = [
+        name
+        for row in protocol.rows
+        for column in protocol.columns
+        for name in candidates(protocol, row, column)
+        if name in folders
+    ]
+    return list(dict.fromkeys(read_weights(folders[name]).dataset for name in dict.fromkeys(names)))
+
+
+def plan_cell(
+    protocol: Protocol,
+    row: Row,
+    column: Column,
+    folders: Folders,
+    absent: Collection[str] = (),
+) -> CellPlan:
+    """Return how a cell is measured with the weights at hand, or why it is not.
+
+    Args:
+        protocol: the table.
+        row: of the cell.
+        column: of the cell.
+        folders: the weights at hand by name.
+        absent: data sets whose images are not here.
+    """
+    if row.model is None:
+        return CellPlan(missing=row.missing or "")
+    names = candidates(protocol, row, column)
+    at_hand = {name: read_weights(folders[name]) for name in names if name in folders}
+    if not at_hand:
         return CellPlan(missing=f"{NO_WEIGHTS} {' or '.join(names)}")
+    passed_over = [name for name, weights in at_hand.items() if weights.dataset in absent]
+    name = next((name for name in at_hand if name not in passed_over), None)
+    if name is None:
+        first = at_hand[passed_over[0]]
+        return CellPlan(missing=f"{NO_DATA} {first.dataset} for {first.name}")
     attack = column.attack
     if column.origin is not None:
         source = f"{name}-copy" if column.origin == "copy" else f"{column.origin}.{names[name]}"
         if source not in folders:
             return CellPlan(missing=f"{NO_WEIGHTS} {source}")
         attack = f"transfer:{_model_name(source, folders)}:{attack}"
-    threat_model = threat_of(protocol, column, read_weights(folders[name]))
+    threat_model = threat_of(protocol, column, at_hand[name])
     run = ProtocolRun(weights=name, threat_model=threat_model, step=column.step)
-    return CellPlan(run=run, attack=attack)
+    better = list(at_hand)[: list(at_hand).index(name)]
+    return CellPlan(run=run, attack=attack, passed_over=tuple(better))
 
 
 def _model_name(name: str, folders: Folders) -> str:
