@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -199,11 +199,22 @@ class Totals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One check of whether the numbers can be trusted, such as one for gradient masking."""
+    """One check of whether the numbers can be trusted, such as one for gradient masking.
+
+    A check that is `skipped` had nothing to look at: it neither failed nor says anything.
+    """
 
     name: str
     passed: bool
     detail: str
+    skipped: bool | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "skipped"]:
+        """What it says."""
+        if self.skipped is True:
+            return "skipped"
+        return "passed" if self.passed else "failed"
 
     @classmethod
     def make(cls, name: str, passed: bool, seen: str, remedy: str) -> Check:
@@ -216,6 +227,11 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             remedy: what it means and what to do, without a full stop.
         """
         return cls(name=name, passed=passed, detail=f"{seen}." if passed else f"{seen}: {remedy}.")
+
+    @classmethod
+    def skip(cls, name: str, why: str) -> Check:
+        """Return a check that had nothing to look at; `why` has no full stop."""
+        return cls(name=name, passed=True, detail=f"{why}.", skipped=True)
 
 
 class EvaluationRecord(
@@ -240,6 +256,11 @@ class EvaluationRecord(
     warnings: tuple[str, ...]
     checks: tuple[Check, ...]
 
+    @property
+    def failed_checks(self) -> list[Check]:
+        """The checks that failed."""
+        return having(self.checks, "failed")
+
     def attack(self, name: str) -> AttackResult:
         """Return the result of one attack; KeyError if it was not part of the evaluation."""
         return {result.name: result for result in self.attacks}[name]
@@ -248,6 +269,24 @@ class EvaluationRecord(
         """Return the record as JSON-ready values, tuples as lists."""
         plain: dict[str, Any] = json.loads(json.dumps(to_builtins(self), allow_nan=False))
         return plain
+
+
+def having(checks: Iterable[Check], verdict: Literal["passed", "failed", "skipped"]) -> list[Check]:
+    """Return the checks with this verdict."""
+    return [check for check in checks if check.verdict == verdict]
+
+
+def summary(checks: Iterable[Check]) -> str:
+    """Return such as "15 passed, 1 failed, 2 had nothing to look at (card, black-box)"."""
+    checks = list(checks)
+    failed, skipped = having(checks, "failed"), having(checks, "skipped")
+    said = [f"{len(having(checks, 'passed'))} passed"]
+    if failed:
+        said.append(f"{len(failed)} failed")
+    if skipped:
+        names = ", ".join(check.name for check in skipped)
+        said.append(f"{len(skipped)} had nothing to look at ({names})")
+    return ", ".join(said)
 
 
 def bits(flags: Iterable[bool]) -> str:

@@ -147,7 +147,8 @@ def failed(checks):
 def test_an_honest_network_passes_every_check(net, threat_model):
     checks = checks_of(NETS[net](), threat_model)
     assert not failed(checks)
-    assert {"true-gradient", "beats-noise", "unbounded-attack"} < set(checks)
+    asked = {name for name, check in checks.items() if check.verdict == "passed"}
+    assert {"true-gradient", "beats-noise", "unbounded-attack"} < asked
 
 
 @pytest.mark.parametrize("behind", [lambda z: 3 * z, lambda z: z.log_softmax(1), lambda z: z - 50])
@@ -191,7 +192,8 @@ def test_no_gradient_checks_follow_where_there_are_none():
 
     checks = checks_of(Closed().eval())
     assert failed(checks) == ["gradient-path"]
-    assert not {"true-gradient", "unbounded-attack"} & set(checks)
+    assert checks["true-gradient"].verdict == checks["unbounded-attack"].verdict == "skipped"
+    assert "'gradient-path' failed" in checks["unbounded-attack"].detail
 
 
 def test_modules_left_in_train_mode_are_named():
@@ -228,7 +230,7 @@ def test_a_network_that_knows_one_class_is_not_called_masked():
     constant = Planted(robust_net(), behind=lambda z: 0.1 * z + 10 * F.one_hot(torch.tensor(3), 10))
     checks = checks_of(constant)
     assert not failed(checks)
-    assert "unbounded-attack" not in checks
+    assert checks["unbounded-attack"].verdict == "skipped"
 
 
 def test_labels_that_no_logit_stands_for_are_refused():
@@ -367,7 +369,7 @@ def test_sound_results_pass_every_check():
     )
     checks = results_of(*attacks, num_classes=10, card=CARD)
     assert not failed(checks)
-    assert len(checks) == 10
+    assert [name for name, check in checks.items() if check.verdict == "skipped"] == []
 
 
 CARD = Card(data="cifar10", split="test", n=N, accuracy=0.8004)
@@ -404,12 +406,19 @@ def test_weak_attacks_are_caught(case):
     assert ": " in checks[name].detail
 
 
-def test_what_was_not_run_is_left_out():
-    assert set(results_of()) == {"worst-case", "known-classes"}
-    assert "black-box" not in results_of(result("fgsm", 500), square(400))  # one step is too weak
+def skipped(checks):
+    return {name for name, check in checks.items() if check.verdict == "skipped"}
+
+
+def test_a_check_with_nothing_to_look_at_says_so():
+    asked = results_of()
+    assert set(asked) - skipped(asked) == {"worst-case", "known-classes"}
+    assert all(check.detail.endswith(".") for check in asked.values())
+    weak = results_of(result("fgsm", 500), square(400))  # one step is too weak
+    assert "black-box" in skipped(weak)
     targeted = result("pgd20", 700, targeted=True)
-    assert "more-steps" not in results_of(result("fgsm", 500), targeted)
-    assert "black-box" not in results_of(targeted, square(600))
+    assert "more-steps" in skipped(results_of(result("fgsm", 500), targeted))
+    assert "black-box" in skipped(results_of(targeted, square(600)))
 
 
 def test_few_images_are_held_against_nobody():
@@ -447,7 +456,7 @@ def test_the_card_counts_for_its_own_images_only():
     assert not other.passed
     assert "80.00 %, and the weights' card says 80.10 %" in other.detail
     for change in ({"n": 10_000}, {"split": "train"}, {"data": "svhn"}):
-        assert "card" not in results_of(card=dataclasses.replace(CARD, **change))
+        assert "card" in skipped(results_of(card=dataclasses.replace(CARD, **change)))
 
 
 def test_sweeps_must_fall_and_reach_nothing():
@@ -462,7 +471,8 @@ def test_sweeps_must_fall_and_reach_nothing():
         ("epsilon-monotone", True),
         ("epsilon-unbounded", True),
     ]
-    assert [one.passed for one in sweep(**{"4/255": 650, "8/255": 680})] == [False]
+    verdicts = [one.verdict for one in sweep(**{"4/255": 650, "8/255": 680})]
+    assert verdicts == ["failed", "skipped"]
     assert [one.passed for one in sweep(**{"8/255": 500, "255/255": 50})] == [True, False]
 
 
@@ -524,10 +534,11 @@ def test_checks_from_outside_run_in_an_evaluation(tmp_path):
     checks = {check.name: check for check in record.read(tmp_path / "record.json").checks}
     names = list(checks)
     assert names[names.index("unbounded-attack") + 1] == "grey"
-    assert names[-1] == "perfect"
+    assert names[-2:] == ["brittle", "perfect"]
     assert checks["grey"].passed
     assert checks["perfect"].detail.endswith(" images are broken: train longer.")
-    assert "brittle" not in checks
+    assert checks["brittle"].verdict == "skipped"
+    assert checks["brittle"].detail == "It says nothing where 'card' had nothing to look at."
     assert "| `perfect` | mistakes | an image is broken |" in checks_table("results")
 
 

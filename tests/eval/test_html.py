@@ -102,6 +102,14 @@ def test_failed_checks_and_warnings_are_shown():
     assert "Out of GPU memory." in found.text
 
 
+def test_checks_with_nothing_to_look_at_are_shown_and_not_counted_as_passed():
+    nothing = Check.skip("card", "The weights come without a card")
+    made = make(pgd20=100)
+    found = page(replace(made, checks=(*made.checks, nothing)))
+    assert "checks passed 1 of 1 none failed, 1 had nothing to look at" in found.text
+    assert "card had nothing to look at. The weights come without a card." in found.text
+
+
 def test_a_page_needs_nothing_from_elsewhere():
     html = report.page([make(pgd20=(140, (180, 150, 140)))], [], without("none."))
     assert all(re.match(r"data:|#", address) for address in Page(html).addresses)

@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Sweep, and write records, tables and plots."""
     from robnet_zoo.eval.checks import check_sweep
+    from robnet_zoo.eval.record import having, summary
     from robnet_zoo.eval.studies.plots import plots, write_plot
     from robnet_zoo.eval.studies.sweep import sweep
     from robnet_zoo.eval.target import load_target
@@ -56,7 +57,8 @@ def run(options: argparse.Namespace) -> None:
                 quiet=False,
             )
             records += swept
-            for check in check_sweep(swept, attack):
-                if not check.passed:
-                    print(f"check failed: {name}, {check.name}: {check.detail}")
+            checks = check_sweep(swept, attack)
+            for check in having(checks, "failed"):
+                print(f"check failed: {name}, {check.name}: {check.detail}")
+            print(f"checks: {name}, {attack}: {summary(checks)}")
     print_written(path for plot in plots(records) for path in write_plot(plot, options.out))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from robnet_zoo.eval.checks.model import ModelUnderTest, check_model
-from robnet_zoo.eval.checks.registry import Finding, check, checks_table, registered
+from robnet_zoo.eval.checks.registry import Finding, Skipped, check, checks_table, registered
 from robnet_zoo.eval.checks.results import Card, Results, Sweep, check_results, check_sweep
 from robnet_zoo.eval.checks.state import StateBefore, check_state, fingerprint
 
@@ -14,6 +14,7 @@ __all__ = [
     "Finding",
     "ModelUnderTest",
     "Results",
+    "Skipped",
     "StateBefore",
     "Sweep",
     "check",

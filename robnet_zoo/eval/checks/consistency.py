@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robnet_zoo.attacks.verdicts import TOLERANCE
-from robnet_zoo.eval.checks.registry import Finding, check
+from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results
 
 CARD = 0.0005  # of accuracy: 0.05 percentage points
@@ -64,10 +64,10 @@ def check_classes(results: Results) -> Finding:
     catches="attacks that leave the ball or [0,1]",
     fails_if="the harness measures more than epsilon + 1e-6 anywhere",
 )
-def check_perturbations(results: Results) -> Finding | None:
+def check_perturbations(results: Results) -> Finding | Skipped:
     """Every image that was judged lies within epsilon, as the harness measured it."""
     if not results.attacks:
-        return None
+        return Skipped("There is no attack in the run")
     worst = max(results.attacks, key=lambda attack: (attack.over_epsilon, attack.max_perturbation))
     limit = results.record.threat_model.epsilon_value
     return (
@@ -85,11 +85,15 @@ def check_perturbations(results: Results) -> Finding | None:
     fails_if="clean accuracy is over 0.05 points from that of the weights' card, on the same "
     "images",
 )
-def check_card(results: Results) -> Finding | None:
+def check_card(results: Results) -> Finding | Skipped:
     """Clean accuracy is what the weights claim, where they were judged on the same images."""
     card, data = results.card, results.record.data
-    if card is None or (data.name, data.split, data.n) != (card.data, card.split, card.n):
-        return None
+    if card is None:
+        return Skipped("The weights come without a card that says their accuracy")
+    if (data.name, data.split, data.n) != (card.data, card.split, card.n):
+        return Skipped(
+            f"The weights' card is about {card.n:,} images of {card.data} {card.split}, not these"
+        )
     accuracy = results.record.clean.accuracy.accuracy
     return (
         abs(accuracy - card.accuracy) <= CARD,

@@ -34,8 +34,8 @@ def check_model(
     """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
 
     The model, its gradients and the global generators are left as they were. A check that cannot
-    apply is left out: those behind a failed one that they build on, and those of the small
-    attacks where the model gives every image the same class.
+    apply is skipped and says so: those behind a failed one that they build on, and those of the
+    small attacks where the model gives every image the same class.
 
     Args:
         model: from images (N, C, H, W) with pixels in [0,1] to logits (N, classes).

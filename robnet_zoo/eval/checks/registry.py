@@ -12,7 +12,16 @@ from robnet_zoo.runtime.tables import markdown_table
 
 Kind = Literal["model", "state", "results", "sweep"]
 Finding = tuple[bool, str, str]  # whether it passed, what was seen, what to do where it failed
-Look = TypeVar("Look", bound=Callable[[Any], Finding | None])
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What a check returns where there is nothing to look at: why, without a full stop."""
+
+    why: str = "There is nothing to look at"
+
+
+Look = TypeVar("Look", bound=Callable[[Any], Finding | Skipped | None])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +34,7 @@ class RegisteredCheck:
     fails_if: str
     needs: tuple[str, ...]
     after_all: bool
-    look: Callable[[Any], Finding | None]
+    look: Callable[[Any], Finding | Skipped | None]
 
 
 _CHECKS: dict[str, RegisteredCheck] = {}
@@ -43,8 +52,8 @@ def check(
     """Register a function as a check, which then runs in every evaluation of its kind.
 
     The function takes what is to be checked and returns a finding: whether it passed, a sentence
-    of what was seen, and one of what to do where it failed, both without a full stop. It returns
-    None where there is nothing to look at, and the check is left out of the record.
+    of what was seen, and one of what to do where it failed, both without a full stop. Where there
+    is nothing to look at, it returns `Skipped` with the reason, or None; the record says so.
 
     Args:
         name: of the check in records.
@@ -53,7 +62,7 @@ def check(
             the `Sweep` of several ("sweep").
         catches: what makes it fail, for docs/trust.md.
         fails_if: its limits, for docs/trust.md.
-        needs: checks of the same kind without which it says nothing: it is left out unless they
+        needs: checks of the same kind without which it says nothing: it is skipped unless they
             passed.
         after_all: run it when the others of its kind have run; its place in records stays.
 
@@ -76,7 +85,7 @@ def check(
             catches=catches,
             fails_if=fails_if,
             needs=needs,
-            after_all=after_all,
+            after_all=after_all or any(_CHECKS[need].after_all for need in needs),
             look=look,
         )
         return look
@@ -90,14 +99,22 @@ def registered(*kinds: Kind) -> tuple[RegisteredCheck, ...]:
 
 
 def run_checks(kind: Kind, subject: Any) -> tuple[Check, ...]:
-    """Return what the checks of a kind say, in the order of records; some may be left out."""
+    """Return what the checks of a kind say, in the order of records."""
     checks: dict[str, Check] = {}
     for known in sorted(registered(kind), key=lambda known: known.after_all):
-        if all(need in checks and checks[need].passed for need in known.needs):
-            finding = known.look(subject)
-            if finding is not None:
-                checks[known.name] = Check.make(known.name, *finding)
-    return tuple(checks[known.name] for known in registered(kind) if known.name in checks)
+        unmet = [need for need in known.needs if checks[need].verdict != "passed"]
+        finding = Skipped(_unmet(checks[unmet[0]])) if unmet else known.look(subject) or Skipped()
+        if isinstance(finding, Skipped):
+            checks[known.name] = Check.skip(known.name, finding.why)
+        else:
+            checks[known.name] = Check.make(known.name, *finding)
+    return tuple(checks[known.name] for known in registered(kind))
+
+
+def _unmet(need: Check) -> str:
+    """Return why a check that needs this one says nothing."""
+    happened = "failed" if need.verdict == "failed" else "had nothing to look at"
+    return f"It says nothing where '{need.name}' {happened}"
 
 
 def checks_table(*kinds: Kind) -> str:

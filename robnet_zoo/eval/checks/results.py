@@ -60,7 +60,7 @@ def check_results(
 ) -> tuple[Check, ...]:
     """Check whether the results of an evaluation can be trusted; takes no time.
 
-    A check for which the evaluation holds nothing to compare is left out.
+    A check for which the evaluation holds nothing to compare is skipped, and says so.
 
     Args:
         record: the evaluation; its own `checks` are not read.

@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 from typing import TYPE_CHECKING
 
 from robnet_zoo.attacks.registry import declared
-from robnet_zoo.eval.checks.registry import Finding, check
+from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results, Sweep
 from robnet_zoo.eval.record import AttackResult
 
@@ -34,7 +34,7 @@ Gaps = Sequence[tuple[int, str]]  # images something missed, and a sentence with
     catches="steps too short to matter",
     fails_if="steps x step size is under 1.5 epsilon",
 )
-def check_reach(results: Results) -> Finding | None:
+def check_reach(results: Results) -> Finding | Skipped:
     """The steps of every iterated attack can cross the ball of epsilon."""
     epsilon = results.record.threat_model.epsilon_value
     reach = {
@@ -43,7 +43,7 @@ def check_reach(results: Results) -> Finding | None:
         if _is_gradient(attack) and _steps(attack) > 1
     }
     if not reach:
-        return None
+        return Skipped("No gradient attack of several steps was run against the label")
     name = min(reach, key=lambda name: reach[name])
     return (
         reach[name] >= REACH,
@@ -59,7 +59,7 @@ def check_reach(results: Results) -> Finding | None:
     fails_if="more steps break over 1 % of n: the last fifth of an attack of 50 or more steps, or "
     "PGD-100 after PGD-20",
 )
-def check_converged(results: Results) -> Finding | None:
+def check_converged(results: Results) -> Finding | Skipped:
     """Attacks of 20 steps or more break nearly all that still more steps break."""
     gaps = []
     for attack in results.attacks:
@@ -72,7 +72,8 @@ def check_converged(results: Results) -> Finding | None:
             missed = short.robust.correct - long.robust.correct
             gaps.append((missed, f"{long.name} broke {{}} more than {short.name}"))
     remedy = "the fewer steps had not converged; quote the attack with the most, or autoattack"
-    return _largest(gaps, STEPS_GAP, results.record.data.n, remedy)
+    nothing = "No gradient attack of 20 steps or more tells what still more steps do"
+    return _largest(gaps, STEPS_GAP, results.record.data.n, remedy, nothing)
 
 
 @check(
@@ -81,14 +82,15 @@ def check_converged(results: Results) -> Finding | None:
     catches="masked gradients",
     fails_if="an attack breaks over 1 % of n less than the same with fewer steps, or than FGSM",
 )
-def check_more_steps(results: Results) -> Finding | None:
+def check_more_steps(results: Results) -> Finding | Skipped:
     """More steps break no less than fewer, nor than the single one of FGSM."""
     gaps = [
         (_final(long) - _final(short), f"{long.name} broke {{}} less than {short.name}")
         for short, long in _pairs(results.attacks)
     ]
     remedy = "following the gradient further does not help, so it may be masked; add square"
-    return _largest(gaps, STEPS_GAP, results.record.data.n, remedy)
+    nothing = "No two attacks differ in their number of steps alone, and none beside fgsm has more"
+    return _largest(gaps, STEPS_GAP, results.record.data.n, remedy, nothing)
 
 
 @check(
@@ -97,7 +99,7 @@ def check_more_steps(results: Results) -> Finding | None:
     catches="attacks that pass over their goal",
     fails_if="over 3 % of n survive the last iterate and not an earlier one",
 )
-def check_last_iterate(results: Results) -> Finding | None:
+def check_last_iterate(results: Results) -> Finding | Skipped:
     """The last iterate of an attack breaks nearly all that any of its iterates does."""
     gaps = [
         (
@@ -108,7 +110,8 @@ def check_last_iterate(results: Results) -> Finding | None:
         if attack.last is not None
     ]
     remedy = "the attack passes its goal; quote the accuracy under any iterate, not the last"
-    return _largest(gaps, LAST_GAP, results.record.data.n, remedy)
+    nothing = "No attack tells its last iterate from the earlier ones"
+    return _largest(gaps, LAST_GAP, results.record.data.n, remedy, nothing)
 
 
 @check(
@@ -117,7 +120,7 @@ def check_last_iterate(results: Results) -> Finding | None:
     catches="a softmax that hides the way",
     fails_if="attacks on the margin break over 10 % of n more than attacks on the cross-entropy",
 )
-def check_losses(results: Results) -> Finding | None:
+def check_losses(results: Results) -> Finding | Skipped:
     """Attacks on the cross-entropy find most of what attacks on the margin find."""
     white = [attack for attack in results.attacks if _is_white_box(attack)]
     entropy = [attack.robust.correct for attack in white if _traits(attack).loss == "ce"]
@@ -132,11 +135,12 @@ def check_losses(results: Results) -> Finding | None:
         if attack.parts or _traits(attack).loss == "margin"
     ]
     if not entropy or not other:
-        return None
+        missing = "margin" if entropy else "cross-entropy"
+        return Skipped(f"No attack of 20 steps or more on the {missing} was run")
     seen = "Attacks on the margin broke {} more than those on cross-entropy"
     remedy = "the softmax hides the way; quote attacks on the margin (apgd-t, fab-t) alone"
     gaps = [(min(entropy) - min(other), seen)]
-    return _largest(gaps, LOSS_GAP, results.record.data.n, remedy)
+    return _largest(gaps, LOSS_GAP, results.record.data.n, remedy, "")
 
 
 @check(
@@ -146,7 +150,7 @@ def check_losses(results: Results) -> Finding | None:
     fails_if="square or a transferred image breaks over 0.2 % of n more than all white boxes "
     "together",
 )
-def check_black_box(results: Results) -> Finding | None:
+def check_black_box(results: Results) -> Finding | Skipped:
     """No attack without the model's gradients breaks more than those with them together."""
     gaps = [
         (part.broken, f"In {attack.name}, {part.name} broke {{}} that gradients had not")
@@ -166,7 +170,8 @@ def check_black_box(results: Results) -> Finding | None:
             if not attack.parts and not _traits(attack).gradients
         ]
     remedy = "an attack that sees less does better, so gradients may be masked; add autoattack"
-    return _largest(gaps, BLACK_BOX_GAP, results.record.data.n, remedy)
+    nothing = "There is no black box beside a white box of 20 steps or more, such as square"
+    return _largest(gaps, BLACK_BOX_GAP, results.record.data.n, remedy, nothing)
 
 
 @check(
@@ -176,13 +181,13 @@ def check_black_box(results: Results) -> Finding | None:
     fails_if="over 90 % of the images that an attack is transferred to survive on the very model "
     "they were made on",
 )
-def check_source(results: Results) -> Finding | None:
+def check_source(results: Results) -> Finding | Skipped:
     """Images that are transferred break at least the model that they were made on."""
     rates = {
         attack.name: attack.on_source for attack in results.attacks if attack.on_source is not None
     }
     if not rates:
-        return None
+        return Skipped("There is no transfer attack in the run")
     name = max(rates, key=lambda name: rates[name].accuracy)
     rate = rates[name]
     return (
@@ -198,14 +203,15 @@ def check_source(results: Results) -> Finding | None:
     catches="attacks that fail at a larger epsilon",
     fails_if="accuracy rises with epsilon by more than 1 % of n",
 )
-def check_monotone(sweep: Sweep) -> Finding | None:
+def check_monotone(sweep: Sweep) -> Finding | Skipped:
     """Accuracy falls with epsilon."""
     rises = [
         (more - fewer, f"At epsilon {larger} {{}} more are robust than at {smaller}")
         for (smaller, fewer), (larger, more) in pairwise(sweep.robust)
     ]
     remedy = "a larger ball holds the smaller, so the attack fails; take more steps, or add square"
-    return _largest(rises, SWEEP_GAP, sweep.records[-1].data.n, remedy)
+    nothing = "There is no second epsilon to compare with"
+    return _largest(rises, SWEEP_GAP, sweep.records[-1].data.n, remedy, nothing)
 
 
 @check(
@@ -214,21 +220,21 @@ def check_monotone(sweep: Sweep) -> Finding | None:
     catches="masked gradients",
     fails_if="over 1 % of n stand at epsilon 1, where every image is allowed",
 )
-def check_unbounded(sweep: Sweep) -> Finding | None:
+def check_unbounded(sweep: Sweep) -> Finding | Skipped:
     """Accuracy falls to nothing where any image is allowed."""
     last = sweep.records[-1]
     if last.threat_model.norm != "Linf" or last.threat_model.epsilon_value < 1:
-        return None
+        return Skipped("Epsilon 1 under Linf, where every image is allowed, was not tried")
     epsilon, left = sweep.robust[-1]
     remedy = "no model is that robust, so the attack does not work; look for masked gradients"
     gaps = [(left, f"At epsilon {epsilon} {{}} are robust")]
-    return _largest(gaps, SWEEP_GAP, last.data.n, remedy)
+    return _largest(gaps, SWEEP_GAP, last.data.n, remedy, "")
 
 
-def _largest(gaps: Gaps, limit: float, n: int, remedy: str) -> Finding | None:
-    """Return a finding on the largest gap in parts of n, nothing if there is no gap to look at."""
+def _largest(gaps: Gaps, limit: float, n: int, remedy: str, nothing: str) -> Finding | Skipped:
+    """Return a finding on the largest gap in parts of n; `nothing` says why there is none."""
     if not gaps:
-        return None
+        return Skipped(nothing)
     missed, seen = max(gaps)
     return missed <= max(limit * n, FEW), seen.format(f"{max(missed, 0)} of {n} images"), remedy
 

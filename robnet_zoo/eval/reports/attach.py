@@ -35,7 +35,7 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
         twin = read(natural)
         _validate_twin(record, twin, natural)
         results["natural"] = {**_rates(twin), "record": _record_path(natural)}
-    failed = [check.name for check in record.checks if not check.passed]
+    failed = [check.name for check in record.failed_checks]
     if failed:
         results["failed_checks"] = failed
     weights = update_config(folder, results=results)

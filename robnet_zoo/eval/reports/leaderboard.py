@@ -35,7 +35,7 @@ def leaderboard(records: Mapping[str, EvaluationRecord]) -> str:
             record.model.genotype_status,
             record.model.parameters,
             *(cell for rate in rates for cell in _fractions(accuracy_under(record, rate))),
-            "; ".join(check.name for check in record.checks if not check.passed),
+            "; ".join(check.name for check in record.failed_checks),
             f"results/{name}.json",
         ]
         for name, record in sorted(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.record import AttackResult, EvaluationRecord
+from robnet_zoo.eval.record import AttackResult, EvaluationRecord, summary
 from robnet_zoo.runtime.statistics import Proportion
 
 LAST = "accuracy: worst of all steps; last iterate: the final step alone, as in papers"
@@ -24,11 +24,9 @@ def show(record: EvaluationRecord, console: Console | None = None) -> None:
         console.print(Text(LAST, style="dim"))
     for warning in record.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
-    for check in record.checks:
-        if not check.passed:
-            console.print(Text(f"check failed: {check.name}: {check.detail}", style="red"))
-    passed = sum(check.passed for check in record.checks)
-    console.print(Text(f"checks: {passed} of {len(record.checks)} passed", style="dim"))
+    for check in record.failed_checks:
+        console.print(Text(f"check failed: {check.name}: {check.detail}", style="red"))
+    console.print(Text(f"checks: {summary(record.checks)}", style="dim"))
 
 
 def show_path(path: Path, console: Console | None = None) -> None:
