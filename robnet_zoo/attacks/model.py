@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.randomness import seeded
 
 BATCH_MULTIPLE = 16  # images
+DRAW_BATCH = 64  # images of a randomised model, whatever the batch size: its draws depend on it
 
 
 def validate_float32(model: nn.Module) -> None:
@@ -59,10 +62,16 @@ class AttackedModel(nn.Module):
     recompute the forward pass, so that memory is bounded by a chunk, not by what the attack hands
     over.
 
+    A randomised model is judged by several passes under seeds of their own, the same whenever
+    `seed` is, which attacks do not see.
+
     Attributes:
         model: gives the verdicts.
-        attack_model: computes what attacks see: the model, or a faster form of it.
+        attack_model: computes what attacks see: the model, a faster form of it, or the view of it
+            that an adaptive attack has.
         compiled: whether that form is compiled, for one batch size: chunks are then filled up.
+        adaptive: the surrogate of its gradients, and the draws of a randomised model.
+        seed: of the draws that give verdicts.
         chunk: images in one forward pass at most.
         forwards, backwards: images passed so far, without the copies.
     """
@@ -75,22 +84,27 @@ class AttackedModel(nn.Module):
         *,
         attack_model: nn.Module | None = None,
         compiled: bool = False,
+        adaptive: Adaptive | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.model, self.compiled = model, compiled
-        self.attack_model = model if attack_model is None else attack_model
-        self.chunk = round_up_batch(batch_size)
+        self.model, self.compiled, self.seed = model, compiled, seed
+        self.adaptive = adaptive or Adaptive()
+        self.attack_model = self.adaptive.view(model) if attack_model is None else attack_model
+        self.chunk = DRAW_BATCH if self.adaptive.randomised else round_up_batch(batch_size)
         self.on_forward = on_forward
         self.forwards = self.backwards = 0
         self.training = False  # torchattacks puts everything back into the mode it finds here
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images (N, C, H, W) in [0,1], as attacks see them."""
+        self._advance(len(images))
         return self._pass(self.attack_model, images)
 
     def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
         chunks = images.split(self.chunk)
-        recompute = len(chunks) > 1 and torch.is_grad_enabled() and images.requires_grad
+        gradient = torch.is_grad_enabled() and images.requires_grad
+        recompute = len(chunks) > 1 and gradient and self.adaptive.eot == 1  # which recomputes too
         fill = self.chunk if self.compiled and model is self.attack_model else BATCH_MULTIPLE
         logits = [
             checkpoint(_filled, model, chunk, fill, use_reentrant=False)
@@ -98,21 +112,39 @@ class AttackedModel(nn.Module):
             else _filled(model, chunk, fill)
             for chunk in chunks
         ]
-        self.forwards += len(images)
-        if self.on_forward is not None:
-            self.on_forward(len(images))
+        seen = model is self.attack_model
+        self.forwards += len(images) * (self.adaptive.passes(gradient=gradient) if seen else 1)
         joined = logits[0] if len(logits) == 1 else torch.cat(logits)
         if joined.requires_grad:
             joined.register_hook(self._count_backward)
         return joined
 
+    def _advance(self, images: int) -> None:
+        if self.on_forward is not None:
+            self.on_forward(images)
+
     def _count_backward(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
+        self.backwards += len(gradient) * self.adaptive.eot
 
     @torch.no_grad()
+    def draw(self, images: Tensor) -> Tensor:
+        """Return the model's logits (draws, N, classes) that give the verdicts."""
+        self._advance(len(images))
+        if not self.adaptive.randomised:
+            return self._pass(self.model, images)[None]
+        drawn = []
+        for number in range(self.adaptive.draws):
+            with seeded(_draw_seed(self.seed, number)):
+                drawn.append(self._pass(self.model, images))
+        return torch.stack(drawn)
+
     def predict(self, images: Tensor) -> Tensor:
-        """Return the model's class for each image (N,), -1 where a logit is not a number."""
-        return classes(self._pass(self.model, images))
+        """Return the model's class for each image (N,), -1 where a logit is not a number.
+
+        It is -1 too where draws of a randomised model agree on none (`Adaptive.verdict`).
+        """
+        logits = self.draw(images)
+        return self.adaptive.verdict(logits) if self.adaptive.randomised else classes(logits[0])
 
     def plain(self) -> AttackedModel:
         """Return one in which attacks see the model itself, counted anew."""
@@ -129,7 +161,7 @@ class AttackedModel(nn.Module):
     @torch.no_grad()
     def disputes(self, images: Tensor, labels: Tensor) -> bool:
         """Return whether `attack_model` alone misclassifies an image, so that an attack gave up."""
-        if self.attack_model is self.model:
+        if self.attack_model is self.model or not self.adaptive.plain:
             return False
         fooled = classes(self(images)) != labels
         return bool((fooled & ~self.confirm(fooled, images, labels)).any())
@@ -148,6 +180,11 @@ def _filled(model: nn.Module, images: Tensor, fill: int) -> Tensor:
             f"it returned {_describe(logits)}."
         )
     return logits[:n].clone()  # a CUDA graph reuses its outputs
+
+
+def _draw_seed(seed: int, number: int) -> int:
+    digest = hashlib.sha256(f"{seed}/verdict/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "little")
 
 
 def _describe(value: object) -> str:

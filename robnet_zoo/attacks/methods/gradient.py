@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.base import Attack, Traits
+from robnet_zoo.attacks.base import Attack, Suite, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.attacks.pgd import Adversary, noise_for
+from robnet_zoo.attacks.own_loss import OwnLoss
+from robnet_zoo.attacks.pgd import Adversary, Loss, noise_for
 from robnet_zoo.attacks.verdicts import classes, within
-from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.threat_models import Epsilon, ThreatModel
 
+LossName = Literal["ce", "margin"]
 WATCH_EVERY = 5  # steps
 
 
@@ -30,7 +32,8 @@ class GradientAttack(Attack):
         restarts: independent runs; an image must survive all of them.
         start: at the image or at uniform noise in the ball.
         momentum: decay of MI-FGSM's accumulated gradient.
-        loss: cross-entropy, or the margin between the best other logit and the label's.
+        loss: cross-entropy, the margin between the best other logit and the label's, or a function
+            of your own, from logits (N, classes) and labels (N,) to losses (N,) to raise.
         targeted: towards a random other class, drawn for each image; an image counts as broken
             wherever it is misclassified.
         early_exit: leave an image alone once an iterate broke it: about twice as fast, but the
@@ -42,11 +45,13 @@ class GradientAttack(Attack):
     restarts: int = 1
     start: Literal["clean", "uniform"] = "clean"
     momentum: float | None = None
-    loss: Literal["ce", "margin"] = "ce"
+    loss: LossName | Loss = "ce"
     targeted: bool = False
     early_exit: bool = False
 
     def __post_init__(self) -> None:
+        if callable(self.loss) and not isinstance(self.loss, OwnLoss):
+            object.__setattr__(self, "loss", OwnLoss.of(self.loss))
         for what in ("steps", "restarts"):
             if getattr(self, what) < 1:
                 raise ZooError(
@@ -61,7 +66,13 @@ class GradientAttack(Attack):
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(loss=self.loss, restarts=self.start == "uniform")
+        loss = next((name for name in get_args(LossName) if name == self.loss), None)
+        return Traits(loss=loss, restarts=self.start == "uniform")
+
+    def check(self) -> None:
+        """Raise ZooError if the loss is none of those known by a name."""
+        if isinstance(self.loss, str) and self.loss not in get_args(LossName):
+            raise unknown_name("loss", self.loss, get_args(LossName))
 
     def adversary(self, threat_model: ThreatModel) -> Adversary:
         """Return the kernel with this attack's settings."""
@@ -88,7 +99,8 @@ class GradientAttack(Attack):
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return the settings, with the step as a number too."""
         step = self._step(threat_model)
-        return {**asdict(self), "step": step.text, "step_value": step.value}
+        own = self.loss.settings() if isinstance(self.loss, OwnLoss) else {}
+        return {**asdict(self), **own, "step": step.text, "step_value": step.value}
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
@@ -119,8 +131,8 @@ class GradientAttack(Attack):
     ) -> Tensor:
         """Run one restart on the pursued images; return final iterates, note in `robust_at_step`.
 
-        Where attacks see another form of the model, the model itself is asked
-        about the iterate that first breaks an image, and about the last one.
+        Where attacks see a faster form of the model, the model itself is asked about the iterate
+        that first breaks an image, and about the last one; of a randomised model, about all.
         """
         adversary, images = self.adversary(threat_model), batch.images
         current = adversary.begin(images, self._noise(batch, threat_model, restart)).clone()
@@ -138,11 +150,12 @@ class GradientAttack(Attack):
                     )
                     if velocity is not None and pushed is not None:
                         velocity[part] = pushed
+                if moved is None or model.adaptive.randomised:
+                    broken = model.predict(here) != batch.labels[part]
+                else:
                     broken = classes(logits) != batch.labels[part]
                     first = broken & robust_at_step[:, part].all(0)
                     broken &= ~first | model.confirm(first, here, batch.labels[part])
-                else:
-                    broken = model.predict(here) != batch.labels[part]
                 broken &= within(here, images[part], threat_model)
                 robust_at_step[step, part] &= ~broken
                 if moved is not None:
@@ -175,3 +188,19 @@ class GradientAttack(Attack):
         drawn = noise_for(batch.indices, (1, 1, 1), seed=batch.seed, attack="target").flatten()
         offset = 1 + ((drawn + 1) / 2 * others).long().clamp(max=others - 1)
         return (batch.labels + offset.to(batch.labels.device)) % (others + 1)
+
+
+def with_loss(attack: Attack | Suite, loss: str | Loss) -> GradientAttack:
+    """Return an attack of the gradient family with another loss.
+
+    Raises:
+        ZooError: it is not of the family, or the loss is none.
+    """
+    if not isinstance(attack, GradientAttack):
+        raise ZooError(
+            f"Attack '{attack.name}' raises a loss of its own; give a loss to fgsm, bimN, pgdN "
+            "or mifgsmN."
+        )
+    changed = replace(attack, loss=loss)  # type: ignore[arg-type]
+    changed.check()
+    return changed

@@ -57,7 +57,8 @@ class Square(LibraryAttack):
     ) -> AttackOutput:
         """Attack a batch and count each image's queries."""
         seed = batch.seed + batch.number
-        asked = model if batch.images.is_cuda else LogitCache(model)
+        keep = not (batch.images.is_cuda or model.adaptive.randomised)
+        asked = LogitCache(model) if keep else model
         attack = require(self.name, "pyautoattack.square").SquareAttack(
             asked,
             p_init=FIRST,
