@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 100_000
 TRANSFER = "transfer"
+TARGETED = "-targeted"  # behind the name of an attack that aims at another class
 MARGINS = ("margin", "dlr", "dlr-targeted")  # settings whose loss is a margin between logits
 
 
@@ -136,6 +137,8 @@ def find(name: str) -> tuple[Row, int | None] | None:
     """Return the row that an attack's name belongs to and its number of steps, None if none."""
     if name.startswith(f"{TRANSFER}:"):
         return ATTACKS[TRANSFER], None
+    if aims(name):
+        name = name.removesuffix(TARGETED)
     row = ATTACKS.get(name)
     if row is not None and name != TRANSFER and row.steps != 0:
         return row, row.steps
@@ -146,9 +149,29 @@ def find(name: str) -> tuple[Row, int | None] | None:
     )
 
 
+def aims(name: str) -> bool:
+    """Whether a name such as "pgd20-targeted" is that of an attack aimed at another class."""
+    return name.endswith(TARGETED) and name not in ATTACKS
+
+
+def full_name(name: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of a record's attack, with "-targeted" where its settings say so.
+
+    Older records leave that out of the name.
+    """
+    return name.removesuffix(TARGETED) + TARGETED if is_targeted(settings) else name
+
+
+def is_targeted(settings: Mapping[str, Any]) -> bool:
+    """Whether the attack of a record, or what a transfer attack ran, aimed at another class."""
+    base = settings.get("base")
+    return settings.get("targeted") is True or (isinstance(base, Mapping) and is_targeted(base))
+
+
 def get_attack(name: str, **settings: Any) -> Attack | Suite:
     """Return an attack by name: one of the table, or `pgdN`, `bimN`, `mifgsmN` with N steps.
 
+    With "-targeted" behind it, an attack of the gradient family aims at a random other class.
     `transfer:SOURCE:ATTACK` names what ATTACK (pgd20 if left out) makes on the model SOURCE.
 
     Args:
@@ -168,6 +191,8 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
     row, steps = entry
     if row.name == TRANSFER:
         return row.build(name=name, make_base=lambda base: get_attack(base, **settings))
+    if aims(name):
+        settings = {"targeted": True, **settings}
     if steps is None:
         return changed(row.build(name=name), settings)
     if not 1 <= steps <= MOST_STEPS:
@@ -245,12 +270,14 @@ def heading(name: str) -> str:
     if entry is None or entry[0].name == TRANSFER:
         return name
     row, steps = entry
-    return row.heading if steps is None or name == row.name else f"{row.heading}-{steps}"
+    plain = name.removesuffix(TARGETED) if aims(name) else name
+    shown = row.heading if steps is None or plain == row.name else f"{row.heading}-{steps}"
+    return f"{shown} targeted" if aims(name) else shown
 
 
-def table_order(name: str) -> tuple[int, int]:
+def table_order(name: str) -> tuple[int, int, bool]:
     """Return a key that sorts attacks as tables have them; unknown ones come last."""
     entry = find(name)
     if entry is None:
-        return len(ATTACKS), 0
-    return list(ATTACKS).index(entry[0].name), entry[1] or 0
+        return len(ATTACKS), 0, False
+    return list(ATTACKS).index(entry[0].name), entry[1] or 0, aims(name)

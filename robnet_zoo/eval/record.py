@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from robnet_zoo.attacks.registry import full_name
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, read_json, to_builtins
 from robnet_zoo.runtime.errors import ZooError
@@ -173,6 +174,11 @@ class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     backwards: Count
 
     @property
+    def full_name(self) -> str:
+        """The name, with "-targeted" where it aimed at another class, in older records too."""
+        return full_name(self.name, self.settings)
+
+    @property
     def flags(self) -> list[bool]:
         """Whether each image is robust."""
         return [verdict == "1" for verdict in self.verdicts]
@@ -263,7 +269,12 @@ class EvaluationRecord(
 
     def attack(self, name: str) -> AttackResult:
         """Return the result of one attack; KeyError if it was not part of the evaluation."""
-        return {result.name: result for result in self.attacks}[name]
+        return {result.full_name: result for result in self.attacks}[name]
+
+    @property
+    def attack_names(self) -> list[str]:
+        """The names of its attacks, in their order."""
+        return [result.full_name for result in self.attacks]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values, tuples as lists."""

@@ -9,6 +9,7 @@ from helpers.small_nets import DIGITS, digits, robust_net
 
 from robnet_zoo import attacks, evaluate
 from robnet_zoo.attacks import Attack, AttackOutput, Traits, get_attack, register_attack, registry
+from robnet_zoo.attacks.base import changed
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.record import read
 from robnet_zoo.runtime.errors import ZooError
@@ -136,9 +137,36 @@ def test_the_settings_decide_where_an_attack_leaves_it_open():
     assert registry.declared("autoattack", {"parts": []}) == Traits()
 
 
+@pytest.mark.parametrize("plain", ["fgsm", "pgd20", "mifgsm", "bim7"])
+def test_a_targeted_attack_says_so_in_its_name(plain):
+    name = f"{plain}-targeted"
+    attack = registry.get_attack(plain, targeted=True)
+    assert (attack.name, attack.targeted) == (name, True)
+    assert registry.get_attack(name) == registry.get_attack(name, targeted=True) == attack
+    assert changed(registry.get_attack(plain), {"targeted": True}) == attack
+    assert changed(attack, {"targeted": False}) == registry.get_attack(plain)
+    assert registry.declared(name, {"loss": "margin"}).loss == "margin"
+
+
+@pytest.mark.parametrize("name", ["square-targeted", "autoattack-targeted", "-targeted"])
+def test_attacks_without_targets_have_no_such_name(name):
+    with pytest.raises(ZooError, match="no setting 'targeted'|Unknown attack"):
+        registry.get_attack(name)
+
+
+def test_older_records_of_targeted_attacks_are_named_as_such():
+    assert registry.full_name("pgd20", {"targeted": True}) == "pgd20-targeted"
+    assert registry.full_name("pgd20-targeted", {"targeted": True}) == "pgd20-targeted"
+    assert registry.full_name("pgd20", {"targeted": False}) == "pgd20"
+    assert registry.full_name("pgd20", {}) == "pgd20"
+    base = {"base": {"targeted": True}}
+    assert registry.full_name("transfer:vgg19:pgd20", base) == "transfer:vgg19:pgd20-targeted"
+
+
 def test_headings_and_the_order_of_tables():
-    names = ["autoattack", "pgd100", "unknown", "square", "pgd20", "mifgsm", "fgsm", "bim5"]
-    expected = "FGSM, BIM-5, MI-FGSM, PGD-20, PGD-100, Square, AutoAttack, unknown"
+    names = ["autoattack", "pgd100", "unknown", "square", "pgd20-targeted"]
+    names += ["pgd20", "mifgsm", "fgsm", "bim5"]
+    expected = "FGSM, BIM-5, MI-FGSM, PGD-20, PGD-20 targeted, PGD-100, Square, AutoAttack, unknown"
     ordered = sorted(names, key=registry.table_order)
     assert ", ".join(map(registry.heading, ordered)) == expected
 

@@ -68,6 +68,8 @@ def test_options_reach_the_attacks(run, tmp_path):
     record = json.loads((tmp_path / "deep/er/a.json").read_text())
     settings = record["attacks"][1]["settings"]
     assert code == 0
+    assert [attack["name"] for attack in record["attacks"]] == ["pgd2-targeted", "pgd3-targeted"]
+    assert "pgd3-targeted" in out
     assert (settings["restarts"], settings["targeted"], settings["early_exit"]) == (2, True, True)
     assert (record["threat_model"]["norm"], record["threat_model"]["epsilon"]) == ("L2", "1/2")
     assert settings["step_value"] == 0.125

@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers.made_records import make
 from msgspec.structs import replace
+from rich.console import Console
 
 from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
@@ -12,6 +13,7 @@ from robnet_zoo.eval.record import Check
 from robnet_zoo.eval.reports.leaderboard import leaderboard
 from robnet_zoo.eval.reports.readme import results_table
 from robnet_zoo.eval.reports.tables import ROOT
+from robnet_zoo.eval.reports.terminal import show
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 
@@ -128,6 +130,34 @@ def test_failed_checks_are_named_in_the_leaderboard():
     report = replace(make(pgd20=100), checks=(failed,))
     (row,) = csv.DictReader(io.StringIO(leaderboard({"racl.digits": report})))
     assert row["failed_checks"] == "black-box"
+
+
+def test_a_targeted_attack_has_a_column_of_its_own_in_older_records_too():
+    made = make(pgd20=100)
+    (result,) = made.attacks
+    old = replace(made, attacks=(replace(result, settings={"name": "pgd20", "targeted": True}),))
+    rows = csv.DictReader(io.StringIO(leaderboard({"old": old, "new": make(pgd20=90)})))
+    assert {row["record"]: (row["pgd20"], row["pgd20-targeted"]) for row in rows} == {
+        "results/old.json": ("", "0.5000"),
+        "results/new.json": ("0.4500", ""),
+    }
+    assert "pgd20-targeted  50.00 %" in printed(old)
+    with pytest.raises(KeyError):
+        old.attack("pgd20")
+
+
+def printed(report):
+    console = Console(width=200, file=io.StringIO())
+    show(report, console)
+    return console.file.getvalue()
+
+
+def test_the_terminal_counts_what_had_nothing_to_look_at_apart():
+    failed = Check(name="black-box", passed=False, detail="Square broke more.")
+    skipped = Check.skip("card", "There is no card")
+    made = make(pgd20=100)
+    text = printed(replace(made, checks=(*made.checks, failed, skipped)))
+    assert "checks: 1 passed, 1 failed, 1 had nothing to look at (card)" in text
 
 
 def test_records_on_other_images_are_not_put_into_one_table():

@@ -197,7 +197,7 @@ def test_a_record_of_other_weights_is_refused(weights, natural, capsys):
         (lambda r: r["data"].update(split="validation"), "validation images of digits"),
         (lambda r: r["data"].update(name="mnist"), "images of mnist"),
         (lambda r: r["threat_model"].update(epsilon="0.1"), "Linf 0.1, but racl.tiny"),
-        (lambda r: r["attacks"][1]["settings"].update(targeted=True), "targeted pgd5"),
+        (lambda r: r["attacks"][1]["settings"].update(targeted=True), "holds pgd5-targeted"),
         (lambda r: r.pop("clean"), "missing required field `clean`"),
     ],
 )

@@ -50,6 +50,7 @@ class GradientAttack(Attack):
     early_exit: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if callable(self.loss) and not isinstance(self.loss, OwnLoss):
             object.__setattr__(self, "loss", OwnLoss.of(self.loss))
         for what in ("steps", "restarts"):

@@ -126,6 +126,8 @@ def transfer(name: str, make_base: Callable[[str], Attack | Suite]) -> Transfer:
     """
     source, made_by = split(name)
     base = gradient_only(make_base(made_by))
+    if base.targeted:
+        name = f"{PREFIX}{source}:{base.name}"
     return Transfer(name=name, source=load_source(source), base=base)
 
 

@@ -59,7 +59,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--protocol", help="in place of --model and --attack: one table of the papers, below")
     add_target_options(parser)
     add("--restarts", type=int, help="independent runs of attacks that start at random")
-    add("--targeted", action="store_true", help="aim at a random other class of each image")
+    add(
+        "--targeted",
+        action="store_true",
+        help="aim at a random other class (pgd20-targeted)",
+    )
     add(
         "--early-exit",
         action="store_true",
@@ -92,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
 
     attacks = _attacks(options)
     weights = named_weights(options)
-    out = options.out or default_record(weights.name, options.attack)
+    names = ",".join(attack.name for attack in attacks)
+    out = options.out or default_record(weights.name, names)
     for path in (out, options.html):
         if path is not None:
             check_writable(path)

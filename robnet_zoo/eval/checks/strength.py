@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import TYPE_CHECKING
 
-from robnet_zoo.attacks.registry import declared
+from robnet_zoo.attacks.registry import declared, is_targeted
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results, Sweep
 from robnet_zoo.eval.record import AttackResult
@@ -38,7 +38,7 @@ def check_reach(results: Results) -> Finding | Skipped:
     """The steps of every iterated attack can cross the ball of epsilon."""
     epsilon = results.record.threat_model.epsilon_value
     reach = {
-        attack.name: _steps(attack) * attack.settings["step_value"] / epsilon
+        attack.full_name: _steps(attack) * attack.settings["step_value"] / epsilon
         for attack in results.attacks
         if _is_gradient(attack) and _steps(attack) > 1
     }
@@ -66,11 +66,11 @@ def check_converged(results: Results) -> Finding | Skipped:
         if attack.trace is not None and _steps(attack) >= LONG:
             late = _steps(attack) // 5
             missed = attack.trace.any[-1 - late] - attack.trace.any[-1]
-            gaps.append((missed, f"The last {late} steps of {attack.name} broke another {{}}"))
+            gaps.append((missed, f"The last {late} steps of {attack.full_name} broke another {{}}"))
     for short, long in _pairs(results.attacks):
         if _steps(short) >= QUOTED:
             missed = short.robust.correct - long.robust.correct
-            gaps.append((missed, f"{long.name} broke {{}} more than {short.name}"))
+            gaps.append((missed, f"{long.full_name} broke {{}} more than {short.full_name}"))
     remedy = "the fewer steps had not converged; quote the attack with the most, or autoattack"
     nothing = "No gradient attack of 20 steps or more tells what still more steps do"
     return _largest(gaps, STEPS_GAP, results.record.data.n, remedy, nothing)
@@ -85,7 +85,7 @@ def check_converged(results: Results) -> Finding | Skipped:
 def check_more_steps(results: Results) -> Finding | Skipped:
     """More steps break no less than fewer, nor than the single one of FGSM."""
     gaps = [
-        (_final(long) - _final(short), f"{long.name} broke {{}} less than {short.name}")
+        (_final(long) - _final(short), f"{long.full_name} broke {{}} less than {short.full_name}")
         for short, long in _pairs(results.attacks)
     ]
     remedy = "following the gradient further does not help, so it may be masked; add square"
@@ -104,7 +104,7 @@ def check_last_iterate(results: Results) -> Finding | Skipped:
     gaps = [
         (
             _final(attack) - attack.robust.correct,
-            f"The last iterate of {attack.name} spared {{}} again",
+            f"The last iterate of {attack.full_name} spared {{}} again",
         )
         for attack in results.attacks
         if attack.last is not None
@@ -153,7 +153,7 @@ def check_losses(results: Results) -> Finding | Skipped:
 def check_black_box(results: Results) -> Finding | Skipped:
     """No attack without the model's gradients breaks more than those with them together."""
     gaps = [
-        (part.broken, f"In {attack.name}, {part.name} broke {{}} that gradients had not")
+        (part.broken, f"In {attack.full_name}, {part.name} broke {{}} that gradients had not")
         for attack in results.attacks
         for part, traits in list(zip(attack.parts, _part_traits(attack), strict=True))[1:]
         if not traits.gradients
@@ -164,7 +164,7 @@ def check_black_box(results: Results) -> Finding | Skipped:
         gaps += [
             (
                 standing - attack.robust.correct,
-                f"{attack.name} broke {{}} more than all white boxes",
+                f"{attack.full_name} broke {{}} more than all white boxes",
             )
             for attack in results.attacks
             if not attack.parts and not _traits(attack).gradients
@@ -184,7 +184,9 @@ def check_black_box(results: Results) -> Finding | Skipped:
 def check_source(results: Results) -> Finding | Skipped:
     """Images that are transferred break at least the model that they were made on."""
     rates = {
-        attack.name: attack.on_source for attack in results.attacks if attack.on_source is not None
+        attack.full_name: attack.on_source
+        for attack in results.attacks
+        if attack.on_source is not None
     }
     if not rates:
         return Skipped("There is no transfer attack in the run")
@@ -250,12 +252,12 @@ def _final(attack: AttackResult) -> int:
 
 def _is_gradient(attack: AttackResult) -> bool:
     """Whether it is of the shared kernel's family, against the label."""
-    return "step_value" in attack.settings and not attack.settings.get("targeted")
+    return "step_value" in attack.settings and not is_targeted(attack.settings)
 
 
 def _is_white_box(attack: AttackResult) -> bool:
     """Whether it follows gradients at epsilon for long enough to be held against a black box."""
-    long = _steps(attack) >= QUOTED and not attack.settings.get("targeted")
+    long = _steps(attack) >= QUOTED and not is_targeted(attack.settings)
     traits, minimal = _traits(attack), attack.median_distance is not None
     follows = traits.gradients and not (traits.minimal or minimal)
     return bool(attack.parts) or (long and follows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from robnet_zoo.attacks.registry import is_targeted
 from robnet_zoo.eval.inputs import RunMetadata, model_info
 from robnet_zoo.eval.record import EvaluationRecord, read
 from robnet_zoo.runtime.errors import ZooError
@@ -47,9 +48,9 @@ def _rates(record: EvaluationRecord) -> dict[str, dict[str, float]]:
     """Return accuracies as fractions: clean, under each attack, and under all where several."""
     rates = {"clean": _interval(record.clean.accuracy)}
     for attack in record.attacks:
-        rates[attack.name] = _interval(attack.robust)
+        rates[attack.full_name] = _interval(attack.robust)
         if attack.last is not None:
-            rates[attack.name]["last"] = attack.last.accuracy
+            rates[attack.full_name]["last"] = attack.last.accuracy
     if len(record.attacks) > 1:
         rates["all attacks"] = _interval(record.totals.robust)
     return rates
@@ -79,9 +80,9 @@ def _validate_terms(weights: Weights, record: EvaluationRecord, path: Path) -> N
             f"'{path}' was made on {_terms(*given)}, but {weights.name} is for {_terms(*wanted)}."
         )
     for attack in record.attacks:
-        if attack.settings.get("targeted"):
+        if is_targeted(attack.settings):
             raise ZooError(
-                f"'{path}' holds a targeted {attack.name}, which shows less than robust accuracy; "
+                f"'{path}' holds {attack.full_name}, which shows less than robust accuracy; "
                 "evaluate without --targeted."
             )
 

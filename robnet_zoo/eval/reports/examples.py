@@ -79,7 +79,7 @@ def examples(
     verdicts = zip(record.clean.verdicts, result.last_verdicts or result.verdicts, strict=True)
     broken = [index for index, pair in enumerate(verdicts) if pair == ("1", "0")][:MOST]
     if not broken:
-        raise ZooError(f"{result.name} broke no image.")
+        raise ZooError(f"{result.full_name} broke no image.")
     indices = torch.tensor(broken)
     batch = AttackBatch(
         number=0,
@@ -102,7 +102,7 @@ def examples(
         adversarial = attack.run(attacked_model, batch, threat_model).adversarial
         predictions = attacked_model.predict(adversarial)
     return [
-        _example(record, result.name, index, *parts)
+        _example(record, result.full_name, index, *parts)
         for index, *parts in zip(
             broken,
             batch.images,

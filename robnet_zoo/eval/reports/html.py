@@ -160,7 +160,7 @@ def _details(record: EvaluationRecord) -> str:
         "model": to_builtins(record.model),
         "data": to_builtins(record.data),
         "settings": to_builtins(record.settings),
-        "attacks": {result.name: result.settings for result in record.attacks},
+        "attacks": {result.full_name: result.settings for result in record.attacks},
         "environment": record.environment,
     }
     return json.dumps(values, indent=2, ensure_ascii=False)

@@ -21,7 +21,7 @@ def leaderboard(records: Mapping[str, EvaluationRecord]) -> str:
     Args:
         records: by the names of their files, without ".json".
     """
-    attacks = sorted({name for record in records.values() for name in record.settings.attacks})
+    attacks = sorted({name for record in records.values() for name in record.attack_names})
     attacks.sort(key=table_order)
     rates = ["clean", *attacks, "all_attacks"]
     header = ["dataset", "threat_model", "n", "model", "genotype", "parameters"]
@@ -52,7 +52,7 @@ def accuracy_under(record: EvaluationRecord, name: str) -> Proportion | None:
         return record.clean.accuracy
     if name == "all_attacks":
         return record.totals.robust
-    return next((result.robust for result in record.attacks if result.name == name), None)
+    return next((result.robust for result in record.attacks if result.full_name == name), None)
 
 
 def _fractions(rate: Proportion | None) -> list[str]:

@@ -58,7 +58,7 @@ def _table(record: EvaluationRecord) -> Table:
     table.add_row("clean", *_accuracy(record.clean.accuracy))
     for result in record.attacks:
         table.add_row(
-            result.name, *_accuracy(result.robust), _last(result), _seconds(result.seconds)
+            result.full_name, *_accuracy(result.robust), _last(result), _seconds(result.seconds)
         )
         for part in result.parts:
             broke = f"broke {part.broken:,} of {part.attacked:,}"

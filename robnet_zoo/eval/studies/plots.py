@@ -48,7 +48,7 @@ def plots(records: Sequence[EvaluationRecord]) -> list[Plot]:
     """Return every comparison that the records allow; none mixes data sets or norms."""
     allowed = []
     for (data, norm), group in _groups(records, lambda r: (r.data.name, r.threat_model.norm)):
-        attacks = dict.fromkeys(name for record in group for name in record.settings.attacks)
+        attacks = dict.fromkeys(name for record in group for name in record.attack_names)
         against_size = [name for name in attacks if epsilon_lines(group, name)]
         allowed += [_against_epsilon(group, name, data, norm) for name in against_size]
         for (epsilon,), same in _groups(group, lambda r: (r.threat_model.epsilon,)):
@@ -93,7 +93,7 @@ def epsilon_lines(records: Sequence[EvaluationRecord], attack: str) -> Lines:
     """Return each model's accuracies under an attack against epsilon, from the clean one on."""
     lines: Lines = {}
     for record in sorted(records, key=lambda record: record.threat_model.epsilon_value):
-        rates = [result.robust for result in record.attacks if result.name == attack]
+        rates = [result.robust for result in record.attacks if result.full_name == attack]
         if rates:
             points = lines.setdefault(label(record, records), [(0.0, record.clean.accuracy)])
             points.append((record.threat_model.epsilon_value, rates[0]))
@@ -111,7 +111,7 @@ def step_lines(records: Sequence[EvaluationRecord], attack: str) -> Lines:
         (record, result.trace)
         for record in records
         for result in record.attacks
-        if result.name == attack and result.trace is not None
+        if result.full_name == attack and result.trace is not None
     ]
     for record, trace in traced:
         counts = {label(record, records): trace.any}
@@ -134,7 +134,7 @@ def parameter_points(
         label(record, records): (record.model.parameters, result.robust)
         for record in records
         for result in record.attacks
-        if result.name == attack
+        if result.full_name == attack
     }
 
 

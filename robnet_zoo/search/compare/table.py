@@ -38,7 +38,7 @@ class JudgedCell:
     @property
     def attacked(self) -> dict[str, Proportion]:
         """Clean accuracy, and what each attack leaves."""
-        robust = {attack.name: attack.robust for attack in self.evaluation.attacks}
+        robust = {attack.full_name: attack.robust for attack in self.evaluation.attacks}
         return {"clean": self.evaluation.clean.accuracy} | robust
 
     @property
@@ -100,7 +100,7 @@ def write_comparison(folder: Path, cells: Mapping[str, JudgedCell], device: str)
     record = {
         "format": FORMAT,
         "settings": {**first.training["settings"], "model": None},
-        "attacks": [attack.name for attack in first.evaluation.attacks],
+        "attacks": [attack.full_name for attack in first.evaluation.attacks],
         "cells": {name: _entry(name, cell) for name, cell in cells.items()},
         "environment": environment(device),
     }
