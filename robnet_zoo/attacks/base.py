@@ -17,7 +17,7 @@ from robnet_zoo.attacks.batch import (
     validate_numbers,
 )
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, validate_float32
-from robnet_zoo.attacks.registry import TARGETED
+from robnet_zoo.attacks.naming import named_by_aim
 from robnet_zoo.attacks.verdicts import classes, into_ball, validate_classes, within
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
@@ -60,8 +60,7 @@ class Attack:
         """Let the name of an attack with a setting `targeted` say which it is."""
         targeted = getattr(self, "targeted", None)
         if targeted is not None:
-            name = self.name.removesuffix(TARGETED) + TARGETED * targeted
-            object.__setattr__(self, "name", name)
+            object.__setattr__(self, "name", named_by_aim(self.name, targeted))
 
     @property
     def traits(self) -> Traits:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from robnet_zoo.attacks.naming import TARGETED
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 100_000
 TRANSFER = "transfer"
-TARGETED = "-targeted"  # behind the name of an attack that aims at another class
 MARGINS = ("margin", "dlr", "dlr-targeted")  # settings whose loss is a margin between logits
 
 
@@ -152,20 +152,6 @@ def find(name: str) -> tuple[Row, int | None] | None:
 def aims(name: str) -> bool:
     """Whether a name such as "pgd20-targeted" is that of an attack aimed at another class."""
     return name.endswith(TARGETED) and name not in ATTACKS
-
-
-def full_name(name: str, settings: Mapping[str, Any]) -> str:
-    """Return the name of a record's attack, with "-targeted" where its settings say so.
-
-    Older records leave that out of the name.
-    """
-    return name.removesuffix(TARGETED) + TARGETED if is_targeted(settings) else name
-
-
-def is_targeted(settings: Mapping[str, Any]) -> bool:
-    """Whether the attack of a record, or what a transfer attack ran, aimed at another class."""
-    base = settings.get("base")
-    return settings.get("targeted") is True or (isinstance(base, Mapping) and is_targeted(base))
 
 
 def get_attack(name: str, **settings: Any) -> Attack | Suite:

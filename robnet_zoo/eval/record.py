@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from robnet_zoo.attacks.registry import full_name
+from robnet_zoo.attacks.naming import full_name
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, read_json, to_builtins
 from robnet_zoo.runtime.errors import ZooError

@@ -10,6 +10,7 @@ from helpers.small_nets import DIGITS, digits, robust_net
 from robnet_zoo import attacks, evaluate
 from robnet_zoo.attacks import Attack, AttackOutput, Traits, get_attack, register_attack, registry
 from robnet_zoo.attacks.base import changed
+from robnet_zoo.attacks.naming import full_name
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.record import read
 from robnet_zoo.runtime.errors import ZooError
@@ -150,17 +151,17 @@ def test_a_targeted_attack_says_so_in_its_name(plain):
 
 @pytest.mark.parametrize("name", ["square-targeted", "autoattack-targeted", "-targeted"])
 def test_attacks_without_targets_have_no_such_name(name):
-    with pytest.raises(ZooError, match="no setting 'targeted'|Unknown attack"):
+    with pytest.raises(ZooError, match=r"no setting 'targeted'|Unknown attack"):
         registry.get_attack(name)
 
 
 def test_older_records_of_targeted_attacks_are_named_as_such():
-    assert registry.full_name("pgd20", {"targeted": True}) == "pgd20-targeted"
-    assert registry.full_name("pgd20-targeted", {"targeted": True}) == "pgd20-targeted"
-    assert registry.full_name("pgd20", {"targeted": False}) == "pgd20"
-    assert registry.full_name("pgd20", {}) == "pgd20"
+    assert full_name("pgd20", {"targeted": True}) == "pgd20-targeted"
+    assert full_name("pgd20-targeted", {"targeted": True}) == "pgd20-targeted"
+    assert full_name("pgd20", {"targeted": False}) == "pgd20"
+    assert full_name("pgd20", {}) == "pgd20"
     base = {"base": {"targeted": True}}
-    assert registry.full_name("transfer:vgg19:pgd20", base) == "transfer:vgg19:pgd20-targeted"
+    assert full_name("transfer:vgg19:pgd20", base) == "transfer:vgg19:pgd20-targeted"
 
 
 def test_headings_and_the_order_of_tables():

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import TYPE_CHECKING
 
-from robnet_zoo.attacks.registry import declared, is_targeted
+from robnet_zoo.attacks.naming import is_targeted
+from robnet_zoo.attacks.registry import declared
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results, Sweep
 from robnet_zoo.eval.record import AttackResult

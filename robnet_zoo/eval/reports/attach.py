@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.attacks.registry import is_targeted
+from robnet_zoo.attacks.naming import is_targeted
 from robnet_zoo.eval.inputs import RunMetadata, model_info
 from robnet_zoo.eval.record import EvaluationRecord, read
 from robnet_zoo.runtime.errors import ZooError
