@@ -15,9 +15,9 @@ ROOMS = {
     "cli": "main",
     "search": "registry",
     "eval": "'' checks evaluation inputs record target reports.attach reports.certificate "
-    "reports.examples reports.html reports.protocol reports.tables reports.terminal "
-    "studies.certificate studies.certify studies.plots studies.protocol studies.sweep "
-    "studies.transfer_matrix",
+    "reports.comparison reports.examples reports.html reports.protocol reports.tables "
+    "reports.terminal studies.certificate studies.certify studies.comparison studies.plots "
+    "studies.protocol studies.sweep studies.transfer_matrix",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' base batch model naming pgd registry verdicts methods.gradient methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",

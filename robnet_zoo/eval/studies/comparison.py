@@ -1,0 +1,270 @@
+"""Two records on the same images: which model is better, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from robnet_zoo.eval.record import EvaluationRecord, bits, proportion_of
+from robnet_zoo.runtime.decode import Count, PositiveCount
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.statistics import PairedDifference, Proportion, paired_difference
+
+SCHEMA = "robnet_zoo.comparison/1"
+
+
+class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Both records without an attack, under one attack, or under all.
+
+    `only_first` and `only_second` are the positions of the images that one of the two alone gets
+    right.
+    """
+
+    name: str
+    first: Proportion
+    second: Proportion
+    paired: PairedDifference
+    only_first: tuple[Count, ...]
+    only_second: tuple[Count, ...]
+
+
+class Comparison(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="schema", tag=SCHEMA
+):
+    """Two records compared image by image.
+
+    `notes` says what else differs between the two, so that it may be no matter of the models.
+    """
+
+    first: str
+    second: str
+    n: PositiveCount
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+class Difference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A setting that two records have different values of; None where one has no such setting."""
+
+    setting: str
+    first: Any
+    second: Any
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {_shown(self.first)} against {_shown(self.second)}"
+
+
+def compare(
+    first: EvaluationRecord, second: EvaluationRecord, *, data: Path | None = None
+) -> Comparison:
+    """Compare two models under the attacks that both records have.
+
+    Args:
+        first: a record.
+        second: one of the same images under the same threat model. One of the two may have more
+            images, if those of the other are its first ones.
+        data: folder of the data sets, to show that; $ROBNET_ZOO_DATA if None.
+
+    Raises:
+        ZooError: other images, another epsilon or norm.
+    """
+    threats = [f"{it.threat_model.norm} {it.threat_model.epsilon}" for it in (first, second)]
+    if not _same_threat(first, second):
+        raise ZooError(
+            f"The records are of different threat models, {threats[0]} and {threats[1]}, and "
+            "accuracies under them cannot be compared; judge both models under one, by --eps."
+        )
+    n = common_images(first, second, data)
+    shared = [a.name for a in first.attacks if a.name in {b.name for b in second.attacks}]
+    rows = [paired_row("clean", first.clean.verdicts, second.clean.verdicts, n)]
+    rows += [
+        paired_row(name, first.attack(name).verdicts, second.attack(name).verdicts, n)
+        for name in shared
+    ]
+    alike = len(shared) == len(first.attacks) == len(second.attacks)
+    if len(shared) > 1:
+        name = "all attacks" if alike else "all shared"
+        rows.append(paired_row(name, _worst(first, shared), _worst(second, shared), n))
+    return Comparison(
+        first=first.model.name,
+        second=second.model.name,
+        n=n,
+        rows=tuple(rows),
+        notes=tuple(_notes(first, second, shared)),
+    )
+
+
+def paired_row(name: str, first: str, second: str, n: int) -> Row:
+    """Return what two strings of verdicts say about the first n images."""
+    first, second = first[:n], second[:n]
+    pairs = list(zip(first, second, strict=True))
+    return Row(
+        name=name,
+        first=proportion_of(first),
+        second=proportion_of(second),
+        paired=paired_difference(
+            both=pairs.count(("1", "1")),
+            only_first=pairs.count(("1", "0")),
+            only_second=pairs.count(("0", "1")),
+            neither=pairs.count(("0", "0")),
+        ),
+        only_first=_positions(pair == ("1", "0") for pair in pairs),
+        only_second=_positions(pair == ("0", "1") for pair in pairs),
+    )
+
+
+def common_images(
+    first: EvaluationRecord, second: EvaluationRecord, data: Path | None = None
+) -> int:
+    """Return how many images two records share: all, or those of the smaller one.
+
+    A hash tells only whether all images are the same. Where one record has more images, both are
+    looked up in the data set that they name.
+
+    Raises:
+        ZooError: the images differ, or cannot be shown to be the same.
+    """
+    one, other = first.data, second.data
+    if (one.sha256, one.n) == (other.sha256, other.n):
+        return one.n
+    names = [f"{it.name} {it.split}".strip() for it in (one, other)]
+    if one.n == other.n or names[0] != names[1]:
+        raise ZooError(
+            f"The records are not of the same images ({one.n} of {names[0]}, sha256 "
+            f"{one.sha256[:8]}, and {other.n} of {names[1]}, {other.sha256[:8]}); "
+            "judge both models on the same ones."
+        )
+    for record in (first, second):
+        _validate_prefix(record, data)
+    return min(one.n, other.n)
+
+
+def differences(first: EvaluationRecord, second: EvaluationRecord) -> list[Difference]:
+    """Return every setting that differs between two evaluations, and every version.
+
+    Of attacks, those of the same name are held against each other; or the two, where each record
+    has a single one.
+    """
+    single = len(first.attacks) == len(second.attacks) == 1
+    shared = {a.name for a in first.attacks} & {b.name for b in second.attacks}
+    sides = [
+        dict(_flat("", _settings(record) | _attack_settings(record, shared, single)))
+        for record in (first, second)
+    ]
+    return [
+        Difference(setting=key, first=sides[0].get(key), second=sides[1].get(key))
+        for key in {**sides[0], **sides[1]}
+        if sides[0].get(key) != sides[1].get(key)
+    ]
+
+
+def _same_threat(first: EvaluationRecord, second: EvaluationRecord) -> bool:
+    one, other = first.threat_model, second.threat_model
+    return (one.norm, one.epsilon_value) == (other.norm, other.epsilon_value)
+
+
+def _validate_prefix(record: EvaluationRecord, root: Path | None) -> None:
+    """Raise ZooError unless a record's images are the first n of the data set it names."""
+    import torch
+
+    from robnet_zoo.data import load_split
+
+    data = record.data
+    try:
+        _, split = load_split(
+            data.name,
+            data.split,  # type: ignore[arg-type]
+            root=root,
+            download=False,
+            threat_model=record.threat_model.name,
+        )
+    except ZooError as error:
+        raise ZooError(
+            f"The records have different numbers of images, and '{data.name}' cannot be read to "
+            f"show that those of one are the first of the other ({error}); judge both on the "
+            "same number."
+        ) from error
+    if len(split) < data.n or split.subset(torch.arange(data.n)).fingerprint != data.sha256:
+        raise ZooError(
+            f"The {data.n} images of the record of {record.model.name} are not the first of "
+            f"{data.name} {data.split}; judge both models on the same ones."
+        )
+
+
+def _notes(first: EvaluationRecord, second: EvaluationRecord, shared: list[str]) -> Iterable[str]:
+    """Say what differs beside the models, and what makes a record doubtful."""
+    for record, other in ((first, second), (second, first)):
+        extra = [attack.name for attack in record.attacks if attack.name not in shared]
+        if extra:
+            yield f"only {record.model.name} was judged under {', '.join(extra)}"
+        if record.data.n > other.data.n:
+            yield f"only the first {other.data.n} of {record.data.n} images are compared"
+    for difference in differences(first, second):
+        if difference.setting.split()[0] in ("seed", "epsilon", "step", *shared):
+            yield str(difference)
+    for record in (first, second):
+        failed = [check.name for check in record.checks if not check.passed]
+        if failed:
+            yield f"checks of {record.model.name} failed: {', '.join(failed)}"
+
+
+def _settings(record: EvaluationRecord) -> dict[str, Any]:
+    """Return what decides verdicts, or may: names as they are shown."""
+    threat, settings = record.threat_model, record.settings
+    return {
+        "norm": threat.norm,
+        "epsilon": threat.epsilon_value,
+        "step": threat.step_value,
+        "seed": settings.seed,
+        "attacks": ", ".join(settings.attacks),
+        "images": record.data.n,
+        "block size": settings.block_size,
+        "batch size": settings.batch_size,
+        "device": settings.device,
+        "folded": settings.folded,
+        "compile": settings.compile,
+        "environment": record.environment,
+    }
+
+
+def _attack_settings(record: EvaluationRecord, shared: set[str], single: bool) -> dict[str, Any]:
+    return {
+        attack.name if attack.name in shared else "attack": {
+            key: value for key, value in attack.settings.items() if key not in ("name", "step")
+        }
+        for attack in record.attacks
+        if attack.name in shared or single
+    }
+
+
+def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """Yield every plain value in dicts and lists, by the words that lead to it."""
+    if isinstance(value, dict):
+        nested = value.items()
+    elif isinstance(value, list | tuple) and any(isinstance(part, dict) for part in value):
+        nested = {str(part.get("name", place)): part for place, part in enumerate(value, 1)}.items()
+    else:
+        yield name, value
+        return
+    for key, part in nested:
+        yield from _flat(f"{name} {key}".strip(), part)
+
+
+def _worst(record: EvaluationRecord, names: list[str]) -> str:
+    each = (record.attack(name).flags for name in names)
+    return bits(all(flags) for flags in zip(*each, strict=True))
+
+
+def _positions(flags: Iterable[bool]) -> tuple[int, ...]:
+    flags = list(flags)
+    return tuple(compress(range(len(flags)), flags))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
