@@ -88,7 +88,7 @@ def test_a_beginning_of_the_images_is_compared_where_it_can_be_shown_to_be_one()
     assert compared.n == 40
     assert compared.rows[1].only_second == tuple(range(30, 40))
     assert compared.notes == ("only the first 40 of 60 images are compared",)
-    with pytest.raises(ZooError, match="40 images of the record of .* are not the first"):
+    with pytest.raises(ZooError, match="40 images of the record"):
         compare(long, with_images(short, 40, "f" * 64))
     unknown = [replace(it, data=replace(it.data, name="tensors")) for it in (long, short)]
     with pytest.raises(ZooError, match="'tensors' cannot be read to show"):
