@@ -14,10 +14,11 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 ROOMS = {
     "cli": "main",
     "search": "registry",
-    "eval": "'' checks evaluation inputs record target reports.attach reports.certificate "
-    "reports.comparison reports.examples reports.html reports.protocol reports.tables "
-    "reports.terminal studies.certificate studies.certify studies.comparison studies.plots "
-    "studies.protocol studies.sweep studies.transfer_matrix",
+    "eval": "'' checks evaluation inputs record saved_images target reports.attach "
+    "reports.certificate reports.comparison reports.examples reports.html reports.protocol "
+    "reports.tables reports.terminal reports.verification studies.certificate studies.certify "
+    "studies.comparison studies.plots studies.protocol studies.sweep studies.transfer_matrix "
+    "studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' base batch model naming pgd registry verdicts methods.gradient methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",
@@ -25,7 +26,7 @@ ROOMS = {
     "fast.refresh",
     "certify": "'' graph jacobian margins",
     "plotting": "accuracy cells curves style",
-    "data": "'' augment convert splits",
+    "data": "'' arrays augment convert splits",
     "genotypes": "'' types",
     "threat_models": "''",
     "runtime": "checkpoint console decode distributed environment errors files lazy lock options "

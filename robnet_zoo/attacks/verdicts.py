@@ -24,11 +24,14 @@ def distances(adversarial: Tensor, images: Tensor, norm: Norm) -> Tensor:
 
 def within(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) -> Tensor:
     """Return for each image (N,) whether it lies in the threat model and holds valid pixels."""
-    near = distances(adversarial, images, threat_model.norm) <= (
-        threat_model.epsilon.value + TOLERANCE
-    )
-    flat = adversarial.flatten(1)
-    return near & (flat.amin(1) >= -TOLERANCE) & (flat.amax(1) <= 1 + TOLERANCE)
+    sizes = distances(adversarial, images, threat_model.norm)
+    return (sizes <= threat_model.epsilon.value + TOLERANCE) & valid_pixels(adversarial)
+
+
+def valid_pixels(images: Tensor) -> Tensor:
+    """Return for each image (N,) whether all its pixels lie in [0,1]."""
+    flat = images.flatten(1)
+    return (flat.amin(1) >= -TOLERANCE) & (flat.amax(1) <= 1 + TOLERANCE)
 
 
 def into_ball(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) -> Tensor:

@@ -207,7 +207,7 @@ def _notes(first: EvaluationRecord, second: EvaluationRecord, shared: list[str])
         if difference.setting.split()[0] in ("seed", "epsilon", "step", *shared):
             yield str(difference)
     for record in (first, second):
-        failed = [check.name for check in record.checks if not check.passed]
+        failed = [check.name for check in record.checks if check.verdict == "failed"]
         if failed:
             yield f"checks of {record.model.name} failed: {', '.join(failed)}"
 
