@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from robnet_zoo.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from robnet_zoo.attacks.adaptive import Bpda, Eot
     from robnet_zoo.attacks.base import Attack, Suite, Traits
     from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
     from robnet_zoo.attacks.model import AttackedModel
@@ -25,6 +26,8 @@ __all__ = [
     "AttackBatch",
     "AttackOutput",
     "AttackedModel",
+    "Bpda",
+    "Eot",
     "Suite",
     "Traits",
     "get_attack",
@@ -36,6 +39,8 @@ _HOMES = {
     "AttackBatch": "attacks.batch",
     "AttackOutput": "attacks.batch",
     "AttackedModel": "attacks.model",
+    "Bpda": "attacks.adaptive",
+    "Eot": "attacks.adaptive",
     "Suite": "attacks.base",
     "Traits": "attacks.base",
     "get_attack": "attacks.registry",

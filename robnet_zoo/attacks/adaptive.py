@@ -160,6 +160,8 @@ class Adaptive:
 
     def verdict(self, logits: Tensor) -> Tensor:
         """Return the class (N,) that draws of logits (draws, N, classes) give; -1 for none."""
+        if len(logits) == 1:
+            return classes(logits[0])
         if self.decide == "mean":
             return classes(logits.softmax(2).mean(0))
         given = torch.stack([classes(draw) for draw in logits])

@@ -20,12 +20,14 @@ BATCH_MULTIPLE = 16  # images
 DRAW_BATCH = 64  # images of a randomised model, whatever the batch size: its draws depend on it
 
 
-def validate_float32(model: nn.Module) -> None:
+def validate_float32(model: nn.Module, what: str = "model") -> None:
     """Raise ZooError unless parameters and buffers are float32, in which verdicts are given."""
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise ZooError(f"The model's '{name}' is {kind}; verdicts need float32: model.float().")
+            raise ZooError(
+                f"The {what}'s '{name}' is {kind}; verdicts need float32: {what}.float()."
+            )
 
 
 def state_sha256(model: nn.Module) -> str:
@@ -143,8 +145,7 @@ class AttackedModel(nn.Module):
 
         It is -1 too where draws of a randomised model agree on none (`Adaptive.verdict`).
         """
-        logits = self.draw(images)
-        return self.adaptive.verdict(logits) if self.adaptive.randomised else classes(logits[0])
+        return self.adaptive.verdict(self.draw(images))
 
     def plain(self) -> AttackedModel:
         """Return one in which attacks see the model itself, counted anew."""

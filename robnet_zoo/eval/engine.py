@@ -10,19 +10,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 from torch import Tensor, nn
 
+from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.base import Attack, Suite, run_confirmed
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
-from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel, preserve_state
-from robnet_zoo.attacks.verdicts import classes, validate_classes
-from robnet_zoo.eval import results
+from robnet_zoo.attacks.model import BATCH_MULTIPLE, DRAW_BATCH, AttackedModel, preserve_state
+from robnet_zoo.attacks.verdicts import validate_classes
+from robnet_zoo.eval import draws, results
 from robnet_zoo.eval.checks import check_model
 from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
-from robnet_zoo.eval.record import AttackResult, Check
+from robnet_zoo.eval.record import AttackResult, Check, Draws
 from robnet_zoo.eval.results import BlockResult
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.runtime.console import Progress
@@ -34,17 +35,21 @@ Done = TypeVar("Done")
 
 
 class Predictions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The classes that the model gives to the images of a block without an attack."""
+    """The classes that the model gives to the images of a block without an attack.
+
+    `drawn` says of each draw of a randomised model where it is right.
+    """
 
     predictions: tuple[int, ...]
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
 class Engine:
     """One evaluation under way; `batch_size` shrinks and `warnings` grow as it goes.
 
-    Attacks see `attack_model`: the model itself, or a faster form of it that passed its check and
-    may be compiled.
+    Attacks see `attack_model`: the model itself, a faster form of it that passed its check and
+    may be compiled, or what `adaptive` makes of it.
     """
 
     model: nn.Module
@@ -56,16 +61,20 @@ class Engine:
     batch_size: int
     shards: Shards
     processes: ProcessGroup
+    adaptive: Adaptive = field(default_factory=Adaptive)
     bar: Progress | None = None
     warnings: list[str] = field(default_factory=list)
     _expected: float = 0.0  # passes that the bar may show as done
     _standing: int = 0  # images that nothing has broken yet, for the bar
 
-    def clean(self) -> list[int]:
-        """Return the class that the model gives to each image without an attack."""
+    def clean(self) -> tuple[list[int], Draws | UnsetType]:
+        """Return the class that the model gives to each image without an attack, and its draws."""
         everything = torch.arange(len(self.images))
         blocks = self._blocks("clean", everything, self._predict, Predictions, cost=0)
-        return [label for block in blocks for label in block.predictions]
+        drawn = zip(everything.split(BLOCK_SIZE), (block.drawn for block in blocks), strict=True)
+        each = ((indices.tolist(), verdicts) for indices, verdicts in drawn if verdicts)
+        predictions = [label for block in blocks for label in block.predictions]
+        return predictions, draws.merge(len(self.images), each)
 
     def check(self) -> tuple[Check, ...]:
         """Return the checks of the model, on the first images."""
@@ -81,6 +90,7 @@ class Engine:
                 seed=self.seed,
                 batch_size=self.batch_size,
                 attack_model=None if self.attack_model is self.model else self._attacked_model(),
+                adaptive=self.adaptive,
             )
 
         checks = self._within_memory(work)
@@ -142,6 +152,11 @@ class Engine:
             try:
                 return work()
             except torch.OutOfMemoryError as error:
+                if self.adaptive.randomised:
+                    raise ZooError(
+                        f"The GPU has too little memory for {DRAW_BATCH} images, in which a "
+                        "randomised model is passed; use device cpu."
+                    ) from error
                 if self.batch_size <= BATCH_MULTIPLE:
                     raise ZooError(
                         f"The GPU has too little memory for {BATCH_MULTIPLE} images; "
@@ -152,11 +167,16 @@ class Engine:
             self.warnings.append(f"Out of GPU memory: batch size halved to {self.batch_size}.")
 
     def _predict(self, number: int, indices: Tensor) -> Predictions:
-        with torch.no_grad():
-            logits = AttackedModel(self.model, self.batch_size)(self.images.take(indices))
+        model = AttackedModel(
+            self.model, self.batch_size, adaptive=self.adaptive, seed=self.seed + number
+        )
+        logits = model.draw(self.images.take(indices))
         labels = self.images.labels[indices.to(self.images.labels.device)]
-        validate_classes(labels, logits)
-        return Predictions(predictions=tuple(classes(logits).tolist()))
+        validate_classes(labels, logits[0])
+        return Predictions(
+            predictions=tuple(self.adaptive.verdict(logits).tolist()),
+            drawn=draws.verdicts(logits, labels) if self.adaptive.draws > 1 else (),
+        )
 
     def _attack(self, attack: Attack, stage: str, number: int, indices: Tensor) -> BlockResult:
         started, standing = time.perf_counter(), self._standing
@@ -169,7 +189,7 @@ class Engine:
                 note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
                 self.bar.advance(min(passes, self._expected - self.bar.done), note)
 
-        attacked_model = self._attacked_model(tick)
+        attacked_model = self._attacked_model(tick, self.seed + number)
         batch = AttackBatch(
             number=number,
             indices=indices,
@@ -191,13 +211,17 @@ class Engine:
             warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
         )
 
-    def _attacked_model(self, on_forward: Callable[[int], None] | None = None) -> AttackedModel:
+    def _attacked_model(
+        self, on_forward: Callable[[int], None] | None = None, seed: int = 0
+    ) -> AttackedModel:
         return AttackedModel(
             self.model,
             self.batch_size,
             on_forward,
-            attack_model=self.attack_model,
+            attack_model=self.attack_model if self.adaptive.plain else None,
             compiled=self.compiled,
+            adaptive=self.adaptive,
+            seed=seed,
         )
 
     def _catch_up(self, passes: float) -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from msgspec import UNSET
 from msgspec.structs import replace
 from torch import Tensor, nn
 
+from robnet_zoo.attacks.adaptive import Adaptive, Decide
 from robnet_zoo.attacks.base import Attack, Suite, validate
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
-from robnet_zoo.attacks.model import device_of, preserve_state
+from robnet_zoo.attacks.methods.gradient import with_loss
+from robnet_zoo.attacks.model import device_of, preserve_state, state_sha256, validate_float32
+from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
@@ -27,6 +31,7 @@ from robnet_zoo.eval.record import (
     EvaluationRecord,
     ModelInfo,
     Settings,
+    SurrogateInfo,
     ThreatInfo,
     bits,
     proportion_of,
@@ -36,6 +41,7 @@ from robnet_zoo.eval.target import BATCH_SIZE
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.distributed import PATIENCE, process_group
 from robnet_zoo.runtime.environment import Compile, environment
 from robnet_zoo.runtime.errors import ZooError
@@ -58,6 +64,11 @@ def evaluate(
     resume: bool = False,
     folded: bool = True,
     compile: Compile | None = None,
+    surrogate: nn.Module | None = None,
+    eot: int = 1,
+    draws: int = 1,
+    decide: Decide = "majority",
+    loss: str | Loss | None = None,
     metadata: RunMetadata | None = None,
     quiet: bool = True,
 ) -> EvaluationRecord:
@@ -85,6 +96,16 @@ def evaluate(
         folded: let attacks see the network's folded form; with False, the network itself.
         compile: compile what attacks see, in this mode of torch.compile ("reduce-overhead" and
             "max-autotune" use CUDA graphs): minutes at the start, then faster.
+        surrogate: a model on the same device that gives the gradients in the model's place, which
+            gives every value and verdict: `robnet_zoo.attacks.Bpda`, for a defence that has none.
+        eot: draws of a randomised model whose logits are averaged in each pass of an attack, and
+            so their gradients: `robnet_zoo.attacks.Eot`.
+        draws: draws of a randomised model that give a verdict, the same for every iterate. They
+            depend on the seed, the block and the image's place in it.
+        decide: how: "majority", where an image is broken unless more than half of the draws are
+            right, or "mean", by the largest mean probability.
+        loss: "ce", "margin", or a function of your own from logits (N, classes) and labels (N,) to
+            losses (N,), for every attack, which must be of the gradient family.
         metadata: names for the record.
         quiet: show no progress bar.
 
@@ -97,8 +118,10 @@ def evaluate(
     """
     metadata = metadata or RunMetadata()
     device = device_of(model)
+    adaptive = Adaptive(surrogate=surrogate, eot=eot, draws=draws, decide=decide)
+    _validate_adaptive(adaptive, device, compile)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
-    chosen = _attacks(attacks, threat)
+    chosen = _attacks(attacks, threat, adaptive, loss)
     validate_numbers(seed, batch_size)
     path = None if out is None else Path(out)
     if path is not None:
@@ -106,19 +129,24 @@ def evaluate(
     images = take_first(data, n, device)
     info = model_info(model, metadata)
     settings = {attack.name: attack.settings(threat) for attack in chosen}
-    identity = _identity(info, images.sha256, threat.norm, threat.epsilon.value, settings, seed)
+    adapted = _adaptive_settings(adaptive)
+    identity = _identity(
+        info, images.sha256, threat.norm, threat.epsilon.value, settings, seed, adapted
+    )
     parts = None if path is None else path.with_name(f"{path.name}.parts")
     if resume and path is not None and parts is not None and path.exists() and not parts.exists():
         return _finished(path, identity)
 
-    with process_group(timeout=PATIENCE) as processes:
+    held = nullcontext() if surrogate is None else preserve_state(surrogate)
+    with held, process_group(timeout=PATIENCE) as processes:
         shards = Shards(parts, identity)
         if processes.main:
             shards.open(resume)
         processes.wait()
         before = fingerprint(model)
         with preserve_state(model):  # in full precision, which decides the form
-            attack_model = fold(model, image_size=images.side) if folded else model
+            faster = folded and adaptive.plain
+            attack_model = fold(model, image_size=images.side) if faster else model
             if compile is not None:
                 attack_model = cast(
                     nn.Module, torch.compile(attack_model, mode=compile, dynamic=False)
@@ -133,12 +161,13 @@ def evaluate(
             batch_size=batch_size,
             shards=shards,
             processes=processes,
+            adaptive=adaptive,
         )
         passes = len(images) * sum(part.cost() for attack in chosen for part in attack.parts)
         shown = not quiet and processes.main
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
-            predictions = work.clean()
+            predictions, drawn = work.clean()
             labels = images.labels.tolist()
             correct = [got == label for got, label in zip(predictions, labels, strict=True)]
             checks = work.check()
@@ -158,11 +187,13 @@ def evaluate(
                 attacks=tuple(settings),
                 folded=folded and work.attack_model is not model,
                 compile=compile,
+                **adapted,
             ),
             clean=Clean(
                 accuracy=proportion_of(bits(correct)),
                 verdicts=bits(correct),
                 predictions=tuple(predictions),
+                draws=drawn,
             ),
             attacks=attacked,
             totals=results.total(correct, attacked, labels, metadata.class_names),
@@ -180,10 +211,37 @@ def evaluate(
     return record
 
 
+def _validate_adaptive(adaptive: Adaptive, device: torch.device, compile: str | None) -> None:
+    """Raise ZooError unless the surrogate can be used, and nothing but a plain model compiled."""
+    if compile is not None and not adaptive.plain:
+        raise ZooError("compile does not go with a surrogate, eot or draws; leave it out.")
+    if adaptive.surrogate is not None:
+        validate_float32(adaptive.surrogate, "surrogate")
+        place = device_of(adaptive.surrogate)
+        if adaptive.surrogate.state_dict() and place != device:
+            raise ZooError(f"The surrogate is on {place} and the model on {device}; move it there.")
+
+
+def _adaptive_settings(adaptive: Adaptive) -> dict[str, Any]:
+    """Return what the record's settings say about adaptive attacks; nothing of plain ones."""
+    settings: dict[str, Any] = {}
+    if adaptive.surrogate is not None:
+        name, sha256 = type(adaptive.surrogate).__name__, state_sha256(adaptive.surrogate)
+        settings["surrogate"] = SurrogateInfo(name=name, state_sha256=sha256)
+    if adaptive.randomised:
+        settings |= {"eot": adaptive.eot, "draws": adaptive.draws, "decide": adaptive.decide}
+    return settings
+
+
 def _attacks(
-    attacks: Sequence[Attack | Suite | str], threat_model: ThreatModel
+    attacks: Sequence[Attack | Suite | str],
+    threat_model: ThreatModel,
+    adaptive: Adaptive,
+    loss: str | Loss | None,
 ) -> list[Attack | Suite]:
     chosen = [get_attack(name) if isinstance(name, str) else name for name in attacks]
+    if loss is not None:
+        chosen = [with_loss(attack, loss) for attack in chosen]
     if not chosen:
         raise ZooError("There is no attack to judge by; name one, such as pgd100.")
     names = [attack.name for attack in chosen]
@@ -192,6 +250,11 @@ def _attacks(
         raise ZooError(f"Attack '{min(twice)}' is named twice; name each attack once.")
     for attack in chosen:
         validate(attack, threat_model)
+        own = max(getattr(part, "eot", 1) for part in attack.parts)
+        if own > 1 and adaptive.eot > 1:
+            raise ZooError(
+                f"Attack '{attack.name}' averages {own} draws a step of its own; leave out eot."
+            )
     return chosen
 
 
@@ -202,7 +265,8 @@ def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]
         if blind and part.traits.gradients:
             raise ZooError(
                 f"Attack '{part.name}' needs gradients, and none flow from the model's logits to "
-                "its input: take no_grad, detach and NumPy out of the forward pass, or use square."
+                "its input: take no_grad, detach and NumPy out of the forward pass, give a "
+                "surrogate with gradients, or use square."
             )
 
 
@@ -213,6 +277,7 @@ def _identity(
     epsilon: float,
     attacks: dict[str, Any],
     seed: int,
+    adaptive: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what decides the verdicts, and so what a resumed evaluation must have too."""
     return {
@@ -221,6 +286,7 @@ def _identity(
         "threat model": [norm, epsilon],
         "attacks": attacks,
         "seed": seed,
+        "surrogate or draws": to_builtins(adaptive) or None,
         "format": [records.SCHEMA, BLOCK_SIZE],
     }
 
@@ -235,6 +301,11 @@ def _finished(path: Path, identity: dict[str, Any]) -> EvaluationRecord:
         record.threat_model.epsilon_value,
         {attack.name: attack.settings for attack in record.attacks},
         record.settings.seed,
+        {
+            name: value
+            for name in ("surrogate", "eot", "draws", "decide")
+            if (value := getattr(record.settings, name)) is not UNSET
+        },
     )
     validate_identity(stored, identity, path)
     return record

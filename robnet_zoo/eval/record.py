@@ -17,7 +17,14 @@ from msgspec import Meta, Struct
 
 from robnet_zoo.attacks.naming import full_name
 from robnet_zoo.runtime import files
-from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, read_json, to_builtins
+from robnet_zoo.runtime.decode import (
+    Amount,
+    Count,
+    Fraction,
+    PositiveCount,
+    read_json,
+    to_builtins,
+)
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion, proportion
 from robnet_zoo.threat_models import Norm, ThreatModel
@@ -82,11 +89,20 @@ class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+class SurrogateInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose gradients attacks saw in the model's place, and the hash of its parameters."""
+
+    name: str
+    state_sha256: Sha256
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What else a repetition needs; `batch_size` and `device` do not change the verdicts.
 
     `folded` says that attacks saw the model in its folded form, `compile` in which mode it was
-    compiled; the verdicts are the model's.
+    compiled; the verdicts are the model's. `surrogate` gave the gradients, `eot` draws were
+    averaged in each pass of an attack, and `draws` gave a verdict by the rule `decide`: the
+    majority of their classes, or the mean of their probabilities.
     """
 
     seed: Count
@@ -96,18 +112,51 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     attacks: tuple[str, ...]
     folded: bool = False
     compile: str | None = None
+    surrogate: SurrogateInfo | msgspec.UnsetType = msgspec.UNSET
+    eot: PositiveCount | msgspec.UnsetType = msgspec.UNSET
+    draws: PositiveCount | msgspec.UnsetType = msgspec.UNSET
+    decide: Literal["majority", "mean"] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if len(set(self.attacks)) < len(self.attacks):
             raise ValueError("an attack is named twice")
 
+    @property
+    def adaptation(self) -> str:
+        """How attacks were adapted and a randomised model judged; empty where neither was done."""
+        said = []
+        if self.surrogate is not msgspec.UNSET:
+            said.append(f"gradients of the surrogate {self.surrogate.name}")
+        if self.eot is not msgspec.UNSET and self.eot > 1:
+            said.append(f"attacks average {self.eot} draws")
+        if self.draws is not msgspec.UNSET and self.draws > 1:
+            said.append(f"verdicts by the {self.decide} of {self.draws} draws")
+        return ", ".join(said)
+
+
+class Draws(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each draw of a randomised model says by itself of the images that were judged last.
+
+    `verdicts` are one string a draw, which together gave the verdicts beside this. `accuracy` is
+    their mean, and `low` and `high` its 95 % interval over images and draws.
+    """
+
+    verdicts: Annotated[tuple[Verdicts, ...], Meta(min_length=2)]
+    accuracy: Fraction
+    low: Fraction
+    high: Fraction
+
 
 class Clean(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Accuracy without an attack; `predictions` is the class given to each image."""
+    """Accuracy without an attack; `predictions` is the class given to each image.
+
+    It is -1 where logits are no numbers, or where no class has the majority of the draws.
+    """
 
     accuracy: Proportion
     verdicts: Verdicts
     predictions: tuple[Annotated[int, Meta(ge=-1)], ...]
+    draws: Draws | msgspec.UnsetType = msgspec.UNSET
 
 
 class Trace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +221,7 @@ class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seconds: Amount
     forwards: Count
     backwards: Count
+    draws: Draws | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def full_name(self) -> str:

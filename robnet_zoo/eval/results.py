@@ -14,6 +14,7 @@ from robnet_zoo.attacks.base import Attack
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, within
+from robnet_zoo.eval import draws
 from robnet_zoo.eval.record import (
     AttackResult,
     ClassTotals,
@@ -39,6 +40,7 @@ class BlockResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         queries: spent on the image, by attacks that count them.
         on_source: survived on the model that it was made on, of transferred images.
         found_at: distance of the broken image that a minimal attack found, wherever that lies.
+        drawn: verdicts of each draw by itself on the returned images, of a randomised model.
     """
 
     indices: tuple[int, ...]
@@ -50,6 +52,7 @@ class BlockResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     queries: tuple[int, ...] | None = None
     on_source: tuple[bool, ...] | None = None
     found_at: tuple[float | None, ...] | None = None
+    drawn: tuple[str, ...] = ()
     max_perturbation: float = 0.0
     over_epsilon: int = 0
     seconds: float = 0.0
@@ -83,6 +86,9 @@ def judge(
     inside = within(adversarial, images, threat_model)
     fields["over_epsilon"] = int((~inside).sum())
     fields["max_perturbation"] = _largest(adversarial, images, threat_model)
+    if attacked_model.adaptive.draws > 1:
+        logits = attacked_model.draw(adversarial)
+        fields["drawn"] = draws.verdicts(logits, batch.labels, excused=~inside)
     if output.queries is not None:
         fields["queries"] = tuple(int(count) for count in output.queries.tolist())
     if output.on_source is not None:
@@ -152,6 +158,7 @@ def merge(
         seconds=sum(block.seconds for block in every),
         forwards=sum(block.forwards for block in every),
         backwards=sum(block.backwards for block in every),
+        draws=draws.merge(n, ((block.indices, block.drawn) for block in every if block.drawn)),
     )
 
 

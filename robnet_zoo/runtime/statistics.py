@@ -35,12 +35,16 @@ def proportion(correct: int, n: int) -> Proportion:
     if n <= 0 or not 0 <= correct <= n:
         raise ValueError(f"{correct} of {n} is not a proportion")
     accuracy = correct / n
+    low, high = wilson(accuracy, n)
+    return Proportion(correct=correct, n=n, accuracy=accuracy, low=low, high=high)
+
+
+def wilson(accuracy: float, n: float) -> tuple[float, float]:
+    """Return the Wilson 95 % interval of a proportion of n, which may be an effective number."""
     centre = (accuracy + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
     variance = accuracy * (1 - accuracy) / n + Z_95**2 / (4 * n**2)
     half = Z_95 / (1 + Z_95**2 / n) * math.sqrt(variance)
-    low = 0.0 if correct == 0 else centre - half
-    high = 1.0 if correct == n else centre + half
-    return Proportion(correct=correct, n=n, accuracy=accuracy, low=low, high=high)
+    return 0.0 if accuracy == 0 else centre - half, 1.0 if accuracy == 1 else centre + half
 
 
 class PairedDifference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -28,5 +28,13 @@ __all__ = [
 ]
 
 # their checks stand in this order in records and in docs/trust.md
-for _module in ("forward", "gradients", "gradient_attacks", "folded", "consistency", "strength"):
+for _module in (
+    "forward",
+    "gradients",
+    "randomised",
+    "gradient_attacks",
+    "folded",
+    "consistency",
+    "strength",
+):
     importlib.import_module(f"{__name__}.{_module}")

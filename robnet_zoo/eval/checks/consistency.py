@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from robnet_zoo.attacks.verdicts import TOLERANCE
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results
@@ -50,7 +52,8 @@ def check_classes(results: Results) -> Finding:
     """Every prediction is one of the classes, as far as their number is known."""
     predictions = results.record.clean.predictions
     limit = results.num_classes or max(predictions) + 1
-    strange = sum(not 0 <= label < limit for label in predictions)
+    least = 0 if results.record.clean.draws is UNSET else -1  # draws may agree on no class
+    strange = sum(not least <= label < limit for label in predictions)
     return (
         strange == 0,
         f"{strange} of {results.record.data.n} predictions name no class of the data",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.eval.checks.model import ModelUnderTest, in_train_mode
-from robnet_zoo.eval.checks.registry import Finding, check
+from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 
 REPEATS = 3  # passes of the same images
 TOLERANCE = 1e-4  # of the largest logit, or of 1 where that is smaller
@@ -87,19 +87,36 @@ def check_logits(given: ModelUnderTest) -> Finding:
     "deterministic",
     kind="model",
     catches="dropout that stays on, random layers, test-time augmentation",
-    fails_if="3 passes differ by over 1e-4 of the largest logit",
+    fails_if="3 passes differ by over 1e-4 of the largest logit; with --draws, draws under the "
+    "same seed do",
 )
 @torch.no_grad()
 def check_deterministic(given: ModelUnderTest) -> Finding:
-    """The model gives the same images the same logits each time."""
-    difference = max(
-        _difference(given.model(given.images), given.logits) for _ in range(REPEATS - 1)
-    )
+    """The model gives the same images the same logits each time, or draws by the seed."""
+    model = given.model.plain()
+    logits = given.logits if given.adaptive.plain else model(given.images)
+    apart = max(_difference(model(given.images), logits) for _ in range(REPEATS - 1))
+    seen = f"Logits of {REPEATS} passes of the same images differ by {apart:.2g} of the largest"
+    if given.adaptive.draws > 1:
+        return _judge_draws(given, seen)
     return (
-        difference <= TOLERANCE,
-        f"Logits of {REPEATS} passes of the same images differ by {difference:.2g} of the largest",
-        "the model is random, so one gradient tells little; remove the randomness or attack with "
-        "autoattack-rand",
+        apart <= TOLERANCE,
+        seen,
+        "the model is random, and one pass neither judges it nor shows where to go; judge it by "
+        "draws (--draws 10) and average its gradients (--eot 10, or autoattack-rand), or remove "
+        "the randomness",
+    )
+
+
+def _judge_draws(given: ModelUnderTest, seen: str) -> Finding:
+    """Return whether a randomised model draws the same whenever its generators are seeded alike."""
+    draws, rule = given.adaptive.draws, given.adaptive.decide
+    first, second = (given.model.draw(given.images) for _ in range(2))
+    return (
+        _difference(first, second) <= TOLERANCE,
+        f"{seen}, and the model is judged by the {rule} of {draws} draws",
+        "the draws do not repeat with the seed, and so neither do the verdicts; draw from the "
+        "global generators of torch, NumPy or Python",
     )
 
 
@@ -111,8 +128,10 @@ def check_deterministic(given: ModelUnderTest) -> Finding:
     needs=("deterministic",),
 )
 @torch.no_grad()
-def check_batch_independent(given: ModelUnderTest) -> Finding | None:
+def check_batch_independent(given: ModelUnderTest) -> Finding | Skipped | None:
     """An image's logits do not depend on the images beside it."""
+    if given.adaptive.randomised:
+        return Skipped("A randomised model draws otherwise for another batch")
     half = len(given.images) // 2
     if half == 0:
         return None

@@ -97,7 +97,7 @@ def check_true_gradient(given: ModelUnderTest) -> Finding | None:
         return None
     ratio = ((margin(moved, labels) - margin(given.logits, labels)) / predicted)[clear]
     untrue = int(((ratio < 0.5) | (ratio > 2)).sum())
-    return (
+    return given.judge_gradient(
         untrue <= UNTRUE * len(ratio),
         f"Where the gradient promises 1 the loss rises by {float(ratio.median()):.2f} (median), "
         f"and by less than half or more than twice as much on {untrue} of {len(ratio)} images",

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.pgd import cross_entropy, margin
 from robnet_zoo.attacks.verdicts import validate_classes
-from robnet_zoo.eval.checks.registry import run_checks
+from robnet_zoo.eval.checks.registry import Finding, run_checks
 from robnet_zoo.eval.record import Check
 from robnet_zoo.threat_models import ThreatModel
 
@@ -30,6 +31,7 @@ def check_model(
     seed: int = 0,
     batch_size: int = IMAGES,
     attack_model: AttackedModel | None = None,
+    adaptive: Adaptive | None = None,
 ) -> tuple[Check, ...]:
     """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
 
@@ -45,16 +47,25 @@ def check_model(
         seed: of their noise.
         batch_size: images in a forward pass at most.
         attack_model: what attacks are to see in the model's place, checked where it is given.
+        adaptive: the surrogate that gives the gradients, and the draws of a randomised model,
+            whose gradients are checked with the same draws each time.
 
     Raises:
         ZooError: the model returns no logits (N, classes), or too few for the labels.
     """
     training = [] if model.training else in_train_mode(model)
+    adaptive = adaptive or Adaptive()
     with preserve_state(model, seed):
         return run_checks(
             "model",
             ModelUnderTest(
-                model=AttackedModel(model, batch_size),
+                model=AttackedModel(
+                    model,
+                    batch_size,
+                    attack_model=adaptive.view(model, seed),
+                    adaptive=adaptive,
+                    seed=seed,
+                ),
                 images=images[:IMAGES],
                 labels=labels[:IMAGES],
                 threat_model=threat_model,
@@ -75,7 +86,7 @@ class ModelUnderTest:
     """What the checks of a model look at; what several of them need is computed once.
 
     Attributes:
-        model: in eval mode; `model.model` is the network itself.
+        model: in eval mode, as attacks see it; `model.model` is the network itself.
         images: (N, C, H, W) in [0,1], at most 64.
         labels: (N,).
         threat_model: sets the size of small attacks.
@@ -113,6 +124,20 @@ class ModelUnderTest:
     def backward_operations(self) -> int:
         """How many operations of a backward pass the forward pass ran."""
         return self.once(_first_pass).backward_operations
+
+    @property
+    def adaptive(self) -> Adaptive:
+        """The surrogate of the gradients, and the draws of a randomised model."""
+        return self.model.adaptive
+
+    def judge_gradient(self, true: bool, seen: str, remedy: str) -> Finding:
+        """Return a finding on whether the gradient is the model's, which a surrogate's need not be.
+
+        Whether that leads anywhere is for the checks of small attacks to say.
+        """
+        if self.adaptive.surrogate is None:
+            return true, seen, remedy
+        return True, f"The gradient is the surrogate's, not the model's. {seen}", remedy
 
     @property
     def follows_gradients(self) -> bool:

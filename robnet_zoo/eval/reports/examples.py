@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
+from msgspec import UNSET
 from PIL import Image
 from torch import Tensor, nn
 
+from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.batch import AttackBatch
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
@@ -73,6 +75,8 @@ def examples(
     images = take_first(split, record.data.n, next(model.parameters()).device)
     if model_info(model, RunMetadata()).state_sha256 != record.model.state_sha256:
         raise ZooError("the weights at hand are not those of the record.")
+    if record.settings.surrogate is not UNSET:
+        raise ZooError("its attacks had a surrogate's gradients, which the record does not hold.")
     if images.sha256 != record.data.sha256:
         raise ZooError("the images at hand are not those of the record.")
     result, attack = _strongest(record)
@@ -95,10 +99,22 @@ def examples(
         Epsilon(threat.epsilon_value, threat.epsilon),
         Epsilon(threat.step_value, threat.step),
     )
+    chosen = record.settings
+    adaptive = Adaptive(
+        eot=1 if chosen.eot is UNSET else chosen.eot,
+        draws=1 if chosen.draws is UNSET else chosen.draws,
+        decide="majority" if chosen.decide is UNSET else chosen.decide,
+    )
     with preserve_state(model):
         folded = record.settings.folded
         attack_model = fold(model, image_size=images.side) if folded else model
-        attacked_model = AttackedModel(model, len(indices), attack_model=attack_model)
+        attacked_model = AttackedModel(
+            model,
+            len(indices),
+            attack_model=None if adaptive.randomised else attack_model,
+            adaptive=adaptive,
+            seed=record.settings.seed,
+        )
         adversarial = attack.run(attacked_model, batch, threat_model).adversarial
         predictions = attacked_model.predict(adversarial)
     return [
@@ -118,7 +134,11 @@ def examples(
 def _strongest(record: EvaluationRecord) -> tuple[AttackResult, GradientAttack]:
     """Return the gradient attack that broke the most images, as the record describes it."""
     settings = {field.name for field in fields(GradientAttack)}
-    remakable = [result for result in record.attacks if settings <= result.settings.keys()]
+    remakable = [
+        result
+        for result in record.attacks
+        if settings <= result.settings.keys() and "loss_sha256" not in result.settings
+    ]
     if not remakable:
         raise ZooError("the record has no attack of the gradient family to make them with.")
     best = min(remakable, key=lambda result: (result.robust.correct, -result.settings["steps"]))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec import UNSET, UnsetType
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.record import AttackResult, EvaluationRecord, summary
+from robnet_zoo.eval.record import AttackResult, Draws, EvaluationRecord, summary
 from robnet_zoo.runtime.statistics import Proportion
 
 LAST = "accuracy: worst of all steps; last iterate: the final step alone, as in papers"
@@ -47,6 +48,7 @@ def _headings(record: EvaluationRecord) -> list[Text]:
         ),
         Text(f"{data.name} {data.split}".strip() + f", {images}, seed {record.settings.seed}"),
         Text(f"threat model {threat.name}: {threat.norm}, epsilon {threat.epsilon}, {step}"),
+        *([Text(adaptation)] if (adaptation := record.settings.adaptation) else []),
     ]
 
 
@@ -56,10 +58,12 @@ def _table(record: EvaluationRecord) -> Table:
     for heading in ("accuracy", "95 % interval", "last iterate", "time"):
         table.add_column(heading, justify="right")
     table.add_row("clean", *_accuracy(record.clean.accuracy))
+    _add_draws(table, record.clean.draws)
     for result in record.attacks:
         table.add_row(
             result.full_name, *_accuracy(result.robust), _last(result), _seconds(result.seconds)
         )
+        _add_draws(table, result.draws)
         for part in result.parts:
             broke = f"broke {part.broken:,} of {part.attacked:,}"
             table.add_row(f"  {part.name}", "", broke, "", _seconds(part.seconds), style="dim")
@@ -73,7 +77,12 @@ def _table(record: EvaluationRecord) -> Table:
     return table
 
 
-def _accuracy(rate: Proportion) -> tuple[str, str]:
+def _add_draws(table: Table, draws: Draws | UnsetType) -> None:
+    if draws is not UNSET:
+        table.add_row("  mean of single draws", *_accuracy(draws), style="dim")
+
+
+def _accuracy(rate: Proportion | Draws) -> tuple[str, str]:
     return f"{100 * rate.accuracy:.2f} %", f"{100 * rate.low:.1f} - {100 * rate.high:.1f}"
 
 
