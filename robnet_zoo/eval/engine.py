@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -76,8 +76,12 @@ class Engine:
         predictions = [label for block in blocks for label in block.predictions]
         return predictions, draws.merge(len(self.images), each)
 
-    def check(self) -> tuple[Check, ...]:
-        """Return the checks of the model, on the first images."""
+    def check(self, eot: int) -> tuple[Check, ...]:
+        """Return the checks of the model, on the first images.
+
+        Args:
+            eot: draws that the gradients of the attacks average.
+        """
         few = torch.arange(min(CHECKED, len(self.images)))
         images, labels = self.images.take(few), self.images.labels[few]
 
@@ -90,7 +94,7 @@ class Engine:
                 seed=self.seed,
                 batch_size=self.batch_size,
                 attack_model=None if self.attack_model is self.model else self._attacked_model(),
-                adaptive=self.adaptive,
+                adaptive=replace(self.adaptive, eot=eot),
             )
 
         checks = self._within_memory(work)

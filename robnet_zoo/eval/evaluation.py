@@ -170,7 +170,7 @@ def evaluate(
             predictions, drawn = work.clean()
             labels = images.labels.tolist()
             correct = [got == label for got, label in zip(predictions, labels, strict=True)]
-            checks = work.check()
+            checks = work.check(_averaged(chosen, adaptive))
             _validate_gradients(chosen, checks)
             attacked = tuple(
                 work.attack(attack, settings[attack.name], correct) for attack in chosen
@@ -256,6 +256,13 @@ def _attacks(
                 f"Attack '{attack.name}' averages {own} draws a step of its own; leave out eot."
             )
     return chosen
+
+
+def _averaged(attacks: list[Attack | Suite], adaptive: Adaptive) -> int:
+    """Return how many draws of a randomised model every attack's gradient averages at least."""
+    parts = [part for attack in attacks for part in attack.parts if part.traits.gradients]
+    own = min((getattr(part, "eot", 1) for part in parts), default=1)
+    return max(own, adaptive.eot) if adaptive.randomised else 1
 
 
 def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
