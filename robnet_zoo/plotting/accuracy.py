@@ -20,12 +20,13 @@ def _percent_axis(axes: Axes) -> None:
     axes.set_ylabel("accuracy (%)")
 
 
-def curves(lines: Mapping[str, Points], xlabel: str) -> Figure:
+def curves(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure:
     """Draw accuracies against a size, each with its confidence interval as a band.
 
     Args:
         lines: for each name, pairs of a position and an accuracy.
         xlabel: what the positions are.
+        title: the attack, and on how many images of what.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -45,12 +46,16 @@ def curves(lines: Mapping[str, Points], xlabel: str) -> Figure:
         if all(float(place).is_integer() for points in lines.values() for place, _ in points):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.set_xlabel(xlabel)
+        axes.set_title(title, loc="left")
         axes.legend()
     return figure
 
 
 def heat_map(
-    sources: Sequence[str], targets: Sequence[str], values: Sequence[Sequence[float]]
+    sources: Sequence[str],
+    targets: Sequence[str],
+    values: Sequence[Sequence[float]],
+    title: str,
 ) -> Figure:
     """Draw accuracies (fractions) of targets (columns) under attacks from sources (rows)."""
     with canvas(1.8 + 0.95 * len(targets), 1.3 + 0.62 * len(sources)) as figure:
@@ -77,13 +82,14 @@ def heat_map(
         axes.set_yticks(range(len(sources)), sources)
         axes.set_xlabel("target")
         axes.set_ylabel("source")
+        axes.set_title(title, loc="left")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
     return figure
 
 
-def scatter(points: Mapping[str, tuple[int, Proportion]], ylabel: str) -> Figure:
+def scatter(points: Mapping[str, tuple[int, Proportion]], ylabel: str, title: str) -> Figure:
     """Draw accuracies of named networks against their numbers of parameters."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
@@ -114,10 +120,13 @@ def scatter(points: Mapping[str, tuple[int, Proportion]], ylabel: str) -> Figure
         axes.margins(x=0.18, y=0.15)
         axes.set_xlabel("parameters")
         axes.set_ylabel(ylabel)
+        axes.set_title(title, loc="left")
     return figure
 
 
-def bars(names: Sequence[str], clean: Sequence[float], robust: Sequence[float]) -> Figure:
+def bars(
+    names: Sequence[str], clean: Sequence[float], robust: Sequence[float], title: str
+) -> Figure:
     """Draw clean and robust accuracies (fractions) of each class."""
     with canvas(max(6.4, 0.22 * len(names)), 3.4) as figure:
         axes = figure.add_subplot()
@@ -137,5 +146,6 @@ def bars(names: Sequence[str], clean: Sequence[float], robust: Sequence[float]) 
         axes.grid(visible=False, axis="x")
         _percent_axis(axes)
         axes.set_xlabel("class")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.set_title(title, loc="left", pad=26)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2)
     return figure

@@ -89,7 +89,7 @@ def test_a_page_says_what_was_found():
         "checks passed 1 of 1",
         "pgd20 70.00 %",
         "Left out: no weights here.",
-        "pgd20 after each step",
+        "PGD-20 after each step",
     ):
         assert told in found.text.replace("\xa0", " ")
 
@@ -182,7 +182,7 @@ def test_parts_of_a_suite_are_listed():
 def test_several_records_are_compared():
     found = page(make(pgd20=100, epsilon="0.1"), make(pgd20=80, epsilon="0.2"))
     assert "Side by side" in found.text
-    assert "pgd20 against epsilon (digits)" in found.text
+    assert "PGD-20 against epsilon (digits, Linf, n = 200)" in found.text
 
 
 def test_examples_are_adversarial_images_of_the_record():

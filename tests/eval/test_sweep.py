@@ -81,7 +81,7 @@ def test_models_are_compared_by_steps_and_parameters(tmp_path):
 def test_a_run_that_another_holds_is_not_drawn():
     traces = {"pgd2": (150, (180, 160, 150)), "pgd3": (140, (180, 160, 150, 140))}
     assert [study.caption for study in plots.plots([make(**traces)])] == [
-        "pgd3 after each step (digits, Linf 0.15)"
+        "PGD-3 after each step (digits, Linf 0.15, n = 200)"
     ]
 
 

@@ -104,12 +104,13 @@ class Certificate(
             attack: [(0.0, clean), *((at.epsilon_value, at.attacked) for at in self.points)],
             "certified": [(0.0, clean), *((at, certain(radii, at)) for at in places)],
         }
+        caption = f"certified accuracy against epsilon ({self.data.name}, n = {self.data.n:,})"
         return Plot(
             stem=stem,
-            caption=f"certified accuracy against epsilon ({self.data.name})",
+            caption=caption,
             axis="epsilon",
             lines=lines,
-            draw=partial(figures.curves, lines, f"epsilon ({norm})"),
+            draw=partial(figures.curves, lines, f"epsilon ({norm})", caption),
         )
 
 

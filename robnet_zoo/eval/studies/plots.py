@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robnet_zoo.attacks.registry import heading
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.plotting import accuracy
 from robnet_zoo.plotting.style import save
@@ -31,7 +32,7 @@ class Plot:
 
     Attributes:
         stem: name of its files.
-        caption: what it shows, in a few words.
+        caption: attack, images and their number, in a few words; the figure's title.
         axis: what the positions of its points are.
         lines: for each model, pairs of a position and an accuracy.
         draw: draws it.
@@ -51,11 +52,10 @@ def plots(records: Sequence[EvaluationRecord]) -> list[Plot]:
         attacks = dict.fromkeys(name for record in group for name in record.attack_names)
         against_size = [name for name in attacks if epsilon_lines(group, name)]
         allowed += [_against_epsilon(group, name, data, norm) for name in against_size]
-        for (epsilon,), same in _groups(group, lambda r: (r.threat_model.epsilon,)):
-            where = f"{data}, {norm} {epsilon}"
+        for _, same in _groups(group, lambda r: (r.threat_model.epsilon,)):
             for name in _longest(name for name in attacks if name not in against_size):
-                allowed += _against_steps(same, name, where)
-                allowed += _against_parameters(same, name, where)
+                allowed += _against_steps(same, name)
+                allowed += _against_parameters(same, name)
     return allowed
 
 
@@ -79,6 +79,8 @@ def class_plot(record: EvaluationRecord) -> Figure:
         [totals.name for totals in classes],
         [totals.clean / totals.n for totals in classes],
         [totals.robust / totals.n for totals in classes],
+        f"{record.model.name} under {', '.join(map(heading, record.settings.attacks))} "
+        f"({_where([record])})",
     )
 
 
@@ -160,43 +162,60 @@ def _against_epsilon(
     records: Sequence[EvaluationRecord], attack: str, data: str, norm: str
 ) -> Plot:
     lines = epsilon_lines(records, attack)
+    caption = f"{heading(attack)} against epsilon ({data}, {norm}, {_images(records)})"
     return Plot(
         stem=file_name(f"epsilon-{attack}-{data}"),
-        caption=f"{attack} against epsilon ({data})",
+        caption=caption,
         axis="epsilon",
         lines=lines,
-        draw=partial(accuracy.curves, lines, f"epsilon ({norm})"),
+        draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
     )
 
 
-def _against_steps(records: Sequence[EvaluationRecord], attack: str, where: str) -> list[Plot]:
+def _against_steps(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
     lines = step_lines(records, attack)
     if not any(len(points) > 2 for points in lines.values()):
         return []
+    caption = f"{heading(attack)} after each step ({_where(records)})"
     return [
         Plot(
-            stem=file_name(f"steps-{attack}-{where}"),
-            caption=f"{attack} after each step ({where})",
+            stem=file_name(f"steps-{attack}-{_threat(records[0])}"),
+            caption=caption,
             axis="step",
             lines=lines,
-            draw=partial(accuracy.curves, lines, "steps"),
+            draw=partial(accuracy.curves, lines, "steps", caption),
         )
     ]
 
 
-def _against_parameters(records: Sequence[EvaluationRecord], attack: str, where: str) -> list[Plot]:
+def _against_parameters(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
     points = parameter_points(records, attack)
     if len(points) < 2:
         return []
+    caption = f"{heading(attack)} against parameters ({_where(records)})"
     return [
         Plot(
-            stem=file_name(f"parameters-{attack}-{where}"),
-            caption=f"{attack} against parameters ({where})",
+            stem=file_name(f"parameters-{attack}-{_threat(records[0])}"),
+            caption=caption,
             axis="parameters",
             lines={name: [(float(size), rate)] for name, (size, rate) in points.items()},
-            draw=partial(accuracy.scatter, points, "accuracy (%)"),
+            draw=partial(accuracy.scatter, points, "accuracy (%)", caption),
         )
     ]
+
+
+def _threat(record: EvaluationRecord) -> str:
+    return f"{record.data.name}, {record.threat_model.norm} {record.threat_model.epsilon}"
+
+
+def _images(records: Sequence[EvaluationRecord]) -> str:
+    """Return on how many images the records are, such as "n = 450"."""
+    counts = sorted({record.data.n for record in records})
+    return f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "")
+
+
+def _where(records: Sequence[EvaluationRecord]) -> str:
+    return f"{_threat(records[0])}, {_images(records)}"
 
 
 def _fractions(rate: Proportion) -> list[str]:

@@ -15,6 +15,7 @@ from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.methods.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
+from robnet_zoo.attacks.registry import heading
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
 from robnet_zoo.eval.record import Verdicts, bits, proportion_of
@@ -203,7 +204,9 @@ def write(matrix: TransferMatrix, folder: Path) -> None:
 def heat_map(matrix: TransferMatrix) -> Figure:
     """Draw the accuracies."""
     values = [[rate.accuracy for rate in row] for row in matrix.accuracies()]
-    return accuracy.heat_map(matrix.models, matrix.models, values)
+    terms = f"{matrix.threat_model.norm} {matrix.threat_model.epsilon}, n = {matrix.data.n:,}"
+    title = f"accuracy (%) under {heading(matrix.attack['name'])} ({matrix.data.name}, {terms})"
+    return accuracy.heat_map(matrix.models, matrix.models, values, title)
 
 
 def read(path: Path) -> TransferMatrix:
