@@ -14,7 +14,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import markdown_table
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.info import describe_source, percent
+from robnet_zoo.zoo.info import attacked, describe_source, percent
 from robnet_zoo.zoo.weights import EMBEDDED, Weights
 
 CARD, DRAWING = "README.md", "cell.svg"
@@ -102,7 +102,7 @@ def _results(weights: Weights) -> str:
     """Return the table of accuracies, beside those of the network trained naturally."""
     natural = weights.natural
     header = ["", "accuracy", *(["the same network, trained naturally"] if natural else [])]
-    rows = [[name, percent(rate)] for name, rate in weights.accuracies.items()]
+    rows = [[name, rate] for name, rate in attacked(weights).items()]
     if natural:
         for row in rows:
             row.append(percent(natural[row[0]]) if row[0] in natural else "-")

@@ -68,7 +68,8 @@ def _describe_weights(weights: Weights) -> str:
     ]
     against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
     count = "" if weights.images is None else f" of {weights.images:,} images"
-    measured = _rates(weights.accuracies)
+    measured = ", ".join(f"{name} {rate}" for name, rate in attacked(weights).items())
+    failed = ", ".join(weights.failed_checks)
     natural = {"natural": _rates(weights.natural)} if weights.natural else {}
     return _entries(
         f"weights {weights.name}",
@@ -77,6 +78,7 @@ def _describe_weights(weights: Weights) -> str:
             "genotype": weights.genotype_status,
             "trained": ", ".join([against, *facts]),
             "accuracy": measured + count if measured else "not evaluated yet",
+            **({f"{FAILED} failed": f"checks of the evaluation: {failed}"} if failed else {}),
             **natural,
             "record": str(weights.results.get("record", "none")),
             "file": f"{weights.size_bytes / 1e6:.2f} MB, sha256 {weights.sha256}",
@@ -99,6 +101,18 @@ def _describe_published(name: str) -> str:
             "to get them": f"robnet-zoo download {name}",
         },
     )
+
+
+FAILED = "†"  # behind a number of an evaluation that failed a check
+
+
+def attacked(weights: Weights) -> dict[str, str]:
+    """Return the weights' accuracies as text, those under attack marked if a check failed."""
+    mark = FAILED if weights.failed_checks else ""
+    return {
+        name: percent(value) + (mark if name != "clean" else "")
+        for name, value in weights.accuracies.items()
+    }
 
 
 def percent(value: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -96,6 +96,12 @@ class Weights(Description, frozen=True, kw_only=True):
         """How many test images the accuracies are of, where it is known."""
         n = self.results.get("n")
         return n if isinstance(n, int) else None
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """Checks of the evaluation that failed, so that its accuracies are not to be quoted."""
+        names = self.results.get("failed_checks", ())
+        return tuple(map(str, names)) if isinstance(names, Sequence) else ()
 
     @property
     def natural(self) -> dict[str, Mapping[str, Any]]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from helpers.made_records import make
+from msgspec import structs
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -91,6 +92,20 @@ def test_results_stand_beside_the_natural_twin(checkout):
     assert cells(text, "pc_darts.digits")[-2:] == ["-", "-"]
     assert "racl.digits-natural" not in text
     assert "first 200 test images, Linf 0.15" in text
+
+
+def test_numbers_of_a_run_that_failed_a_check_are_marked(checkout):
+    path = checkout / "eval" / "results" / "racl.digits.json"
+    failed = record.Check.make("converged", False, "pgd100 broke 9 more", "quote autoattack")
+    record.write(structs.replace(record.read(path), checks=(failed,)), path)
+    run(checkout)
+    text = (checkout / "README.md").read_text()
+    racl = cells(text, "racl.digits")
+    assert racl[2] == "95.0 [91.0, 97.3]"  # no attack, so the clean one stands
+    assert racl[3].startswith("70.0† [")
+    assert "†" not in "".join(cells(text, "pc_darts.digits"))
+    sentence = "† `racl.digits` fails the check `converged`: pgd100 broke 9 more: quote autoattack."
+    assert sentence in text
 
 
 def test_the_models_are_all_there_with_the_papers_numbers(checkout):

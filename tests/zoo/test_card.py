@@ -228,4 +228,7 @@ def test_failed_checks_are_told(weights, record):
     found["checks"] = [{"name": "masking", "passed": False, "detail": "it looks masked"}]
     record.write_text(json.dumps(found))
     assert main(["attach", str(weights.folder), str(record)]) == 0
-    assert "failed: masking" in (weights.folder / "README.md").read_text()
+    text = (weights.folder / "README.md").read_text()
+    assert "failed: masking" in text
+    assert re.search(r"\| pgd5 *\| *[0-9.]+ % \([^)]*\)† \|", text)
+    assert not re.search(r"clean.*†", text)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from robnet_zoo.runtime.errors import unknown_name
 from robnet_zoo.zoo.architectures import ARCHITECTURES
+from robnet_zoo.zoo.info import FAILED
 from robnet_zoo.zoo.registry import default_tag, list_models, local_weights, tags
 
 PLAIN_WIDTH = 160  # of tables that do not go to a terminal
@@ -46,6 +47,7 @@ def _row(name: str) -> tuple[str, ...]:
     rates = weights.accuracies if weights else {}  # those that only the Hub has stay unknown
     measured = {attack: value["accuracy"] for attack, value in rates.items()}
     clean = measured.pop("clean", None)
+    mark = FAILED if weights and weights.failed_checks else ""
     worst = min(measured, key=lambda attack: measured[attack], default=None)
     return (
         name,
@@ -54,5 +56,5 @@ def _row(name: str) -> tuple[str, ...]:
         known.paper.short,
         named or ", ".join(tags(architecture)) or "-",
         "-" if clean is None else f"{clean:.1%}",
-        "-" if worst is None else f"{measured[worst]:.1%} {worst}",
+        "-" if worst is None else f"{measured[worst]:.1%}{mark} {worst}",
     )

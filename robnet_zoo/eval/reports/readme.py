@@ -12,6 +12,7 @@ from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.runtime.tables import markdown_table
 from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
+from robnet_zoo.zoo.info import FAILED
 
 SHOWN = ("clean", "PGD-20", "PGD-100")  # of the papers' columns
 CITED = ("robnet-table1", "racl-table1", "racl-figure3")  # the first counts
@@ -83,17 +84,23 @@ def results_table(tag: str, records: Mapping[str, EvaluationRecord]) -> str:
             f"The records for {tag} differ in images or threat model, so one table cannot "
             f"hold them: {', '.join(f'n={n} {norm} {eps}' for n, norm, eps in sorted(settings))}."
         )
-    rows = []
+    rows, failed = [], []
     for name, record in sorted(chosen.items(), key=lambda item: -item[1].totals.robust.accuracy):
         twin = records.get(f"{name}{NATURAL}")
         natural = (
             [] if twin is None else [accuracy_under(twin, rate) for rate in ("clean", "pgd20")]
         )
+        mark = FAILED if record.failed_checks else ""
+        failed += [
+            f"{FAILED} `{record.model.name}` fails the check `{check.name}`: {check.detail}"
+            for check in record.failed_checks
+        ]
         rows.append(
             [
                 f"`{record.model.name}`",
                 f"{record.model.parameters:,}",
-                *(_percent(accuracy_under(record, rate)) for rate in ("clean", *QUOTED)),
+                _percent(record.clean.accuracy),
+                *(_percent(accuracy_under(record, rate), mark) for rate in QUOTED),
                 " / ".join(_short(rate) for rate in natural) or "-",
             ]
         )
@@ -105,6 +112,7 @@ def results_table(tag: str, records: Mapping[str, EvaluationRecord]) -> str:
         f"Accuracy in percent on the {images}, {norm} {epsilon}; in brackets the 95 % interval. "
         "Under PGD, an image is robust\nif no iterate breaks it.\n\n"
         + markdown_table(header, rows, right=header[1:])
+        + "".join(f"\n{sentence}\n" for sentence in failed)
     )
 
 
@@ -114,10 +122,10 @@ def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str],
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
-def _percent(rate: Proportion | None) -> str:
+def _percent(rate: Proportion | None, mark: str = "") -> str:
     if rate is None:
         return "-"
-    return f"{100 * rate.accuracy:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+    return f"{100 * rate.accuracy:.1f}{mark} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def _short(rate: Proportion | None) -> str:
