@@ -202,7 +202,14 @@ def evaluate(
             warnings=tuple(dict.fromkeys(work.warnings)),
             checks=(*checks, *check_state(model, before)),
         )
-        judged = check_results(record, len(metadata.class_names) or None, metadata.card)
+        judged = check_results(
+            record,
+            len(metadata.class_names) or None,
+            metadata.card,
+            image_size=images.side,
+            usual_size=metadata.image_size,
+            swept=metadata.swept,
+        )
         record = replace(record, checks=(*record.checks, *judged))
         if processes.main and path is not None:
             records.write(record, path)

@@ -33,6 +33,8 @@ class RunMetadata:
         data: name of the data set, and `split` of its part.
         class_names: one a class.
         card: what the weights claim, where they do.
+        image_size: width in pixels of the images that the model is for.
+        swept: whether epsilon is one of many that a sweep goes through.
     """
 
     model: str = ""
@@ -45,6 +47,8 @@ class RunMetadata:
     split: str = ""
     class_names: tuple[str, ...] = ()
     card: Card | None = None
+    image_size: int | None = None
+    swept: bool = False
 
     @classmethod
     def of_weights(cls, weights: Weights, dataset: Dataset, split: str) -> RunMetadata:
@@ -64,6 +68,7 @@ class RunMetadata:
             split=split,
             class_names=dataset.class_names,
             card=card,
+            image_size=weights.image_size,
         )
 
 

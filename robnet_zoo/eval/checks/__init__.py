@@ -28,13 +28,7 @@ __all__ = [
 ]
 
 # their checks stand in this order in records and in docs/trust.md
-for _module in (
-    "forward",
-    "gradients",
-    "randomised",
-    "gradient_attacks",
-    "folded",
-    "consistency",
-    "strength",
-):
+_MODEL = ("forward", "gradients", "randomised", "gradient_attacks", "folded")
+_RESULTS = ("consistency", "settings", "strength", "agreement", "sweep")
+for _module in (*_MODEL, *_RESULTS):
     importlib.import_module(f"{__name__}.{_module}")

@@ -8,8 +8,6 @@ from robnet_zoo.attacks.verdicts import TOLERANCE
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results
 
-CARD = 0.0005  # of accuracy: 0.05 percentage points
-
 
 @check(
     "worst-case",
@@ -78,29 +76,4 @@ def check_perturbations(results: Results) -> Finding | Skipped:
         f"The largest perturbation is {worst.max_perturbation:.6g} of {limit:.6g}, and "
         f"{worst.over_epsilon} images of {worst.name} lie outside the threat model",
         "these are not counted as broken, so the attack is weaker than it looks; repair it",
-    )
-
-
-@check(
-    "card",
-    kind="results",
-    catches="other weights, another preprocessing",
-    fails_if="clean accuracy is over 0.05 points from that of the weights' card, on the same "
-    "images",
-)
-def check_card(results: Results) -> Finding | Skipped:
-    """Clean accuracy is what the weights claim, where they were judged on the same images."""
-    card, data = results.card, results.record.data
-    if card is None:
-        return Skipped("The weights come without a card that says their accuracy")
-    if (data.name, data.split, data.n) != (card.data, card.split, card.n):
-        return Skipped(
-            f"The weights' card is about {card.n:,} images of {card.data} {card.split}, not these"
-        )
-    accuracy = results.record.clean.accuracy.accuracy
-    return (
-        abs(accuracy - card.accuracy) <= CARD,
-        f"Clean accuracy is {100 * accuracy:.2f} %, and the weights' card says "
-        f"{100 * card.accuracy:.2f} %",
-        "preprocessing or weights differ from those of the card; compare both",
     )

@@ -27,11 +27,17 @@ class Results:
         record: of the evaluation; its own `checks` are not read.
         num_classes: classes of the data set, where known.
         card: what the weights claim, where they do.
+        image_size: width of the images, in pixels, where known.
+        usual_size: that of the images which the model is for, where known.
+        swept: whether epsilon is one of many that a sweep goes through.
     """
 
     record: EvaluationRecord
     num_classes: int | None = None
     card: Card | None = None
+    image_size: int | None = None
+    usual_size: int | None = None
+    swept: bool = False
 
     @property
     def attacks(self) -> tuple[AttackResult, ...]:
@@ -56,7 +62,13 @@ class Sweep:
 
 
 def check_results(
-    record: EvaluationRecord, num_classes: int | None = None, card: Card | None = None
+    record: EvaluationRecord,
+    num_classes: int | None = None,
+    card: Card | None = None,
+    *,
+    image_size: int | None = None,
+    usual_size: int | None = None,
+    swept: bool = False,
 ) -> tuple[Check, ...]:
     """Check whether the results of an evaluation can be trusted; takes no time.
 
@@ -66,8 +78,21 @@ def check_results(
         record: the evaluation; its own `checks` are not read.
         num_classes: classes of the data set, where known.
         card: what the weights claim, where they do.
+        image_size: width of the images, in pixels, where known.
+        usual_size: that of the images which the model is for, where known.
+        swept: whether epsilon is one of many that a sweep goes through.
     """
-    return run_checks("results", Results(record=record, num_classes=num_classes, card=card))
+    return run_checks(
+        "results",
+        Results(
+            record=record,
+            num_classes=num_classes,
+            card=card,
+            image_size=image_size,
+            usual_size=usual_size,
+            swept=swept,
+        ),
+    )
 
 
 def check_sweep(records: Sequence[EvaluationRecord], attack: str) -> tuple[Check, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from robnet_zoo.eval.evaluation import evaluate
@@ -51,7 +52,7 @@ def sweep(
             batch_size=batch_size,
             out=folder / f"{name}-{file_name(threat_model.epsilon.text)}.json",
             resume=resume,
-            metadata=target.metadata,
+            metadata=replace(target.metadata, swept=True),
             quiet=quiet,
         )
         for threat_model in map(target.threat_model.at, sizes)
