@@ -317,7 +317,7 @@ def test_an_evaluation_catches_a_model_that_counts_its_images():
         planted.net.seen += len(images)
         return images
 
-    report = judge(Planted(net, count), ["fgsm"])
+    report = judge(Planted(net, count), ["pgd20"])
     assert [one.name for one in report.checks if not one.passed] == ["unchanged"]
 
 
@@ -373,24 +373,37 @@ def test_attacks_without_gradients_to_follow_are_refused():
     with pytest.raises(ZooError, match="Attack 'pgd20' needs gradients"):
         judge(model, ["pgd20"])
     report = judge(model, [get("square", queries=20)])
-    assert [one.name for one in report.checks if not one.passed] == ["gradient-path"]
+    assert [check.name for check in report.failed_checks] == ["gradient-path", "strong-attack"]
 
 
 def test_the_card_is_compared_in_an_evaluation():
     card = Card(data="digits", split="test", n=48, accuracy=0.5)
     report = judge(
-        robust_net(), ["fgsm"], metadata=RunMetadata(data="digits", split="test", card=card)
+        robust_net(), ["pgd20"], metadata=RunMetadata(data="digits", split="test", card=card)
     )
     assert [one.name for one in report.checks if not one.passed] == ["card"]
+
+
+def test_one_step_is_not_to_be_quoted_and_the_terminal_says_so(tmp_path, capsys):
+    save_fitted(tmp_path / "racl.digits", n=450)
+    model = f"local-dir:{tmp_path / 'racl.digits'}"
+    asked = ["--model", model, "--attack", "pgd1-targeted", "--n", "48", "--eps", "0.001"]
+    assert main([*asked, "--out", str(tmp_path / "record.json"), "--strict"]) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "check failed: strong-attack: No attack of the run is strong: pgd1-targeted aims" in said
+    assert "check failed: epsilon: Epsilon 0.001 (Linf) is less than one grey level" in said
+    assert ", 2 failed, " in said
+    assert "had nothing to look at (" in said
 
 
 def test_strict_turns_a_failed_check_into_exit_code_3(tmp_path, capsys):
     save_fitted(tmp_path / "racl.digits", n=450, clean={"accuracy": 0.123})
     model = f"local-dir:{tmp_path / 'racl.digits'}"
-    asked = ["--model", model, "--attack", "fgsm", "--out", str(tmp_path / "record.json")]
+    asked = ["--model", model, "--attack", "pgd20", "--n", "100"]
+    asked += ["--out", str(tmp_path / "record.json")]
     assert main(asked) == 0
     assert main([*asked, "--strict"]) == 3
-    assert main([*asked, "--strict", "--n", "100"]) == 0  # the card is of other images
+    assert main([*asked, "--strict", "--split", "validation"]) == 0  # not worse than the card
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("check failed: card: Clean accuracy is") == 2
     assert "passed" in said

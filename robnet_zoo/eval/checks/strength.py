@@ -43,8 +43,7 @@ def check_strong(results: Results) -> Finding | Skipped:
         f"{strong[0]} leaves only images that stand against 20 steps at epsilon or more"
         if strong
         else f"No attack of the run is strong: {reasons}",
-        "the accuracy is an upper bound that nothing comes near, not to be quoted; add pgd20 or "
-        "autoattack",
+        "the accuracy is an upper bound and not to be quoted; add pgd20 or autoattack",
     )
 
 
