@@ -9,8 +9,9 @@ from typing import Literal, get_args
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
-Norm = Literal["Linf", "L2"]
+Norm = Literal["Linf", "L2", "L1"]
 NORMS: tuple[str, ...] = get_args(Norm)
+GRADIENT_NORMS: tuple[Norm, ...] = ("Linf", "L2")  # of the gradient family, training, certificates
 
 
 @dataclass(frozen=True, order=True)
@@ -79,6 +80,18 @@ class ThreatModel:
             )
         ratio = Fraction(self.step.value / self.epsilon.value).limit_denominator(1000)
         return replace(self, norm=norm, epsilon=size, step=size.times(ratio))
+
+    def for_gradients(self, pixels: int) -> ThreatModel:
+        """Return a ball in which the gradient family can climb: this one, but for L1.
+
+        In place of an L1 ball it is the largest L2 ball inside, of radius epsilon / sqrt(pixels).
+
+        Args:
+            pixels: numbers that make up an image.
+        """
+        if self.norm in GRADIENT_NORMS:
+            return self
+        return self.at(f"{self.epsilon.value / math.sqrt(pixels):.6g}", "L2")
 
     def __str__(self) -> str:
         return f"{self.norm} {self.epsilon.text}"

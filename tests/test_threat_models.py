@@ -89,3 +89,12 @@ def test_sizes_in_pixels_of_255_are_refused_under_linf_only():
 def test_an_unknown_norm_is_refused():
     with pytest.raises(ZooError, match="norm 'l2'"):
         get_threat_model("cifar10").at(0.5, norm="l2")
+
+
+def test_gradients_climb_in_the_largest_l2_ball_within_an_l1_ball():
+    cifar = get_threat_model("cifar10")
+    assert cifar.for_gradients(3072) is cifar
+    ball = cifar.at("12", "L1").for_gradients(3072)
+    assert ball.norm == "L2"
+    assert ball.epsilon.value == pytest.approx(12 / math.sqrt(3072), rel=1e-4)
+    assert ball.step.value == pytest.approx(ball.epsilon.value / 4, rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
@@ -21,7 +22,7 @@ from robnet_zoo.attacks.naming import named_by_aim
 from robnet_zoo.attacks.verdicts import classes, into_ball, validate_classes, within
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import NORMS, ThreatModel, get_threat_model
+from robnet_zoo.threat_models import GRADIENT_NORMS, ThreatModel, get_threat_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Traits:
     minimal: bool = False
     loss: Literal["ce", "margin"] | None = None
     restarts: bool = False
-    norms: tuple[str, ...] = NORMS
+    norms: tuple[str, ...] = GRADIENT_NORMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +109,21 @@ class Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Attacks in turn, each on the images that those before it left standing."""
+    """Attacks in turn, each on the images that those before it left standing.
+
+    Attributes:
+        name: as on the command line and in the record.
+        parts: the attacks.
+        notes: sentences for the record on how they differ from those that the name stands for.
+    """
 
     name: str
     parts: tuple[Attack, ...]
+    notes: tuple[str, ...] = ()
+
+    def fitted(self, threat_model: ThreatModel, classes: int) -> Suite:
+        """Return the suite as it runs under a threat model on a model of so many classes."""
+        return self
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return the settings of every part."""
@@ -140,7 +152,7 @@ def changed(attack: Kind, settings: Mapping[str, Any]) -> Kind:
     Raises:
         ZooError: a setting that the attack does not have, or a value out of range.
     """
-    own = {field.name for field in fields(attack)} - {"name", "parts"}
+    own = {field.name for field in fields(attack)} - {"name", "parts", "notes"}
     for key in settings:
         if key not in own:
             raise ZooError(
@@ -219,6 +231,10 @@ def perturb(
             logits = AttackedModel(model, batch_size)(clean)
         validate_classes(labels, logits)
         standing = classes(logits) == labels
+        if isinstance(attack, Suite):
+            attack = attack.fitted(threat, logits.shape[1])
+            for note in attack.notes:
+                warnings.warn(f"{attack.name}: {note}", stacklevel=2)
         attacked = AttackedModel(
             model, batch_size, attack_model=fold(model, image_size=clean.shape[-1])
         )

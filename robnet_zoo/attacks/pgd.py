@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.threat_models import NORMS, Norm
+from robnet_zoo.threat_models import GRADIENT_NORMS, NORMS, Norm
 
 Model = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -113,6 +113,11 @@ class Adversary:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise unknown_name("norm", self.norm, NORMS)
+        if self.norm not in GRADIENT_NORMS:
+            raise ZooError(
+                f"Gradient ascent does not work under {self.norm}; use Linf or L2, or attack with "
+                "apgd-ce, apgd-t, fab-t, square or autoattack."
+            )
         if self.start not in STARTS:
             raise unknown_name("start", self.start, STARTS)
         if isinstance(self.loss, str) and self.loss not in LOSSES:

@@ -9,6 +9,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import Norm, ThreatModel
 
 TOLERANCE = 1e-6  # of float32 arithmetic; what lies further outside is never counted as broken
+ORDERS = {"Linf": torch.inf, "L2": 2, "L1": 1}
 
 
 def classes(logits: Tensor) -> Tensor:
@@ -19,13 +20,22 @@ def classes(logits: Tensor) -> Tensor:
 def distances(adversarial: Tensor, images: Tensor, norm: Norm) -> Tensor:
     """Return each image's perturbation size (N,), measured in float32."""
     difference = (adversarial.float() - images.float()).flatten(1)
-    return torch.linalg.vector_norm(difference, ord=2 if norm == "L2" else torch.inf, dim=1)
+    return torch.linalg.vector_norm(difference, ord=ORDERS[norm], dim=1)
+
+
+def limit(epsilon: float, norm: Norm) -> float:
+    """Return the largest perturbation that counts as one of size epsilon.
+
+    An L1 norm adds up the rounding of every pixel, hence a tolerance in proportion to its size.
+    """
+    return epsilon + TOLERANCE * (max(1.0, epsilon) if norm == "L1" else 1.0)
 
 
 def within(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) -> Tensor:
     """Return for each image (N,) whether it lies in the threat model and holds valid pixels."""
     sizes = distances(adversarial, images, threat_model.norm)
-    return (sizes <= threat_model.epsilon.value + TOLERANCE) & valid_pixels(adversarial)
+    largest = limit(threat_model.epsilon.value, threat_model.norm)
+    return (sizes <= largest) & valid_pixels(adversarial)
 
 
 def valid_pixels(images: Tensor) -> Tensor:
@@ -44,7 +54,7 @@ def into_ball(adversarial: Tensor, images: Tensor, threat_model: ThreatModel) ->
     if threat_model.norm == "Linf":
         change = change.clamp(-epsilon, epsilon)
     else:
-        sizes = distances(adversarial, images, "L2").clamp(min=epsilon)
+        sizes = distances(adversarial, images, threat_model.norm).clamp(min=epsilon)
         change = change * (epsilon / sizes)[:, None, None, None]
     return (images + change).clamp(0, 1)
 

@@ -12,7 +12,7 @@ from robnet_zoo.certify.graph import Graph, Model, trace
 from robnet_zoo.certify.jacobian import margin_gradients
 from robnet_zoo.certify.linear import Ball, Bounds, Box, lower_bound, propagate, refine_by_lines
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.threat_models import NORMS, Norm
+from robnet_zoo.threat_models import GRADIENT_NORMS, Norm
 
 Method = Literal["interval", "mixed", "linear"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -121,8 +121,8 @@ def certified_radius(
 def _known(
     model: Model, images: Tensor, epsilon: float | Tensor, norm: Norm, method: Method
 ) -> Bounds:
-    if norm not in NORMS:
-        raise unknown_name("norm", norm, NORMS)
+    if norm not in GRADIENT_NORMS:
+        raise unknown_name("norm", norm, GRADIENT_NORMS)
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     radius = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from robnet_zoo.eval.target import BATCH_SIZE, EvalOptions
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import NORMS
 
 if TYPE_CHECKING:
     from robnet_zoo.zoo.weights import Weights
@@ -53,7 +54,7 @@ def add_target_options(parser: ArgumentParser) -> None:
     add("--split", default="test", help="train, validation or test (default: test)")
     add("--threat-model", help="row of the threat-model table (default: the weights' own)")
     add("--eps", help="size of the perturbation, such as 8/255, instead of the threat model's")
-    add("--norm", choices=("Linf", "L2"), help="instead of the threat model's norm")
+    add("--norm", choices=NORMS, help="instead of the threat model's norm")
     # torchrun takes --n for a beginning of its own options: --images says the same
     add("--n", "--images", type=int, metavar="N", help="judge the first N images (default: all)")
     add(

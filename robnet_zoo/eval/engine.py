@@ -108,6 +108,7 @@ class Engine:
     ) -> AttackResult:
         """Return what an attack, or suite, does to the images that are correct without it."""
         robust, done = list(correct), []
+        self.warnings += [f"{attack.name}: {note}" for note in getattr(attack, "notes", ())]
         for part in attack.parts:
             stage = attack.name if part.name == attack.name else f"{attack.name}.{part.name}"
             left = torch.tensor([i for i, stands in enumerate(robust) if stands]).long()

@@ -17,14 +17,20 @@ from robnet_zoo.attacks.adaptive import Adaptive, Decide
 from robnet_zoo.attacks.base import Attack, Suite, validate
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
 from robnet_zoo.attacks.methods.gradient import with_loss
-from robnet_zoo.attacks.model import device_of, preserve_state, state_sha256, validate_float32
+from robnet_zoo.attacks.model import (
+    AttackedModel,
+    device_of,
+    preserve_state,
+    state_sha256,
+    validate_float32,
+)
 from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_results, check_state, fingerprint
 from robnet_zoo.eval.engine import Engine
-from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
+from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import (
     Check,
     Clean,
@@ -128,6 +134,7 @@ def evaluate(
         files.check_writable(path)
     images = take_first(data, n, device)
     info = model_info(model, metadata)
+    chosen = _fitted(chosen, threat, model, images)
     settings = {attack.name: attack.settings(threat) for attack in chosen}
     adapted = _adaptive_settings(adaptive)
     identity = _identity(
@@ -270,6 +277,20 @@ def _averaged(attacks: list[Attack | Suite], adaptive: Adaptive) -> int:
     parts = [part for attack in attacks for part in attack.parts if part.traits.gradients]
     own = min((getattr(part, "eot", 1) for part in parts), default=1)
     return max(own, adaptive.eot) if adaptive.randomised else 1
+
+
+def _fitted(
+    attacks: list[Attack | Suite], threat_model: ThreatModel, model: nn.Module, images: Images
+) -> list[Attack | Suite]:
+    """Return the attacks, suites as they run under the threat model on the model's classes."""
+    if not any(isinstance(attack, Suite) for attack in attacks):
+        return attacks
+    with preserve_state(model), torch.no_grad():
+        logits = AttackedModel(model, 1)(images.take(torch.arange(1)))
+    return [
+        attack.fitted(threat_model, logits.shape[1]) if isinstance(attack, Suite) else attack
+        for attack in attacks
+    ]
 
 
 def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:

@@ -264,36 +264,6 @@ def test_a_model_that_loses_its_numbers_is_not_robust():
     assert report.totals.robust.correct < plain.totals.robust.correct
 
 
-class ThreeClasses(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.net, self.classes = robust_net(), classes
-
-    def forward(self, images):
-        return self.net(images)[:, : self.classes]
-
-
-def few_classes(n, classes):
-    images, labels = digits(n)
-    return images[labels < classes], labels[labels < classes]
-
-
-def test_fewer_classes_mean_fewer_targets():
-    attacks = [get_attack("apgd-t", steps=5), get_attack("fab-t", steps=5)]
-    report = evaluate(ThreeClasses(4), few_classes(60, 4), attacks, DIGITS)
-    cost = attacks[0].cost() / 9 * 3
-    assert report.attacks[0].forwards <= 1.3 * cost * report.clean.accuracy.correct
-    assert report.totals.robust.correct < report.clean.accuracy.correct
-
-
-@pytest.mark.parametrize(
-    ("name", "classes", "least"), [("apgd-t", 3, 4), ("autoattack-rand", 2, 3), ("fab-t", 1, 2)]
-)
-def test_too_few_classes_are_refused(name, classes, least):
-    with pytest.raises(ZooError, match=f"needs at least {least} classes and this model has"):
-        evaluate(ThreeClasses(classes), few_classes(60, classes), [name], DIGITS)
-
-
 @pytest.mark.parametrize(("attack", "module"), [("square", "pyautoattack"), ("cw", "torchattacks")])
 def test_a_missing_library_is_told_with_the_command_that_installs_it(monkeypatch, attack, module):
     monkeypatch.setitem(sys.modules, module, None)

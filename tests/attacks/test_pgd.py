@@ -365,7 +365,7 @@ def test_noise_has_the_stated_distribution():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"norm": "L1"}, "norm 'L1'"),
+        ({"norm": "L3"}, "norm 'L3'"),
         ({"start": "zero"}, "start 'zero'"),
         ({"loss": "cee"}, "did you mean ce"),
         ({"epsilon": 0}, "epsilon 0"),

@@ -272,7 +272,7 @@ def test_human_designed_networks_have_interval_bounds(name):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"norm": "L1"}, "norm"), ({"method": "exact"}, "method"), ({"epsilon": -0.1}, "epsilon")],
+    [({"norm": "L0"}, "norm"), ({"method": "exact"}, "method"), ({"epsilon": -0.1}, "epsilon")],
 )
 def test_wrong_arguments_are_named(change, words):
     images, _ = grey()

@@ -104,7 +104,7 @@ def test_a_record_is_read_back_and_an_altered_one_refused(found, tmp_path):
         '{"schema": 1}',
         json.dumps(record | {"schema": "other/1"}),
         json.dumps(record | {"radii": {}}),
-        json.dumps(record | {"radii": {"L1": record["radii"]["Linf"]}}),
+        json.dumps(record | {"radii": {"L0": record["radii"]["Linf"]}}),
         json.dumps(record | {"points": []}),
         json.dumps(record | {"settings": record["settings"] | {"method": "guess"}}),
         json.dumps(record | {"surprise": 1}),

@@ -90,7 +90,7 @@ def test_per_image_lists_take_one_line(report, tmp_path):
         lambda found: found["attacks"][0].update(verdicts="012"),
         lambda found: found["settings"]["attacks"].append("fgsm"),
         lambda found: found["model"].update(state_sha256="a"),
-        lambda found: found["threat_model"].update(norm="L1"),
+        lambda found: found["threat_model"].update(norm="L0"),
         lambda found: found["threat_model"].update(epsilon_value=0),
         lambda found: found["clean"]["predictions"].append(-2),
         lambda found: found["data"].update(n=0),

@@ -11,7 +11,7 @@ from robnet_zoo.attacks.base import Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.library import LibraryAttack, others, require
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.threat_models import NORMS, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,13 @@ class Apgd(LibraryAttack):
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(loss="ce" if self.loss == "ce" else "margin", restarts=True)
+        loss: Literal["ce", "margin"] = "ce" if self.loss == "ce" else "margin"
+        return Traits(loss=loss, restarts=True, norms=NORMS)
+
+    @property
+    def least_classes(self) -> int:
+        """How many classes the loss needs."""
+        return {"ce": 2, "dlr": 3, "dlr-targeted": 4}[self.loss]
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes."""
@@ -52,14 +58,15 @@ class Apgd(LibraryAttack):
             "eot_iter": self.eot,
             "eps": threat_model.epsilon.value,
             "norm": threat_model.norm,
+            "use_largereps": threat_model.norm == "L1",  # 3 and 2 epsilon first, as the authors do
             "seed": batch.seed + batch.number,
             "device": batch.images.device,
         }
         if self.loss == "dlr-targeted":
-            targets = others(self.name, model, batch, self.target_classes, least=4)
+            targets = others(self.name, model, batch, self.target_classes, least=self.least_classes)
             attack = base.APGDAttack_targeted(model, n_target_classes=targets, **common)
         else:
             if self.loss == "dlr":
-                others(self.name, model, batch, 1, least=3)
+                others(self.name, model, batch, 1, least=self.least_classes)
             attack = base.APGDAttack(model, loss=self.loss, **common)
         return AttackOutput(adversarial=attack.perturb(batch.images, batch.labels))

@@ -9,7 +9,7 @@ from robnet_zoo.attacks.base import Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.library import LibraryAttack, require
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.threat_models import NORMS, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class CarliniWagner(LibraryAttack):
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(minimal=True, loss="margin")
+        return Traits(minimal=True, norms=NORMS, loss="margin")
 
     def cost(self) -> int:
         """Return the forward passes that an image takes."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from robnet_zoo.attacks.base import Attack, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.threat_models import NORMS, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class DeepFool(Attack):
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(minimal=True)
+        return Traits(minimal=True, norms=NORMS)
 
     def cost(self) -> int:
         """Return the forward passes that an image takes, roughly; few need all the steps."""

@@ -10,7 +10,7 @@ from robnet_zoo.attacks.base import Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.library import LibraryAttack, others, require
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.threat_models import NORMS, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Fab(LibraryAttack):
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(restarts=True)
+        return Traits(restarts=True, norms=NORMS)
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes."""

@@ -23,7 +23,7 @@ from robnet_zoo.attacks.logit_cache import LogitCache
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.pgd import margin
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import ThreatModel
+from robnet_zoo.threat_models import NORMS, ThreatModel
 
 FIRST = 0.8  # of the pixels in the first squares
 
@@ -45,7 +45,7 @@ class Square(LibraryAttack):
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(gradients=False, loss="margin")
+        return Traits(gradients=False, loss="margin", norms=NORMS)
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes."""

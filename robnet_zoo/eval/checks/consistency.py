@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from robnet_zoo.attacks.verdicts import TOLERANCE
+from robnet_zoo.attacks.verdicts import limit
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results
 
@@ -70,10 +70,12 @@ def check_perturbations(results: Results) -> Finding | Skipped:
     if not results.attacks:
         return Skipped("There is no attack in the run")
     worst = max(results.attacks, key=lambda attack: (attack.over_epsilon, attack.max_perturbation))
-    limit = results.record.threat_model.epsilon_value
+    threat = results.record.threat_model
+    largest = limit(threat.epsilon_value, threat.norm)
     return (
-        worst.over_epsilon == 0 and worst.max_perturbation <= limit + TOLERANCE,
-        f"The largest perturbation is {worst.max_perturbation:.6g} of {limit:.6g}, and "
+        worst.over_epsilon == 0 and worst.max_perturbation <= largest,
+        f"The largest perturbation is {worst.max_perturbation:.6g} of "
+        f"{threat.epsilon_value:.6g}, and "
         f"{worst.over_epsilon} images of {worst.name} lie outside the threat model",
         "these are not counted as broken, so the attack is weaker than it looks; repair it",
     )

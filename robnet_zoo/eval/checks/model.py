@@ -43,7 +43,7 @@ def check_model(
         model: from images (N, C, H, W) with pixels in [0,1] to logits (N, classes).
         images: (N, C, H, W), on the model's device; the first 64 are used.
         labels: (N,).
-        threat_model: sets the size of the small attacks.
+        threat_model: sets the size of the small attacks, which are L2 balls under L1.
         seed: of their noise.
         batch_size: images in a forward pass at most.
         attack_model: what attacks are to see in the model's place, checked where it is given.
@@ -68,7 +68,7 @@ def check_model(
                 ),
                 images=images[:IMAGES],
                 labels=labels[:IMAGES],
-                threat_model=threat_model,
+                threat_model=threat_model.for_gradients(images[0].numel()),
                 seed=seed,
                 attack_model=attack_model,
                 training=tuple(training),

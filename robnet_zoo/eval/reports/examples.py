@@ -95,7 +95,7 @@ def examples(
     threat = record.threat_model
     threat_model = ThreatModel(
         threat.name,
-        "L2" if threat.norm == "L2" else "Linf",
+        threat.norm,
         Epsilon(threat.epsilon_value, threat.epsilon),
         Epsilon(threat.step_value, threat.step),
     )

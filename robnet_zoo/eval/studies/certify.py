@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,9 +31,9 @@ from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.distributed import PATIENCE, ProcessGroup, process_group
 from robnet_zoo.runtime.environment import environment
-from robnet_zoo.threat_models import Norm, ThreatModel
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import GRADIENT_NORMS, Norm, ThreatModel
 
-NORMS: tuple[Norm, ...] = get_args(Norm)
 ATTACK = "pgd20"  # drawn beside the certificates
 # Parts of epsilon at which the attack runs too.
 PARTS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
@@ -43,7 +43,7 @@ def certify(
     target: EvalTarget,
     *,
     n: int | None = None,
-    norms: Sequence[Norm] = NORMS,
+    norms: Sequence[Norm] = GRADIENT_NORMS,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     out: Path | None = None,
@@ -66,6 +66,8 @@ def certify(
         ZooError: the model is too large, or has parts that bounds are not known for.
     """
     model, threat = target.model, target.threat_model
+    if threat.norm not in norms:
+        raise ZooError(f"Radii are certified in {' and '.join(norms)}, not in {threat.norm}.")
     device = next(model.parameters()).device
     images = take_first(target.split, n, device)
     with preserve_state(model), torch.no_grad():
