@@ -78,6 +78,17 @@ def test_options_reach_the_attacks(run, tmp_path):
     assert "all attacks" in out
 
 
+def test_a_randomised_model_is_judged_by_draws(run, tmp_path):
+    options = ("--draws", "3", "--decide", "mean", "--eot", "2", "--loss", "margin")
+    code, out, _ = run("--attack", "pgd2", "--n", "16", "--out", "a.json", *options)
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert code == 0 and "attacks average 2 draws, verdicts by the mean of 3 draws" in out
+    chosen = {name: record["settings"][name] for name in ("draws", "decide", "eot")}
+    assert chosen == {"draws": 3, "decide": "mean", "eot": 2}
+    assert record["attacks"][0]["settings"]["loss"] == "margin"
+    assert "mean of single draws" in out and len(record["attacks"][0]["draws"]["verdicts"]) == 3
+
+
 def test_a_users_own_arrays_are_judged(run, tmp_path):
     import numpy as np
 

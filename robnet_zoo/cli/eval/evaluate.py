@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, get_args
 
 from robnet_zoo.attacks.registry import ATTACKS
-from robnet_zoo.cli.eval import certify, protocol
+from robnet_zoo.cli.eval import adaptive, certify, protocol
 from robnet_zoo.cli.options import (
     add_model_options,
     add_target_options,
@@ -80,6 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--html", type=Path, help="a page with tables, plots and adversarial images too")
     add("--strict", action="store_true", help="exit with 3 if a check fails (docs/trust.md)")
     add("--resume", action="store_true", help="go on where an interrupted evaluation stopped")
+    adaptive.add_adaptive_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -116,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
         resume=options.resume,
         metadata=target.metadata,
         quiet=False,
+        **adaptive.adaptive_options(options),
     )
     if os.environ.get("RANK", "0") == "0":
         show(record)
@@ -157,7 +159,7 @@ def _certify(options: argparse.Namespace) -> int:
     """Run `eval certify` under its older spelling, `--attack certify`."""
     if options.attack != "certify":
         raise ZooError(f"certify stands alone, not in '{options.attack}'; it runs pgd20 too.")
-    for option in ("restarts", "targeted", "early_exit", "html"):
+    for option in ("restarts", "targeted", "early_exit", "html", *adaptive.NAMES):
         if getattr(options, option):
             raise ZooError(f"--{option.replace('_', '-')} does not go with --attack certify.")
     return certify.run(options)

@@ -6,11 +6,12 @@ import argparse
 import os
 from pathlib import Path
 
+from robnet_zoo.cli.eval.adaptive import NAMES as ADAPTIVE
 from robnet_zoo.cli.options import print_written, target_options
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable
 
-FIXED = ("model", "attack", "dataset", "threat_model", "eps", "norm", "restarts")
+FIXED = ("model", "attack", "dataset", "threat_model", "eps", "norm", "restarts", *ADAPTIVE)
 
 
 def run(options: argparse.Namespace) -> int:
