@@ -20,8 +20,8 @@ ROOMS = {
     "studies.comparison studies.plots studies.protocol studies.sweep studies.transfer_matrix "
     "studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
-    "attacks": "'' adaptive base batch model naming pgd registry verdicts methods.gradient "
-    "methods.transfer",
+    "attacks": "'' adaptive base batch fingerprint model naming pgd registry verdicts "
+    "methods.gradient methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",
     "models": "baselines cells count layers networks operations fast.folded fast.grouped "
     "fast.refresh",

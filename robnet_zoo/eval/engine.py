@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from msgspec import Struct, UnsetType
+from msgspec import Struct
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.adaptive import Adaptive
@@ -23,7 +23,7 @@ from robnet_zoo.eval.checks import check_model
 from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
-from robnet_zoo.eval.record import AttackResult, Check, Draws
+from robnet_zoo.eval.record import AttackResult, Check, Clean, bits, proportion_of
 from robnet_zoo.eval.results import BlockResult
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.runtime.console import Progress
@@ -65,16 +65,24 @@ class Engine:
     bar: Progress | None = None
     warnings: list[str] = field(default_factory=list)
     _expected: float = 0.0  # passes that the bar may show as done
+    _rate: float = 1.0  # of the bar's passes to those of this process
     _standing: int = 0  # images that nothing has broken yet, for the bar
 
-    def clean(self) -> tuple[list[int], Draws | UnsetType]:
-        """Return the class that the model gives to each image without an attack, and its draws."""
+    def clean(self) -> Clean:
+        """Return what the model does with each image without an attack."""
         everything = torch.arange(len(self.images))
         blocks = self._blocks("clean", everything, self._predict, Predictions, cost=0)
         drawn = zip(everything.split(BLOCK_SIZE), (block.drawn for block in blocks), strict=True)
         each = ((indices.tolist(), verdicts) for indices, verdicts in drawn if verdicts)
         predictions = [label for block in blocks for label in block.predictions]
-        return predictions, draws.merge(len(self.images), each)
+        labels = self.images.labels.tolist()
+        verdicts = bits(got == label for got, label in zip(predictions, labels, strict=True))
+        return Clean(
+            accuracy=proportion_of(verdicts),
+            verdicts=verdicts,
+            predictions=tuple(predictions),
+            draws=draws.merge(len(self.images), each),
+        )
 
     def check(self, eot: int) -> tuple[Check, ...]:
         """Return the checks of the model, on the first images.
@@ -133,10 +141,16 @@ class Engine:
     ) -> list[Done]:
         """Return every block in order, after doing those that are ours and not stored yet."""
         blocks = indices.split(BLOCK_SIZE) if len(indices) else ()
-        own = {}
-        for number in self.processes.strided(len(blocks)):
+        own: dict[int, Done] = {}
+        mine = self.processes.strided(len(blocks))
+        images = sum(len(blocks[number]) for number in mine)
+        # the bar counts an even part of the images for each process, whatever its blocks hold
+        self._rate = len(indices) / self.processes.size / images if images else 0.0
+        if not images:
+            self._catch_up(cost * len(indices) / self.processes.size)
+        for number in mine:
             result = self.shards.load(stage, number, kind)
-            self._expected += cost * len(blocks[number])
+            self._expected += cost * len(blocks[number]) * self._rate
             if result is None:
                 alone = partial(self._alone, number, partial(work, number, blocks[number]))
                 result = self._within_memory(alone)
@@ -192,7 +206,7 @@ class Engine:
         def tick(passes: int) -> None:
             if self.bar is not None:
                 note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
-                self.bar.advance(min(passes, self._expected - self.bar.done), note)
+                self.bar.advance(min(passes * self._rate, self._expected - self.bar.done), note)
 
         attacked_model = self._attacked_model(tick, self.seed + number)
         batch = AttackBatch(

@@ -6,51 +6,41 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from msgspec import UNSET
 from msgspec.structs import replace
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.adaptive import Adaptive, Decide
-from robnet_zoo.attacks.base import Attack, Suite, validate
+from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
-from robnet_zoo.attacks.methods.gradient import with_loss
-from robnet_zoo.attacks.model import (
-    AttackedModel,
-    device_of,
-    preserve_state,
-    state_sha256,
-    validate_float32,
-)
+from robnet_zoo.attacks.fingerprint import function_fingerprint
+from robnet_zoo.attacks.model import device_of, preserve_state
 from robnet_zoo.attacks.pgd import Loss
-from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_results, check_state, fingerprint
 from robnet_zoo.eval.engine import Engine
-from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
-from robnet_zoo.eval.record import (
-    Check,
-    Clean,
-    EvaluationRecord,
-    ModelInfo,
-    Settings,
-    SurrogateInfo,
-    ThreatInfo,
-    bits,
-    proportion_of,
+from robnet_zoo.eval.finished import add_attacks, find_finished
+from robnet_zoo.eval.identity import first_images, identify, settings_of
+from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
+from robnet_zoo.eval.record import EvaluationRecord, Settings, ThreatInfo
+from robnet_zoo.eval.request import (
+    adaptive_settings,
+    averaged_draws,
+    choose_attacks,
+    fitted,
+    validate_adaptive,
+    validate_gradients,
 )
-from robnet_zoo.eval.shards import Shards, validate_identity
+from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.target import BATCH_SIZE
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime import files
-from robnet_zoo.runtime.console import progress
-from robnet_zoo.runtime.decode import to_builtins
+from robnet_zoo.runtime.console import note, progress
 from robnet_zoo.runtime.distributed import PATIENCE, process_group
 from robnet_zoo.runtime.environment import Compile, environment
-from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
@@ -98,7 +88,9 @@ def evaluate(
         batch_size: images in a forward pass, rounded up to a multiple of 16; halved when a GPU
             runs out of memory.
         out: where to write the record; a folder beside it keeps finished blocks meanwhile.
-        resume: use the blocks that an interrupted evaluation with the same `out` finished.
+        resume: use what an interrupted evaluation with the same `out` finished, and add attacks
+            to its record where it was finished. Without this, a record that says what is asked is
+            returned as it is, and any other is refused: none is ever overwritten.
         folded: let attacks see the network's folded form; with False, the network itself.
         compile: compile what attacks see, in this mode of torch.compile ("reduce-overhead" and
             "max-autotune" use CUDA graphs): minutes at the start, then faster.
@@ -120,37 +112,57 @@ def evaluate(
 
     Raises:
         ZooError: unknown names, n out of range, `out` not writable, data or model of a wrong
-            form, or blocks of another evaluation.
+            form, or `out` holds the blocks or the record of another evaluation.
     """
     metadata = metadata or RunMetadata()
     device = device_of(model)
     adaptive = Adaptive(surrogate=surrogate, eot=eot, draws=draws, decide=decide)
-    _validate_adaptive(adaptive, device, compile)
+    validate_adaptive(adaptive, device, compile)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
-    chosen = _attacks(attacks, threat, adaptive, loss)
+    chosen = choose_attacks(attacks, threat, adaptive, loss)
     validate_numbers(seed, batch_size)
     path = None if out is None else Path(out)
     if path is not None:
         files.check_writable(path)
     images = take_first(data, n, device)
-    info = model_info(model, metadata)
-    chosen = _fitted(chosen, threat, model, images)
-    settings = {attack.name: attack.settings(threat) for attack in chosen}
-    adapted = _adaptive_settings(adaptive)
-    identity = _identity(
-        info, images.sha256, threat.norm, threat.epsilon.value, settings, seed, adapted
+    before = fingerprint(model)
+    chosen = fitted(chosen, threat, model, images)
+    info = replace(
+        model_info(model, metadata),
+        fingerprint=function_fingerprint(model, first_images(images)),
     )
-    parts = None if path is None else path.with_name(f"{path.name}.parts")
-    if resume and path is not None and parts is not None and path.exists() and not parts.exists():
-        return _finished(path, identity)
+    attack_settings = {attack.name: settings_of(attack, threat, images) for attack in chosen}
+    settings = Settings(
+        seed=seed,
+        block_size=BLOCK_SIZE,
+        batch_size=batch_size,
+        device=str(device),
+        attacks=tuple(attack_settings),
+        folded=folded,
+        compile=compile,
+        **adaptive_settings(adaptive, images),
+    )
+    identity = identify(
+        model=info,
+        data=images.info(metadata),
+        threat_model=ThreatInfo.of(threat),
+        settings=settings,
+        attacks=attack_settings,
+    )
+    earlier = find_finished(path, identity, resume)
+    if earlier is not None:
+        chosen = [attack for attack in chosen if attack.name not in earlier.attack_names]
+        if not chosen:
+            if not quiet:
+                note(f"'{path}' is finished; delete it to evaluate anew.")
+            return earlier
 
     held = nullcontext() if surrogate is None else preserve_state(surrogate)
     with held, process_group(timeout=PATIENCE) as processes:
-        shards = Shards(parts, identity)
+        shards = Shards(path and path.with_name(f"{path.name}.parts"), identity)
         if processes.main:
             shards.open(resume)
         processes.wait()
-        before = fingerprint(model)
         with preserve_state(model):  # in full precision, which decides the form
             faster = folded and adaptive.plain
             attack_model = fold(model, image_size=images.side) if faster else model
@@ -174,41 +186,38 @@ def evaluate(
         shown = not quiet and processes.main
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
-            predictions, drawn = work.clean()
-            labels = images.labels.tolist()
-            correct = [got == label for got, label in zip(predictions, labels, strict=True)]
-            checks = work.check(_averaged(chosen, adaptive))
-            _validate_gradients(chosen, checks)
+            clean = work.clean() if earlier is None else earlier.clean
+            correct = [verdict == "1" for verdict in clean.verdicts]
+            checks = work.check(averaged_draws(chosen, adaptive))
+            validate_gradients(chosen, checks)
             attacked = tuple(
-                work.attack(attack, settings[attack.name], correct) for attack in chosen
+                work.attack(attack, attack_settings[attack.name], correct) for attack in chosen
             )
         record = EvaluationRecord(
             model=info,
             data=images.info(metadata),
             threat_model=ThreatInfo.of(threat),
-            settings=Settings(
-                seed=seed,
-                block_size=BLOCK_SIZE,
+            settings=replace(
+                settings,
                 batch_size=work.batch_size,
-                device=str(device),
-                attacks=tuple(settings),
+                attacks=tuple(attack.name for attack in chosen),
                 folded=folded and work.attack_model is not model,
-                compile=compile,
-                **adapted,
             ),
-            clean=Clean(
-                accuracy=proportion_of(bits(correct)),
-                verdicts=bits(correct),
-                predictions=tuple(predictions),
-                draws=drawn,
-            ),
+            clean=clean,
             attacks=attacked,
-            totals=results.total(correct, attacked, labels, metadata.class_names),
+            totals=results.total(
+                correct,
+                attacked if earlier is None else (*earlier.attacks, *attacked),
+                images.labels.tolist(),
+                metadata.class_names,
+            ),
             environment=environment(str(device)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             warnings=tuple(dict.fromkeys(work.warnings)),
             checks=(*checks, *check_state(model, before)),
         )
+        if earlier is not None:
+            record = add_attacks(earlier, record)
         judged = check_results(
             record,
             len(metadata.class_names) or None,
@@ -222,125 +231,4 @@ def evaluate(
             records.write(record, path)
             shards.remove()
         processes.wait()
-    return record
-
-
-def _validate_adaptive(adaptive: Adaptive, device: torch.device, compile: str | None) -> None:
-    """Raise ZooError unless the surrogate can be used, and nothing but a plain model compiled."""
-    if compile is not None and not adaptive.plain:
-        raise ZooError("compile does not go with a surrogate, eot or draws; leave it out.")
-    if adaptive.surrogate is not None:
-        validate_float32(adaptive.surrogate, "surrogate")
-        place = device_of(adaptive.surrogate)
-        if adaptive.surrogate.state_dict() and place != device:
-            raise ZooError(f"The surrogate is on {place} and the model on {device}; move it there.")
-
-
-def _adaptive_settings(adaptive: Adaptive) -> dict[str, Any]:
-    """Return what the record's settings say about adaptive attacks; nothing of plain ones."""
-    settings: dict[str, Any] = {}
-    if adaptive.surrogate is not None:
-        name, sha256 = type(adaptive.surrogate).__name__, state_sha256(adaptive.surrogate)
-        settings["surrogate"] = SurrogateInfo(name=name, state_sha256=sha256)
-    if adaptive.randomised:
-        settings |= {"eot": adaptive.eot, "draws": adaptive.draws, "decide": adaptive.decide}
-    return settings
-
-
-def _attacks(
-    attacks: Sequence[Attack | Suite | str],
-    threat_model: ThreatModel,
-    adaptive: Adaptive,
-    loss: str | Loss | None,
-) -> list[Attack | Suite]:
-    chosen = [get_attack(name) if isinstance(name, str) else name for name in attacks]
-    if loss is not None:
-        chosen = [with_loss(attack, loss) for attack in chosen]
-    if not chosen:
-        raise ZooError("There is no attack to judge by; name one, such as pgd100.")
-    names = [attack.name for attack in chosen]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ZooError(f"Attack '{min(twice)}' is named twice; name each attack once.")
-    for attack in chosen:
-        validate(attack, threat_model)
-        own = max(getattr(part, "eot", 1) for part in attack.parts)
-        if own > 1 and adaptive.eot > 1:
-            raise ZooError(
-                f"Attack '{attack.name}' averages {own} draws a step of its own; leave out eot."
-            )
-    return chosen
-
-
-def _averaged(attacks: list[Attack | Suite], adaptive: Adaptive) -> int:
-    """Return how many draws of a randomised model every attack's gradient averages at least."""
-    parts = [part for attack in attacks for part in attack.parts if part.traits.gradients]
-    own = min((getattr(part, "eot", 1) for part in parts), default=1)
-    return max(own, adaptive.eot) if adaptive.randomised else 1
-
-
-def _fitted(
-    attacks: list[Attack | Suite], threat_model: ThreatModel, model: nn.Module, images: Images
-) -> list[Attack | Suite]:
-    """Return the attacks, suites as they run under the threat model on the model's classes."""
-    if not any(isinstance(attack, Suite) for attack in attacks):
-        return attacks
-    with preserve_state(model), torch.no_grad():
-        logits = AttackedModel(model, 1)(images.take(torch.arange(1)))
-    return [
-        attack.fitted(threat_model, logits.shape[1]) if isinstance(attack, Suite) else attack
-        for attack in attacks
-    ]
-
-
-def _validate_gradients(attacks: list[Attack | Suite], checks: tuple[Check, ...]) -> None:
-    """Refuse attacks that need gradients where the checks found none."""
-    blind = any(check.name == "gradient-path" and not check.passed for check in checks)
-    for part in (part for attack in attacks for part in attack.parts):
-        if blind and part.traits.gradients:
-            raise ZooError(
-                f"Attack '{part.name}' needs gradients, and none flow from the model's logits to "
-                "its input: take no_grad, detach and NumPy out of the forward pass, give a "
-                "surrogate with gradients, or use square."
-            )
-
-
-def _identity(
-    model: ModelInfo,
-    data_sha256: str,
-    norm: str,
-    epsilon: float,
-    attacks: dict[str, Any],
-    seed: int,
-    adaptive: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what decides the verdicts, and so what a resumed evaluation must have too."""
-    return {
-        "model": model.state_sha256,
-        "data": data_sha256,
-        "threat model": [norm, epsilon],
-        "attacks": attacks,
-        "seed": seed,
-        "surrogate or draws": to_builtins(adaptive) or None,
-        "format": [records.SCHEMA, BLOCK_SIZE],
-    }
-
-
-def _finished(path: Path, identity: dict[str, Any]) -> EvaluationRecord:
-    """Return a finished record, if it is of this very evaluation."""
-    record = records.read(path)
-    stored = _identity(
-        record.model,
-        record.data.sha256,
-        record.threat_model.norm,
-        record.threat_model.epsilon_value,
-        {attack.name: attack.settings for attack in record.attacks},
-        record.settings.seed,
-        {
-            name: value
-            for name in ("surrogate", "eot", "draws", "decide")
-            if (value := getattr(record.settings, name)) is not UNSET
-        },
-    )
-    validate_identity(stored, identity, path)
     return record

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from robnet_zoo.attacks.fingerprint import Fingerprint
 from robnet_zoo.attacks.naming import full_name
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import (
@@ -43,7 +44,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was judged.
 
     `state_sha256` hashes the parameters and buffers as they were in memory, and
-    `weights_file_sha256` the file they came from, where there was one.
+    `weights_file_sha256` the file they came from, where there was one. `fingerprint` is what the
+    model does to the first images: the same parameters may stand behind another function.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: str
     weights_file_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
     genotype_status: str
+    fingerprint: Fingerprint | msgspec.UnsetType = msgspec.UNSET
 
 
 class DataInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,10 +93,11 @@ class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class SurrogateInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose gradients attacks saw in the model's place, and the hash of its parameters."""
+    """Whose gradients attacks saw in the model's place: its parameters' hash and its function."""
 
     name: str
     state_sha256: Sha256
+    fingerprint: Fingerprint | msgspec.UnsetType = msgspec.UNSET
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +184,22 @@ class Queries(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     median: Amount | None
 
 
+class Passes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Images passed through the model, forwards and backwards, for each image attacked."""
+
+    forwards: Amount
+    backwards: Amount
+
+    @classmethod
+    def mean(cls, forwards: int, backwards: int, attacked: int) -> Passes:
+        """Return the passes an image, to a tenth; none where no image was attacked."""
+        of = max(attacked, 1)
+        return cls(forwards=round(forwards / of, 1), backwards=round(backwards / of, 1))
+
+    def __str__(self) -> str:
+        return f"{self.forwards:,.0f} / {self.backwards:,.0f}"
+
+
 class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One attack of a suite: it meets only the images that those before it left standing."""
 
@@ -190,18 +210,23 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     forwards: Count
     backwards: Count
 
+    @property
+    def passes(self) -> Passes:
+        """The passes for each image that it attacked."""
+        return Passes.mean(self.forwards, self.backwards, self.attacked)
+
 
 class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one attack, or one suite of attacks, did.
 
     `robust` is the worst case (any iterate the attack tried, where it tells them apart) and
     `last` the papers' number, the last iterate alone; both on all n images. `forwards` and
-    `backwards` count images. `max_perturbation` is measured by the harness, in float32, and
-    `over_epsilon` counts returned images outside the threat model, which are never counted as
-    broken. `median_distance` is how far the broken images of an attack that looks for the
-    smallest perturbation are, wherever they lie; it is judged at epsilon nevertheless.
-    `on_source` tells of the images that a transfer attack was run on how many survive it on the
-    very model that they were made on.
+    `backwards` count images, and `passes` has them for each image that was attacked.
+    `max_perturbation` is measured by the harness, in float32, and `over_epsilon` counts returned
+    images outside the threat model, which are never counted as broken. `median_distance` is how
+    far the broken images of an attack that looks for the smallest perturbation are, wherever they
+    lie; it is judged at epsilon nevertheless. `on_source` tells of the images that a transfer
+    attack was run on how many survive it on the very model that they were made on.
     """
 
     name: str
@@ -222,6 +247,7 @@ class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     forwards: Count
     backwards: Count
     draws: Draws | msgspec.UnsetType = msgspec.UNSET
+    passes: Passes | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def full_name(self) -> str:
@@ -290,6 +316,21 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return cls(name=name, passed=True, detail=f"{why}.", skipped=True)
 
 
+class Addition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Attacks that were added to a finished record, when, and where other than the first.
+
+    `environment` is absent where it was the record's own.
+    """
+
+    attacks: Annotated[tuple[str, ...], Meta(min_length=1)]
+    created: Timestamp
+    device: str
+    batch_size: PositiveCount
+    folded: bool
+    compile: str | None
+    environment: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
 class EvaluationRecord(
     Struct,
     frozen=True,
@@ -311,6 +352,7 @@ class EvaluationRecord(
     created: Timestamp
     warnings: tuple[str, ...]
     checks: tuple[Check, ...]
+    added: tuple[Addition, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def failed_checks(self) -> list[Check]:
@@ -320,6 +362,12 @@ class EvaluationRecord(
     def attack(self, name: str) -> AttackResult:
         """Return the result of one attack; KeyError if it was not part of the evaluation."""
         return {result.full_name: result for result in self.attacks}[name]
+
+    def passes(self, name: str) -> Passes:
+        """Return an attack's passes for each image that it attacked, in older records too."""
+        result = self.attack(name)
+        attacked = self.clean.accuracy.correct
+        return Passes.mean(result.forwards, result.backwards, attacked)
 
     @property
     def attack_names(self) -> list[str]:

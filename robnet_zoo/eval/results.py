@@ -19,6 +19,7 @@ from robnet_zoo.eval.record import (
     AttackResult,
     ClassTotals,
     Part,
+    Passes,
     Queries,
     Totals,
     Trace,
@@ -137,6 +138,9 @@ def merge(
     """
     every = [block for _, blocks in parts for block in blocks]
     robust = scatter(n, parts[-1][1], "robust") if parts[-1][1] else [False] * n
+    attacked = sum(len(block.robust) for block in parts[0][1])
+    forwards = sum(block.forwards for block in every)
+    backwards = sum(block.backwards for block in every)
     alone = parts[0][1] if len(parts) == 1 and parts[0][1] else ()
     known_last = bool(alone) and alone[0].last is not None
     last = bits(scatter(n, alone, "last")) if known_last else None
@@ -156,8 +160,9 @@ def merge(
         max_perturbation=max((block.max_perturbation for block in every), default=0.0),
         over_epsilon=sum(block.over_epsilon for block in every),
         seconds=sum(block.seconds for block in every),
-        forwards=sum(block.forwards for block in every),
-        backwards=sum(block.backwards for block in every),
+        forwards=forwards,
+        backwards=backwards,
+        passes=Passes.mean(forwards, backwards, attacked),
         draws=draws.merge(n, ((block.indices, block.drawn) for block in every if block.drawn)),
     )
 

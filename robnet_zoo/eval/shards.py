@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from robnet_zoo.eval.identity import validate_identity, with_attacks
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 
 IDENTITY = "evaluation.json"
+REMEDY = (
+    "repeat the command it was made with, leave out --resume to start over, or name another --out"
+)
 Block = TypeVar("Block")
 
 
@@ -22,7 +26,8 @@ class Shards:
 
     Args:
         folder: where; None keeps nothing.
-        identity: what decides the verdicts; blocks of another evaluation are refused.
+        identity: what decides the verdicts; blocks of another evaluation are refused. Blocks of
+            other attacks may lie beside.
     """
 
     def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
@@ -36,12 +41,14 @@ class Shards:
         """
         if self.folder is None:
             return
+        identity = self.identity
         if not resume:
             self.remove()
         elif (self.folder / IDENTITY).exists():
             stored = _read(self.folder / IDENTITY, dict[str, Any])
-            validate_identity(stored, self.identity, self.folder)
-        files.write_json(self.folder / IDENTITY, self.identity)
+            validate_identity(stored, identity, self.folder, "Cannot resume from", REMEDY)
+            identity = with_attacks(stored, identity)
+        files.write_json(self.folder / IDENTITY, identity)
 
     def load(self, stage: str, number: int, kind: type[Block]) -> Block | None:
         """Return a stored block as a value of type `kind`, None if there is none.
@@ -65,17 +72,6 @@ class Shards:
 
     def _path(self, stage: str, number: int) -> Path | None:
         return None if self.folder is None else self.folder / f"{stage}.{number:05d}.json"
-
-
-def validate_identity(stored: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
-    """Raise ZooError, naming what differs, unless both describe the same evaluation."""
-    different = sorted(key for key in wanted if stored.get(key) != wanted[key])
-    if different:
-        raise ZooError(
-            f"Cannot resume from '{where}': it was made with another {' and '.join(different)}; "
-            "repeat the command it was made with, leave out --resume to start over, "
-            "or name another --out."
-        )
 
 
 def _read(path: Path, kind: type[Block]) -> Block:

@@ -26,6 +26,11 @@ def run(main: Callable[[], int | None]) -> int:
         return 130
 
 
+def note(text: str) -> None:
+    """Tell the user something beside a command's output, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Progress:
     """A bar with rate and ETA on a terminal, a plain line now and then elsewhere (stderr)."""
 

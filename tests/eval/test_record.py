@@ -41,7 +41,7 @@ def test_the_schema_of_a_record_can_be_had():
     schema = json_schema(record.EvaluationRecord)
     whole, check = (schema["$defs"][name] for name in ("EvaluationRecord", "Check"))
     assert whole["properties"]["schema"] == {"enum": [record.SCHEMA]}
-    assert set(whole["required"]) == set(whole["properties"])
+    assert set(whole["required"]) == set(whole["properties"]) - {"added"}
     assert not whole["additionalProperties"]
     assert set(check["required"]) == {"name", "passed", "detail"}
 

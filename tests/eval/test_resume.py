@@ -10,13 +10,41 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.small_nets import DIGITS, digits, robust_net
+from torch import nn
 
-from robnet_zoo.attacks import Attack
+from robnet_zoo.attacks import Attack, Suite
 from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.runtime.errors import ZooError
 
 TESTS = Path(__file__).parents[1]
 ATTACKS = ["pgd20", "fgsm", get_attack("apgd-ce", steps=10), get_attack("square", queries=150)]
+
+
+class Scaled(nn.Module):
+    """The same parameters, other logits."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        return 0.9 * self.net(images)
+
+    def state_dict(self, *args, **kwargs):
+        return self.net.state_dict(*args, **kwargs)
+
+
+class HalfDetached(Scaled):
+    """The same parameters and logits, other gradients."""
+
+    def forward(self, images):
+        return self.net(torch.cat([images[:, :, :4], images[:, :, 4:].detach()], 2))
+
+
+def disturbed(net):
+    with torch.no_grad():
+        next(net.parameters()).mul_(1.1)
+    return net
 
 
 def run(out, resume=False):
@@ -79,21 +107,126 @@ def test_two_processes_find_what_one_finds(whole, tmp_path):
     assert findings(record.read(out)) == whole
 
 
+def judge(out, *attacks, net=None, **options):
+    net = robust_net() if net is None else net
+    return evaluate(net, digits(20), attacks, DIGITS, out=out, **options)
+
+
 def test_a_finished_record_is_returned_and_not_made_again(tmp_path):
     out = tmp_path / "a.json"
-    first = evaluate(robust_net(), digits(20), ["fgsm"], DIGITS, out=out)
-    again = evaluate(robust_net(), digits(20), ["fgsm"], DIGITS, out=out, resume=True)
-    assert again == first
+    first = judge(out, "fgsm", "pgd2")
+    before = out.read_bytes()
+    assert judge(out, "fgsm", "pgd2") == first
+    assert judge(out, "pgd2", resume=True) == first
+    assert judge(out, "pgd2") == first
+    assert out.read_bytes() == before
+
+
+def test_an_attack_is_added_to_a_finished_record(tmp_path):
+    out = tmp_path / "a.json"
+    first = judge(out, "fgsm", "pgd2")
+    with pytest.raises(ZooError, match=r"finished, without pgd3: .*--resume, name another"):
+        judge(out, "pgd2", "pgd3")
+    added = judge(out, "pgd3", "fgsm", resume=True)
+    at_once = judge(None, "fgsm", "pgd2", "pgd3")
+    assert added.attacks[:2] == first.attacks
+    assert (added.created, added.clean) == (first.created, first.clean)
+    assert added.added[0].attacks == ("pgd3",)
+    without = {"added": None, "checks": None}
+    assert findings(added) | without == findings(at_once) | without
+    assert {check.name: check.verdict for check in added.checks} == {
+        check.name: check.verdict for check in at_once.checks
+    }
+    assert record.read(out) == added
+    assert not out.with_name("a.json.parts").exists()
+
+
+def test_adding_an_attack_goes_on_where_it_was_killed(tmp_path):
+    out = tmp_path / "a.json"
+    first = judge(out, "fgsm")
+    interrupt({"model": robust_net(), "data": digits(20), "attacks": ["pgd2"], "out": out,
+               "threat_model": DIGITS, "resume": True})  # fmt: skip
+    block = out.with_name("a.json.parts") / "pgd2.00000.json"
+    stored = json.loads(block.read_text())
+    block.write_text(json.dumps(stored | {"robust": [False] * len(stored["robust"])}))
+    assert record.read(out) == first
+    assert judge(out, "pgd2", resume=True).attack("pgd2").robust.correct == 0
+
+
+def test_a_record_from_before_fingerprints_is_added_to_with_a_warning(tmp_path):
+    out = tmp_path / "a.json"
+    made = judge(out, "fgsm")
+    stored = json.loads(out.read_text())
+    del stored["model"]["fingerprint"]
+    out.write_text(json.dumps(stored))
+    assert any("was not compared" in text for text in judge(out, "fgsm").warnings)
+    added = judge(out, "pgd2", resume=True)
+    assert any("was not compared" in text for text in added.warnings)
+    assert added.model == made.model
+    with pytest.raises(ZooError, match="made with another model"):
+        judge(out, "fgsm", net=disturbed(robust_net()))
+
+
+def test_another_file_is_not_overwritten(tmp_path):
+    out = tmp_path / "a.json"
+    out.write_text('{"schema": "other/1"}')
+    with pytest.raises(ZooError, match=r"not an evaluation record.*not overwritten"):
+        judge(out, "fgsm")
+    assert out.read_text() == '{"schema": "other/1"}'
+
+
+class Drawing(nn.Module):
+    """Adds noise of its own to the image."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        return self.net(images + 0.1 * torch.randn_like(images))
+
+
+def test_a_randomised_model_is_known_again(tmp_path):
+    first = judge(tmp_path / "a.json", "fgsm", net=Drawing(robust_net()))
+    assert judge(tmp_path / "a.json", "fgsm", net=Drawing(robust_net())) == first
+
+
+@pytest.mark.parametrize("wrapper", [Scaled, HalfDetached])
+def test_a_surrogate_is_known_by_its_function(tmp_path, wrapper):
+    out = tmp_path / "a.json"
+    judge(out, "fgsm", surrogate=disturbed(robust_net()))
+    assert judge(out, "fgsm", surrogate=disturbed(robust_net())).settings.surrogate.fingerprint
+    with pytest.raises(ZooError, match="made with another surrogate or draws"):
+        judge(out, "fgsm", surrogate=wrapper(disturbed(robust_net())))
+
+
+def test_passes_are_counted_for_each_attacked_image():
+    few = get_attack("square", queries=20)
+    suite = Suite(name="suite", parts=(get_attack("pgd2"), few))
+    made = evaluate(robust_net(), digits(30), ["fgsm", few, suite], DIGITS)
+    attacked = made.clean.accuracy.correct
+    assert attacked < 30
+    fgsm, square, both = made.attacks
+    assert [attack.passes for attack in made.attacks] == [made.passes(n) for n in made.attack_names]
+    assert 2 <= fgsm.passes.forwards < 4  # the start, the iterate, and what confirms a verdict
+    assert (fgsm.passes.backwards, square.passes.backwards) == (1, 0)
+    assert 3 < square.passes.forwards <= 23
+    assert both.parts[1].attacked < attacked
+    assert both.parts[1].passes.forwards > both.parts[1].forwards / attacked
+    assert both.passes.forwards > square.passes.forwards
 
 
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"attacks": ["pgd3"]}, "attacks"),
+        ({"attacks": [get_attack("pgd2", restarts=2)]}, "attacks"),
         ({"seed": 1}, "seed"),
         ({"data": digits(21)}, "data"),
         ({"threat_model": DIGITS.at("0.1")}, "attacks and threat model"),
+        ({"model": disturbed(robust_net())}, "model"),
+        ({"model": Scaled(robust_net())}, "function"),
+        ({"model": HalfDetached(robust_net())}, "function"),
     ],
 )
 def test_blocks_of_another_evaluation_are_refused(tmp_path, change, named, finished):
@@ -109,9 +242,15 @@ def test_blocks_of_another_evaluation_are_refused(tmp_path, change, named, finis
         evaluate(**given)
     else:
         interrupt(given)
-    with pytest.raises(ZooError, match=f"made with another {named};"):
+    with pytest.raises(ZooError, match=f"made with another {named}[; ]"):
         evaluate(**{**given, **change}, resume=True)
-    assert evaluate(**{**given, **change}).data.n in (20, 21)  # without resume it starts over
+    if finished:
+        before = out.read_bytes()
+        with pytest.raises(ZooError, match=f"made with another {named}[; ].*another --out, or del"):
+            evaluate(**{**given, **change})
+        assert out.read_bytes() == before
+    else:  # without resume it starts over
+        assert evaluate(**{**given, **change}).data.n in (20, 21)
 
 
 def interrupt(given):
@@ -123,10 +262,6 @@ def interrupt(given):
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(**{**given, "attacks": [*given["attacks"], Stop(name="stop")]})
-    parts = given["out"].with_name(given["out"].name + ".parts")
-    identity = json.loads((parts / "evaluation.json").read_text())
-    del identity["attacks"]["stop"]
-    (parts / "evaluation.json").write_text(json.dumps(identity))
 
 
 def test_a_damaged_block_is_named(tmp_path):

@@ -4,8 +4,9 @@
 ("vgg19.digits"), a weights folder ("local-dir:runs/copy") or a repository ("hf-hub:org/name"), and
 ATTACK one of the gradient family (pgd20 if left out).
 
-Images that were made once are kept, in blocks, under a name that hashes everything they depend on;
-a kept block is used only if its bytes are those that were written.
+Images that were made once are kept, in blocks, under a name that hashes everything they depend on
+but the source's forward and backward pass. A kept block is used only if its bytes are those that
+were written, and if the source does to the block's first images what it did then.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.base import Attack, Suite, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
+from robnet_zoo.attacks.fingerprint import Fingerprint, function_fingerprint
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state, state_sha256
 from robnet_zoo.models.fast.folded import fold
@@ -33,7 +36,7 @@ from robnet_zoo.threat_models import ThreatModel
 
 PREFIX = "transfer:"
 DEFAULT_BASE = "pgd20"
-FORMAT = "robnet_zoo.adversarial/1"
+FORMAT = "robnet_zoo.adversarial/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,10 @@ class Transfer(Attack):
             "source_sha256": self.source.sha256,
             "base": self.base.settings(threat_model),
         }
+
+    def source_fingerprint(self, images: Tensor) -> Fingerprint:
+        """Return what the source does to the first of some images (N, C, H, W)."""
+        return function_fingerprint(self.source.model.to(images.device), images)
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
@@ -186,10 +193,11 @@ def adversarial_block(
         )
     key = _key(attack, batch, threat_model)
     path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    kept = _fetch(path, key)
+    fingerprint = attack.source_fingerprint(batch.images)
+    kept = _fetch(path, key, fingerprint)
     if kept is not None:
         return kept[0].to(batch.images.device), kept[1].to(batch.images.device)
-    model = source.model.to(batch.images.device)
+    model = source.model
     with preserve_state(model):
         attack_model = fold(model, image_size=batch.images.shape[-1])
         own = AttackedModel(
@@ -198,7 +206,7 @@ def adversarial_block(
         quiet = replace(batch, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
         survived = own.predict(made) == batch.labels
-    _keep(path, key, made, survived)
+    _keep(path, key, fingerprint, made, survived)
     return made, survived
 
 
@@ -213,7 +221,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def _key(attack: Transfer, batch: AttackBatch, threat_model: ThreatModel) -> str:
-    """Return everything that the images depend on, as text."""
+    """Return what the images depend on, except for the source's function, as text."""
     content = hashlib.sha256()
     for tensor in (batch.indices, batch.labels, batch.images):
         content.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -237,8 +245,11 @@ def _digest(*tensors: Tensor) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _fetch(path: Path, key: str) -> tuple[Tensor, Tensor] | None:
-    """Return a kept block, or None; one that was altered is removed and reported."""
+def _fetch(path: Path, key: str, fingerprint: Fingerprint) -> tuple[Tensor, Tensor] | None:
+    """Return a kept block, None if there is none of this source.
+
+    One that was altered is removed and reported.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -248,19 +259,21 @@ def _fetch(path: Path, key: str) -> tuple[Tensor, Tensor] | None:
             stored = file.metadata() or {}
             images, survived = file.get_tensor("images"), file.get_tensor("on_source")
         if stored.get("key") == key and stored.get("sha256") == _digest(images, survived):
-            return images, survived
-    except (OSError, SafetensorError):
+            made_by = msgspec.json.decode(stored["source"], type=Fingerprint)
+            return (images, survived) if made_by.matches(fingerprint) else None
+    except (OSError, SafetensorError, KeyError, msgspec.DecodeError):
         pass
     path.unlink(missing_ok=True)
     warnings.warn(f"Kept adversarial images were damaged and are made anew: {path}", stacklevel=2)
     return None
 
 
-def _keep(path: Path, key: str, images: Tensor, survived: Tensor) -> None:
+def _keep(path: Path, key: str, fingerprint: Fingerprint, images: Tensor, survived: Tensor) -> None:
     from safetensors.torch import save_file
 
     images, survived = images.detach().cpu().contiguous(), survived.cpu()
-    notes = {"key": key, "sha256": _digest(images, survived)}
+    source = msgspec.json.encode(fingerprint).decode()
+    notes = {"key": key, "sha256": _digest(images, survived), "source": source}
     try:
         with atomic_path(path) as temporary:
             save_file({"images": images, "on_source": survived}, temporary, notes)

@@ -90,6 +90,7 @@ def certify(
         last = records[-1]
         identity = {
             "model": last.model.state_sha256,
+            "fingerprint": to_builtins(last.model.fingerprint),
             "data": last.data.sha256,
             "settings": {**to_builtins(settings), "norms": list(norms), "format": SCHEMA},
         }
