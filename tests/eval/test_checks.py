@@ -390,7 +390,7 @@ def test_one_step_is_not_to_be_quoted_and_the_terminal_says_so(tmp_path, capsys)
     asked = ["--model", model, "--attack", "pgd1-targeted", "--n", "48", "--eps", "0.001"]
     assert main([*asked, "--out", str(tmp_path / "record.json"), "--strict"]) == 3
     said = " ".join(capsys.readouterr().out.split())
-    assert "check failed: strong-attack: No attack of the run is strong: pgd1-targeted aims" in said
+    assert "check failed: strong-attack: No attack of the run is strong (pgd1-targeted aims" in said
     assert "check failed: epsilon: Epsilon 0.001 (Linf) is less than one grey level" in said
     assert ", 2 failed, " in said
     assert "had nothing to look at (" in said

@@ -97,7 +97,7 @@ def test_a_page_says_what_was_found():
 def test_failed_checks_and_warnings_are_shown():
     failed = Check(name="black-box", passed=False, detail="Square broke 9 more.")
     found = page(replace(make(pgd20=100), checks=(failed,), warnings=("Out of GPU memory.",)))
-    assert "0 of 1" in found.text
+    assert "checks passed 0 of 1 1 failed, see below" in found.text
     assert "black-box Square broke 9 more." in found.text
     assert "Out of GPU memory." in found.text
 

@@ -117,6 +117,7 @@ WEAK = {
     "steps that still break": ("converged", [result("pgd100", 540, any_trace=TRACE)]),
     "20 steps are not 100": ("converged", [result("pgd20", 600), result("pgd100", 560)]),
     "more steps are weaker": ("more-steps", [result("pgd20", 500), result("pgd100", 520)]),
+    "AutoAttack is weaker": ("more-steps", [result("pgd20", 500), suite(280, 8, 0, 0)]),
     "FGSM is stronger": ("more-steps", [result("fgsm", 500), result("pgd20", 520)]),
     "the last iterate is weaker": ("last-iterate", [result("pgd20", 500, last=560)]),
     "cross-entropy is blind": (
@@ -280,6 +281,13 @@ def test_a_black_box_that_hardly_asked_proves_nothing():
     assert results_of(result("pgd20", 500), lazy, square(600))["black-box"].verdict == "passed"
     lucky = replace(lazy, robust=proportion_of(verdicts(400)), verdicts=verdicts(400))
     assert "black-box" in failed(results_of(result("pgd20", 500), lucky))
+
+
+def test_draws_that_a_gradient_averages_are_no_steps():
+    made = report_of(result("own", 500, backwards=20 * 500))
+    assert settings_check("strong-attack", made).verdict == "passed"
+    drawn = replace(made, settings=replace(made.settings, eot=4))
+    assert "own takes 5 steps" in settings_check("strong-attack", drawn).detail
 
 
 def test_a_suite_without_a_white_box_is_not_one():

@@ -55,12 +55,17 @@ def is_white_box(attack: AttackResult) -> bool:
     return long and known.gradients and not minimal
 
 
-def weakness(attack: AttackResult, epsilon: float) -> str:
+def weakness(attack: AttackResult, epsilon: float, eot: int = 1) -> str:
     """Return why what survives an attack says little, such as "fgsm takes 1 step"; "" if it does.
 
     An attack is strong if every image that survives it took 20 gradient steps or more at epsilon,
     against its label. Settings say so, and so must the gradients that the harness counted. A suite
     is as strong as its strongest part.
+
+    Args:
+        attack: of a record.
+        epsilon: of its threat model.
+        eot: draws that each gradient averages, each of which the harness counted.
     """
     name = attack.full_name
     if attack.robust.correct == 0:
@@ -72,7 +77,7 @@ def weakness(attack: AttackResult, epsilon: float) -> str:
                 settings,
                 known,
                 epsilon=epsilon,
-                gradients=part.backwards,
+                gradients=part.backwards // eot,
                 survivors=part.attacked - part.broken,
             )
             for part, (_, settings, known) in zip(attack.parts, parts(attack), strict=True)
@@ -87,7 +92,7 @@ def weakness(attack: AttackResult, epsilon: float) -> str:
         attack.settings,
         traits(attack),
         epsilon=epsilon,
-        gradients=attack.backwards,
+        gradients=attack.backwards // eot,
         survivors=attack.robust.correct,
     )
 

@@ -76,6 +76,6 @@ def check_perturbations(results: Results) -> Finding | Skipped:
         worst.over_epsilon == 0 and worst.max_perturbation <= largest,
         f"The largest perturbation is {worst.max_perturbation:.6g} of "
         f"{threat.epsilon_value:.6g}, and "
-        f"{worst.over_epsilon} images of {worst.name} lie outside the threat model",
+        f"{worst.over_epsilon} images of {worst.full_name} lie outside the threat model",
         "these are not counted as broken, so the attack is weaker than it looks; repair it",
     )

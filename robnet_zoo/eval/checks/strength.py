@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 
+from msgspec import UNSET
+
 from robnet_zoo.eval.checks.attack_facts import (
     LONG_ENOUGH,
     REACH,
     is_gradient,
+    is_white_box,
     steps,
     weakness,
 )
@@ -34,15 +37,18 @@ def check_strong(results: Results) -> Finding | Skipped:
     """Some attack of the run is strong enough for its survivors to be called robust."""
     if not results.attacks:
         return Skipped("There is no attack in the run")
-    epsilon = results.record.threat_model.epsilon_value
-    weak = {attack.full_name: weakness(attack, epsilon) for attack in results.attacks}
+    epsilon, eot = results.record.threat_model.epsilon_value, results.record.settings.eot
+    weak = {
+        attack.full_name: weakness(attack, epsilon, 1 if eot is UNSET else eot)
+        for attack in results.attacks
+    }
     strong = [name for name, reason in weak.items() if not reason]
     reasons = "; ".join(weak.values())
     return (
         bool(strong),
         f"{strong[0]} leaves only images that stand against 20 steps at epsilon or more"
         if strong
-        else f"No attack of the run is strong: {reasons}",
+        else f"No attack of the run is strong ({reasons})",
         "the accuracy is an upper bound and not to be quoted; add pgd20 or autoattack",
     )
 
@@ -99,7 +105,8 @@ def check_converged(results: Results) -> Finding | Skipped:
     "more-steps",
     kind="results",
     catches="masked gradients",
-    fails_if="an attack breaks over 1 % of n less than the same with fewer steps, or than FGSM",
+    fails_if="an attack breaks over 1 % of n less than the same with fewer steps, or than FGSM; or "
+    "autoattack less than pgdN",
 )
 def check_more_steps(results: Results) -> Finding | Skipped:
     """More steps break no less than fewer, nor than the single one of FGSM."""
@@ -107,8 +114,18 @@ def check_more_steps(results: Results) -> Finding | Skipped:
         (_final(long) - _final(short), f"{long.full_name} broke {{}} less than {short.full_name}")
         for short, long in _pairs(results.attacks)
     ]
+    gaps += [
+        (
+            suite.robust.correct - short.robust.correct,
+            f"{suite.full_name} broke {{}} less than {short.full_name}",
+        )
+        for suite in results.attacks
+        if suite.parts and is_white_box(suite)
+        for short in results.attacks
+        if is_gradient(short)
+    ]
     remedy = "following the gradient further does not help, so it may be masked; add square"
-    nothing = "No two attacks differ in their number of steps alone, and none beside fgsm has more"
+    nothing = "No two attacks differ in their number of steps alone, nor is one fgsm or autoattack"
     return largest(gaps, STEPS_GAP, results.record.data.n, remedy, nothing)
 
 
