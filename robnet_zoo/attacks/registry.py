@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from robnet_zoo.attacks.base import Attack, Suite, Traits
 
 MOST_STEPS = 100_000
-TRANSFER = "transfer"
+TRANSFER, TORCHATTACKS = "transfer", "torchattacks"
+RESERVED = ("certify", TRANSFER, TORCHATTACKS)
 MARGINS = ("margin", "dlr", "dlr-targeted")  # settings whose loss is a margin between logits
 
 
@@ -29,6 +30,7 @@ class Row:
         about: one line for the command line's help.
         build: from `name` and changes of settings to the attack.
         steps: of a numbered attack without its number, 0 if it needs one; None for all others.
+        behind: what its name needs behind a colon, such as "SOURCE:ATTACK".
     """
 
     name: str
@@ -36,12 +38,13 @@ class Row:
     about: str
     build: Callable[..., Attack | Suite]
     steps: int | None = None
+    behind: str = ""
 
     @property
     def usage(self) -> str:
         """How the attack is named, such as "bim, bimN"."""
-        if self.name == TRANSFER:
-            return "transfer:SOURCE:ATTACK"
+        if self.behind:
+            return f"{self.name}:{self.behind}"
         return ", ".join(
             [self.name] * (self.steps != 0) + [f"{self.name}N"] * (self.steps is not None)
         )
@@ -123,10 +126,18 @@ ATTACKS: dict[str, Row] = {  # in the order of tables
             _method("autoattack:rand"),
         ),
         Row(
+            TORCHATTACKS,
+            "torchattacks",
+            "any attack of torchattacks by its class, such as VMIFGSM",
+            _method("torchattack:torchattack"),
+            behind="NAME",
+        ),
+        Row(
             TRANSFER,
             "Transfer",
             "what ATTACK makes on the model SOURCE",
             _method("transfer:transfer"),
+            behind="SOURCE:ATTACK",
         ),
     )
 }
@@ -135,12 +146,14 @@ BUILT_IN = frozenset(ATTACKS)
 
 def find(name: str) -> tuple[Row, int | None] | None:
     """Return the row that an attack's name belongs to and its number of steps, None if none."""
-    if name.startswith(f"{TRANSFER}:"):
-        return ATTACKS[TRANSFER], None
+    head, colon, _ = name.partition(":")
+    if colon:
+        row = ATTACKS.get(head)
+        return (row, None) if row is not None and row.behind else None
     if aims(name):
         name = name.removesuffix(TARGETED)
     row = ATTACKS.get(name)
-    if row is not None and name != TRANSFER and row.steps != 0:
+    if row is not None and not row.behind and row.steps != 0:
         return row, row.steps
     numbered = re.fullmatch(r"([a-z]+)(\d+)", name)
     row = ATTACKS.get(numbered[1]) if numbered else None
@@ -158,6 +171,7 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
     """Return an attack by name: one of the table, or `pgdN`, `bimN`, `mifgsmN` with N steps.
 
     With "-targeted" behind it, an attack of the gradient family aims at a random other class.
+    `torchattacks:NAME` is an attack of that library, with what its class takes as settings.
     `transfer:SOURCE:ATTACK` names what ATTACK (pgd20 if left out) makes on the model SOURCE.
 
     Args:
@@ -171,9 +185,9 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
 
     entry = find(name)
     if entry is None:
-        usual = [key for key, row in ATTACKS.items() if row.steps != 0 and key != TRANSFER]
-        numbered = ["pgd10", "pgd20", "pgd100"]
-        raise unknown_name("attack", name, [*usual, *numbered, "transfer:SOURCE:pgd10"])
+        usual = [key for key, row in ATTACKS.items() if row.steps != 0 and not row.behind]
+        more = ["pgd10", "pgd20", "pgd100", "transfer:SOURCE:pgd10", "torchattacks:VMIFGSM"]
+        raise unknown_name("attack", name, [*usual, *more])
     row, steps = entry
     if row.name == TRANSFER:
         return row.build(name=name, make_base=lambda base: get_attack(base, **settings))
@@ -216,7 +230,7 @@ def register_attack(attack: AttackClass) -> AttackClass:
             f"Attack class '{attack.__name__}' needs a default for every field, its name too "
             f"({error})."
         ) from error
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in ("certify", TRANSFER):
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name in RESERVED:
         raise ZooError(
             f"An attack cannot be named '{name}'; use small letters, digits and hyphens."
         )
@@ -237,7 +251,11 @@ def declared(name: str, settings: Mapping[str, Any]) -> Traits:
     from robnet_zoo.attacks.base import Suite, Traits
 
     entry = find(name)
-    if entry is not None and entry[0].name != TRANSFER:
+    if entry is not None and entry[0].name == TORCHATTACKS:
+        from robnet_zoo.attacks.methods.torchattack import method_of, traits_of
+
+        return traits_of(method_of(name), settings)
+    if entry is not None and not entry[0].behind:
         attack = entry[0].build(name=name)
         if isinstance(attack, Suite):
             return Traits()
@@ -253,7 +271,7 @@ def declared(name: str, settings: Mapping[str, Any]) -> Traits:
 def heading(name: str) -> str:
     """Return an attack's name for tables, such as "PGD-20"; an unknown one as it is."""
     entry = find(name)
-    if entry is None or entry[0].name == TRANSFER:
+    if entry is None or entry[0].behind:
         return name
     row, steps = entry
     plain = name.removesuffix(TARGETED) if aims(name) else name

@@ -22,7 +22,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ZooError:
         known: every name that would have been accepted.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    small = {known_name.lower(): known_name for known_name in names}
+    near = [small[key] for key in difflib.get_close_matches(name.lower(), small, n=3, cutoff=0.5)]
     known_ones = f"known are {', '.join(names)}."
     hint = f"did you mean {' or '.join(near)}?" if near else known_ones
     return ZooError(f"Unknown {kind} '{name}'; {hint}")
