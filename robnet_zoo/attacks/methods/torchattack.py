@@ -24,7 +24,7 @@ from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.naming import TARGETED
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.randomness import seeded
-from robnet_zoo.threat_models import NORMS, Epsilon, ThreatModel
+from robnet_zoo.threat_models import GRADIENT_NORMS, NORMS, Epsilon, ThreatModel
 
 LIBRARY = "torchattacks"
 PREFIX = f"{LIBRARY}:"
@@ -32,9 +32,9 @@ SIZES = ("eps", "max_epsilon")  # what the library calls epsilon
 GIVEN = {*SIZES, "alpha", "norm", "seed", "n_classes", "verbose"}  # not settings of their own
 OURS = {"n_restarts": "restarts"}  # the library's word, and the command line's
 COUNTS = (  # settings that multiply the passes
-    "steps num_iter_set n_queries max_iterations binary_search_steps nb_iter nb_sample "
-    "eot_iter restarts m N noise_batch_size popsize"
-).split()
+    *("steps", "num_iter_set", "n_queries", "max_iterations", "binary_search_steps", "nb_iter"),
+    *("nb_sample", "eot_iter", "restarts", "m", "N", "noise_batch_size", "popsize"),
+)
 BLACK_BOXES = {"GN", "OnePixel", "Pixle", "SPSA", "Square", "VANILA"}
 REFUSED = {
     "LGV": "it trains models on a data set of its own",
@@ -86,11 +86,10 @@ class TorchAttack(LibraryAttack):
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return all arguments of the library's class, and the library's name."""
-        arguments = {OURS.get(key, key): value for key, value in self.arguments(threat_model).items()}
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in (super().settings(threat_model) | arguments).items()
-        }
+        settings = super().settings(threat_model)
+        for key, value in self.arguments(threat_model).items():
+            settings[OURS.get(key, key)] = list(value) if isinstance(value, tuple) else value
+        return settings
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
@@ -133,9 +132,9 @@ def traits_of(method: str, settings: Container[str]) -> Traits:
         settings: the names of its settings, as in the record.
     """
     sized = any(size in settings for size in SIZES)
-    norms = ("L2",) if method.endswith("L2") else ("Linf",)
+    norms: tuple[str, ...] = ("L2",) if method.endswith("L2") else ("Linf",)
     if not sized or "norm" in settings:
-        norms = ("Linf", "L2") if sized else NORMS
+        norms = GRADIENT_NORMS if sized else NORMS
     return Traits(
         gradients=method not in BLACK_BOXES,
         minimal=not sized,
@@ -164,7 +163,7 @@ def _attack_class(method: str) -> type[TorchAttack]:
     """Return the class of our own whose fields are the settings of the library's class."""
     library = require(PREFIX + method, LIBRARY)
     base = library.attack.Attack
-    known = {
+    known: dict[str, Any] = {
         name: found
         for name, found in vars(library).items()
         if isclass(found) and issubclass(found, base) and found is not base and name not in REFUSED

@@ -2,7 +2,8 @@
 
 `transfer:SOURCE` and `transfer:SOURCE:ATTACK` name one, where SOURCE is a model of the zoo
 ("vgg19.digits"), a weights folder ("local-dir:runs/copy") or a repository ("hf-hub:org/name"), and
-ATTACK one of the gradient family (pgd20 if left out).
+ATTACK one of the gradient family (pgd20 if left out), or one of torchattacks that keeps to a ball
+("torchattacks:VMIFGSM").
 
 Images that were made once are kept, in blocks, under a name that hashes everything they depend on
 but the source's forward and backward pass. A kept block is used only if its bytes are those that
@@ -28,12 +29,15 @@ from robnet_zoo.attacks.base import Attack, Suite, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.fingerprint import Fingerprint, function_fingerprint
 from robnet_zoo.attacks.methods.gradient import GradientAttack
+from robnet_zoo.attacks.methods.torchattack import PREFIX as OF_TORCHATTACKS
+from robnet_zoo.attacks.methods.torchattack import TorchAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state, state_sha256
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path
 from robnet_zoo.threat_models import ThreatModel
 
+Transferable = GradientAttack | TorchAttack
 PREFIX = "transfer:"
 DEFAULT_BASE = "pgd20"
 FORMAT = "robnet_zoo.adversarial/2"
@@ -81,16 +85,17 @@ class Transfer(Attack):
     """
 
     source: Source
-    base: GradientAttack
+    base: Transferable
 
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
-        return Traits(gradients=False)
+        return Traits(gradients=False, norms=self.base.traits.norms)
 
     def check(self) -> None:
         """Raise ZooError unless there is one set of images: no restarts, no early exit."""
-        if self.base.restarts > 1 or self.base.early_exit:
+        self.base.check()
+        if getattr(self.base, "restarts", 1) > 1 or getattr(self.base, "early_exit", False):
             raise ZooError(
                 f"Attack '{self.name}' transfers one image for each image; "
                 "leave out --restarts and --early-exit."
@@ -132,8 +137,8 @@ def transfer(name: str, make_base: Callable[[str], Attack | Suite]) -> Transfer:
         ZooError: no such source, or no attack that can be transferred.
     """
     source, made_by = split(name)
-    base = gradient_only(make_base(made_by))
-    if base.targeted:
+    base = transferable(make_base(made_by))
+    if getattr(base, "targeted", False):
         name = f"{PREFIX}{source}:{base.name}"
     return Transfer(name=name, source=load_source(source), base=base)
 
@@ -145,6 +150,9 @@ def split(name: str) -> tuple[str, str]:
         ZooError: there is no source.
     """
     rest = name.removeprefix(PREFIX)
+    source, colon, method = rest.rpartition(f":{OF_TORCHATTACKS}")
+    if colon:
+        return source, OF_TORCHATTACKS + method
     source, colon, base = rest.rpartition(":")
     if not colon or source in ("local-dir", "hf-hub"):
         source, base = rest, DEFAULT_BASE
@@ -156,15 +164,16 @@ def split(name: str) -> tuple[str, str]:
     return source, base
 
 
-def gradient_only(attack: Attack | Suite) -> GradientAttack:
+def transferable(attack: Attack | Suite) -> Transferable:
     """Return the attack if it is one that can be transferred.
 
     Raises:
-        ZooError: it is not of the gradient family.
+        ZooError: it looks for the smallest perturbation of the source, or is another library's.
     """
-    if not isinstance(attack, GradientAttack):
+    if not isinstance(attack, Transferable) or attack.traits.minimal:
         raise ZooError(
-            f"Attack '{attack.name}' cannot be transferred; use fgsm, bimN, pgdN or mifgsmN."
+            f"Attack '{attack.name}' cannot be transferred; use fgsm, bimN, pgdN, mifgsmN or an "
+            "attack of torchattacks that keeps to a ball, such as torchattacks:VMIFGSM."
         )
     return attack
 
@@ -225,15 +234,18 @@ def _key(attack: Transfer, batch: AttackBatch, threat_model: ThreatModel) -> str
     content = hashlib.sha256()
     for tensor in (batch.indices, batch.labels, batch.images):
         content.update(tensor.cpu().contiguous().numpy().tobytes())
-    settings = attack.base.settings(threat_model)
-    kept = {key: value for key, value in settings.items() if key not in ("name", "step")}
+    settings, seed = attack.base.settings(threat_model), batch.seed
+    if isinstance(attack.base, TorchAttack):  # draws for the block, and has its name from its class
+        kept, seed = settings, batch.seed + batch.number
+    else:
+        kept = {key: value for key, value in settings.items() if key not in ("name", "step")}
     return json.dumps(
         {
             "format": FORMAT,
             "source": attack.source.sha256,
             "attack": kept,
             "threat model": [threat_model.norm, threat_model.epsilon.value],
-            "seed": batch.seed,
+            "seed": seed,
             "images": content.hexdigest(),
         },
         sort_keys=True,

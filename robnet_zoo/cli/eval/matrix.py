@@ -17,19 +17,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--models", required=True, help="two models or more, with commas between them")
-    add("--attack", default="pgd10", help="fgsm, bimN, pgdN or mifgsmN (default: pgd10)")
+    add("--attack", default="pgd10", help="fgsm, bimN, pgdN, mifgsmN, torchattacks:NAME (pgd10)")
     add_target_options(parser)
     add("--out", type=Path, default=Path("runs/eval/matrix"), help="folder (runs/eval/matrix)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Judge the models, and write and print the matrix."""
-    from robnet_zoo.attacks.methods.transfer import gradient_only
+    from robnet_zoo.attacks.methods.transfer import transferable
     from robnet_zoo.attacks.registry import get_attack
     from robnet_zoo.eval.studies import transfer_matrix
     from robnet_zoo.eval.target import load_target
 
-    attack = gradient_only(get_attack(options.attack))
+    attack = transferable(get_attack(options.attack))
     judged_on = target_options(options)
     check_writable(options.out / "matrix.json")
     matrix = transfer_matrix.transfer_matrix(

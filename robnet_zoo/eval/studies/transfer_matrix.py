@@ -12,8 +12,13 @@ import torch
 from msgspec import Struct
 
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
-from robnet_zoo.attacks.methods.gradient import GradientAttack
-from robnet_zoo.attacks.methods.transfer import PREFIX, Source, Transfer, adversarial_block
+from robnet_zoo.attacks.methods.transfer import (
+    PREFIX,
+    Source,
+    Transfer,
+    Transferable,
+    adversarial_block,
+)
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.attacks.verdicts import within
@@ -99,7 +104,7 @@ class TransferMatrix(Struct, frozen=True, kw_only=True, tag_field="schema", tag=
 
 def transfer_matrix(
     targets: Sequence[EvalTarget],
-    base: GradientAttack,
+    base: Transferable,
     *,
     n: int | None = None,
     seed: int = 0,
