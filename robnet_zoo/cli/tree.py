@@ -48,6 +48,7 @@ COMMANDS = (
     Command("eval sweep", "accuracy against epsilon and against iterations", f"{HERE}.eval.sweep"),
     Command("eval matrix", "models under what an attack makes on each", f"{HERE}.eval.matrix"),
     Command("eval compare", "which of two judged models is better", f"{HERE}.eval.compare"),
+    Command("eval diff", "why two evaluations give other numbers", f"{HERE}.eval.diff"),
     Command("eval verify", "judge saved adversarial images", f"{HERE}.eval.verify"),
     Command("eval figures", "draw what records hold", f"{HERE}.eval.figures"),
     Command("eval report", "one self-contained HTML page from records", f"{HERE}.eval.report"),

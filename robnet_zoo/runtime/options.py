@@ -20,7 +20,11 @@ UNIONS = (types.UnionType, typing.Union)  # X | None, and what it becomes where 
 
 
 def override(
-    settings: Settings, values: Mapping[str, str], *, fixed: Collection[str] = ()
+    settings: Settings,
+    values: Mapping[str, str],
+    *,
+    fixed: Collection[str] = (),
+    what: str = "recipe setting",
 ) -> Settings:
     """Return the settings with fields replaced by values written as text.
 
@@ -28,6 +32,7 @@ def override(
         settings: a frozen dataclass of numbers, texts, choices, switches and tuples of numbers.
         values: text by field.
         fixed: fields that may not be set.
+        what: what errors call a field.
 
     Raises:
         ZooError: an unknown field, or a value of the wrong type or out of range.
@@ -35,8 +40,8 @@ def override(
     kinds = {k: v for k, v in typing.get_type_hints(type(settings)).items() if k not in fixed}
     for name in values:
         if name not in kinds:
-            raise unknown_name("recipe setting", name, kinds)
-    read = {name: _parse(name, text, kinds[name]) for name, text in values.items()}
+            raise unknown_name(what, name, kinds)
+    read = {name: _parse(what, name, text, kinds[name]) for name, text in values.items()}
     return dataclasses.replace(settings, **read)
 
 
@@ -67,9 +72,10 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _parse(name: str, text: str, kind: Any) -> Any:
+def _parse(what: str, name: str, text: str, kind: Any) -> Any:
     """Read a setting's text as the type its field has."""
-    wrong = ZooError(f"Recipe setting '{name}={text}' is not understood; write {example(kind)}.")
+    what = what[:1].upper() + what[1:]
+    wrong = ZooError(f"{what} '{name}={text}' is not understood; write {example(kind)}.")
     if typing.get_origin(kind) in UNIONS:  # X | None
         if text == "none":
             return None

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from robnet_zoo.data import load_split
 from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.studies.comparison import compare, differences
+from robnet_zoo.eval.studies.comparison import compare
+from robnet_zoo.eval.studies.differences import differences
 from robnet_zoo.runtime.errors import ZooError
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
 from robnet_zoo.eval.record import EvaluationRecord, bits, proportion_of
+from robnet_zoo.eval.studies.differences import differences
 from robnet_zoo.runtime.decode import Count, PositiveCount
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import PairedDifference, Proportion, paired_difference
@@ -47,17 +47,6 @@ class Comparison(
     notes: tuple[str, ...]
 
 
-class Difference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A setting that two records have different values of; None where one has no such setting."""
-
-    setting: str
-    first: Any
-    second: Any
-
-    def __str__(self) -> str:
-        return f"{self.setting}: {_shown(self.first)} against {_shown(self.second)}"
-
-
 def compare(
     first: EvaluationRecord, second: EvaluationRecord, *, data: Path | None = None
 ) -> Comparison:
@@ -79,12 +68,9 @@ def compare(
             "accuracies under them cannot be compared; judge both models under one, by --eps."
         )
     n = common_images(first, second, data)
-    shared = [a.name for a in first.attacks if a.name in {b.name for b in second.attacks}]
+    shared = _shared(first, second)
     rows = [paired_row("clean", first.clean.verdicts, second.clean.verdicts, n)]
-    rows += [
-        paired_row(name, first.attack(name).verdicts, second.attack(name).verdicts, n)
-        for name in shared
-    ]
+    rows += _attack_rows(first, second, n)
     alike = len(shared) == len(first.attacks) == len(second.attacks)
     if len(shared) > 1:
         name = "all attacks" if alike else "all shared"
@@ -95,6 +81,43 @@ def compare(
         n=n,
         rows=tuple(rows),
         notes=tuple(_notes(first, second, shared)),
+    )
+
+
+def contrast(
+    first: EvaluationRecord,
+    second: EvaluationRecord,
+    names: tuple[str, str],
+    data: Path | None = None,
+) -> Comparison:
+    """Compare two evaluations of the same weights; the notes are every setting that differs.
+
+    Args:
+        first: a record.
+        second: one of the same weights and images.
+        names: what the two are called, such as their files.
+        data: folder of the data sets, as for `compare`.
+
+    Raises:
+        ZooError: other weights or images.
+    """
+    if first.model.state_sha256 != second.model.state_sha256:
+        raise ZooError(
+            f"The records are of different weights, {first.model.name} and {second.model.name} "
+            "(or a change of them); use eval compare."
+        )
+    n = common_images(first, second, data)
+    rows = [paired_row("clean", first.clean.verdicts, second.clean.verdicts, n)]
+    rows += _attack_rows(first, second, n)
+    if len(rows) != 2 or len(first.attacks) != 1 or len(second.attacks) != 1:
+        worst = first.totals.verdicts, second.totals.verdicts
+        rows.append(paired_row("all attacks", *worst, n=n))
+    return Comparison(
+        first=names[0],
+        second=names[1],
+        n=n,
+        rows=tuple(rows),
+        notes=tuple(map(str, differences(first, second))),
     )
 
 
@@ -143,22 +166,14 @@ def common_images(
     return min(one.n, other.n)
 
 
-def differences(first: EvaluationRecord, second: EvaluationRecord) -> list[Difference]:
-    """Return every setting that differs between two evaluations, and every version.
+def _shared(first: EvaluationRecord, second: EvaluationRecord) -> list[str]:
+    return [a.name for a in first.attacks if a.name in {b.name for b in second.attacks}]
 
-    Of attacks, those of the same name are held against each other; or the two, where each record
-    has a single one.
-    """
-    single = len(first.attacks) == len(second.attacks) == 1
-    shared = {a.name for a in first.attacks} & {b.name for b in second.attacks}
-    sides = [
-        dict(_flat("", _settings(record) | _attack_settings(record, shared, single)))
-        for record in (first, second)
-    ]
+
+def _attack_rows(first: EvaluationRecord, second: EvaluationRecord, n: int) -> list[Row]:
     return [
-        Difference(setting=key, first=sides[0].get(key), second=sides[1].get(key))
-        for key in {**sides[0], **sides[1]}
-        if sides[0].get(key) != sides[1].get(key)
+        paired_row(name, first.attack(name).verdicts, second.attack(name).verdicts, n)
+        for name in _shared(first, second)
     ]
 
 
@@ -212,48 +227,6 @@ def _notes(first: EvaluationRecord, second: EvaluationRecord, shared: list[str])
             yield f"checks of {record.model.name} failed: {', '.join(failed)}"
 
 
-def _settings(record: EvaluationRecord) -> dict[str, Any]:
-    """Return what decides verdicts, or may: names as they are shown."""
-    threat, settings = record.threat_model, record.settings
-    return {
-        "norm": threat.norm,
-        "epsilon": threat.epsilon_value,
-        "step": threat.step_value,
-        "seed": settings.seed,
-        "attacks": ", ".join(settings.attacks),
-        "images": record.data.n,
-        "block size": settings.block_size,
-        "batch size": settings.batch_size,
-        "device": settings.device,
-        "folded": settings.folded,
-        "compile": settings.compile,
-        "environment": record.environment,
-    }
-
-
-def _attack_settings(record: EvaluationRecord, shared: set[str], single: bool) -> dict[str, Any]:
-    return {
-        attack.name if attack.name in shared else "attack": {
-            key: value for key, value in attack.settings.items() if key not in ("name", "step")
-        }
-        for attack in record.attacks
-        if attack.name in shared or single
-    }
-
-
-def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield every plain value in dicts and lists, by the words that lead to it."""
-    if isinstance(value, dict):
-        nested = value.items()
-    elif isinstance(value, list | tuple) and any(isinstance(part, dict) for part in value):
-        nested = {str(part.get("name", place)): part for place, part in enumerate(value, 1)}.items()
-    else:
-        yield name, value
-        return
-    for key, part in nested:
-        yield from _flat(f"{name} {key}".strip(), part)
-
-
 def _worst(record: EvaluationRecord, names: list[str]) -> str:
     each = (record.attack(name).flags for name in names)
     return bits(all(flags) for flags in zip(*each, strict=True))
@@ -262,9 +235,3 @@ def _worst(record: EvaluationRecord, names: list[str]) -> str:
 def _positions(flags: Iterable[bool]) -> tuple[int, ...]:
     flags = list(flags)
     return tuple(compress(range(len(flags)), flags))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "none" if value is None else str(value)

@@ -1,0 +1,105 @@
+"""`robnet-zoo eval diff`: why two evaluations of the same weights give other numbers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robnet_zoo.cli.options import (
+    add_model_options,
+    add_target_options,
+    named_weights,
+    print_written,
+    target_options,
+)
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import check_writable, write_json
+
+if TYPE_CHECKING:
+    from robnet_zoo.eval.studies.diff import Explanation
+
+TOOLS = ("torchattacks", "foolbox", "pyautoattack")
+EPILOG = """\
+examples:
+  python -m robnet_zoo.eval diff a.json b.json
+  python -m robnet_zoo.eval diff --model racl.digits --attack pgd20 --tool torchattacks
+  python -m robnet_zoo.eval diff --model racl.digits --attack pgd20 --tool foolbox \\
+      --set steps=20 --set step_size=2/255
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Name what makes two evaluations of the same weights differ: two records, or an attack\n"
+        "of ours and the same one of another library, run on the same images. Of the latter, each\n"
+        "setting of ours is given the library's value, alone and with others, until the verdicts\n"
+        "agree."
+    )
+    parser.epilog = EPILOG
+    add = parser.add_argument
+    add("records", type=Path, nargs="*", metavar="RECORD", help="two records of the same weights")
+    add_model_options(parser)
+    add("--attack", help="fgsm, bimN, pgdN, mifgsmN, apgd-ce or autoattack")
+    add("--tool", choices=TOOLS, help="the library to compare with")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the library is called with in place of its defaults: epsilon, step_size,\n"
+        "steps, start",
+    )
+    add_target_options(parser)
+    add("--list", action="store_true", help="of records: name the images that differ too")
+    add("--out", type=Path, help="write the result as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Find the difference, show it, and write it where asked."""
+    from robnet_zoo.runtime.decode import to_builtins
+
+    if options.out is not None:
+        check_writable(options.out)
+    result = _records(options) if options.records else _tool(options)
+    if options.out is not None:
+        write_json(options.out, to_builtins(result))
+        print_written([options.out])
+
+
+def _records(options: argparse.Namespace) -> object:
+    from robnet_zoo.eval import record
+    from robnet_zoo.eval.reports.comparison import show
+    from robnet_zoo.eval.studies.comparison import contrast
+
+    if len(options.records) != 2 or options.model or options.attack or options.tool:
+        raise ZooError("Give two records and nothing else, or --model, --attack and --tool.")
+    first, second = options.records
+    contrasted = contrast(
+        record.read(first), record.read(second), (str(first), str(second)), options.data
+    )
+    show(contrasted, images=options.list)
+    return contrasted
+
+
+def _tool(options: argparse.Namespace) -> Explanation:
+    from robnet_zoo.eval.reports.diff import show
+    from robnet_zoo.eval.studies.diff_tools import explain_tool
+    from robnet_zoo.eval.target import load_target
+    from robnet_zoo.runtime.options import read_pairs
+
+    if not (options.model and options.attack and options.tool):
+        raise ZooError("Give two records, or --model, --attack and --tool.")
+    judged_on = target_options(options)
+    explained = explain_tool(
+        load_target(named_weights(options), judged_on),
+        options.attack,
+        options.tool,
+        n=judged_on.n,
+        seed=judged_on.seed,
+        batch_size=judged_on.batch_size,
+        tool_settings=read_pairs(options.set),
+    )
+    show(explained)
+    return explained

@@ -1,0 +1,63 @@
+"""What makes two tools' verdicts differ, on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from robnet_zoo.eval.studies.diff import Explanation, Trial
+from robnet_zoo.eval.studies.differences import shown
+from robnet_zoo.runtime.statistics import Proportion
+
+
+def show(explained: Explanation, console: Console | None = None) -> None:
+    """Print both accuracies, what each setting explains, and the conclusion."""
+    console = console or Console()
+    model, data, threat = explained.model, explained.data, explained.threat_model
+    n, tool = data.n, explained.tool
+    images = f"{data.name} {data.split}".strip() + f", {n:,} images"
+    lines = [
+        Text.assemble((model.name, "bold"), f"  {images}, {threat.norm}, epsilon {threat.epsilon}"),
+        Text(f"ours    {_accuracy(explained.ours)}  {explained.attack}"),
+        Text(f"theirs  {_accuracy(explained.theirs)}  {explained.call}"),
+        Text(
+            f"verdicts differ on {explained.differing:,} images: "
+            f"{len(explained.only_ours):,} robust under ours alone, "
+            f"{len(explained.only_theirs):,} under {tool}'s"
+        ),
+        Text(
+            f"{tool} against itself: another seed changes {explained.seed_noise:,}, batches of "
+            f"half the size {explained.batch_noise:,}",
+            style="dim",
+        ),
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+    console.print(_table(explained))
+    console.print(Text(explained.conclusion, style="bold"), soft_wrap=True)
+
+
+def _table(explained: Explanation) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("our attack with")
+    for heading in ("ours", "theirs", "accuracy", "differ on"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    start = explained.start
+    if start is not None:
+        table.add_row(f"the start of {explained.tool}", "", "", *_outcome(start))
+    for trial in explained.singles:
+        change = trial.changes[-1]
+        and_start = "" if start is None else "+ "
+        values = shown(change.ours), shown(change.theirs)
+        table.add_row(f"{and_start}{change.setting}", *values, *_outcome(trial))
+    table.add_row("all of these", "", "", *_outcome(explained.together))
+    return table
+
+
+def _outcome(trial: Trial) -> tuple[str, str]:
+    return _accuracy(trial.robust), f"{trial.differing:,}"
+
+
+def _accuracy(rate: Proportion) -> str:
+    return f"{100 * rate.accuracy:.2f} %"

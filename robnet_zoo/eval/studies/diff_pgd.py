@@ -1,0 +1,300 @@
+"""PGD and its relatives, ours against those of torchattacks and foolbox.
+
+What the tools do by default is read from the installed library where its signature says it, and
+else from its code: both leave clean mistakes in, and judge the last iterate alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from robnet_zoo.attacks.methods.gradient import GradientAttack
+from robnet_zoo.attacks.model import AttackedModel, preserve_state
+from robnet_zoo.attacks.pgd import Adversary, noise_for
+from robnet_zoo.attacks.verdicts import classes
+from robnet_zoo.eval.studies.diff import import_tool
+from robnet_zoo.eval.studies.differences import shown
+from robnet_zoo.models.fast.folded import fold
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.options import override
+from robnet_zoo.threat_models import Norm, ThreatModel
+
+Kind = Literal["fgsm", "bim", "pgd", "mifgsm"]
+NAMES: dict[str, dict[tuple[Kind, Norm], str]] = {
+    "torchattacks": {
+        ("fgsm", "Linf"): "FGSM",
+        ("bim", "Linf"): "BIM",
+        ("mifgsm", "Linf"): "MIFGSM",
+        ("pgd", "Linf"): "PGD",
+        ("pgd", "L2"): "PGDL2",
+    },
+    "foolbox": {
+        ("fgsm", "Linf"): "LinfFastGradientAttack",
+        ("fgsm", "L2"): "L2FastGradientAttack",
+        ("bim", "Linf"): "LinfBasicIterativeAttack",
+        ("bim", "L2"): "L2BasicIterativeAttack",
+        ("pgd", "Linf"): "LinfPGD",
+        ("pgd", "L2"): "L2PGD",
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PgdSettings:
+    """What tools choose differently.
+
+    Attributes:
+        epsilon: radius of the ball.
+        step_size: length of a step.
+        steps: gradients taken.
+        start: at the image, or uniform in the ball.
+        restarts: runs that an image must survive.
+        random_numbers: drawn for each image by itself, or one stream for all, as the tool has it.
+        judged: the last iterate, or any.
+        clean_mistakes: broken whatever the attack does, or attacked like other images.
+        gradients: from the network's folded form, or from itself.
+    """
+
+    epsilon: float
+    step_size: float
+    steps: int
+    start: Literal["clean", "uniform"]
+    restarts: int = 1
+    random_numbers: Literal["image", "stream"] = "stream"
+    judged: Literal["any", "last"] = "last"
+    clean_mistakes: Literal["broken", "attacked"] = "attacked"
+    gradients: Literal["folded", "itself"] = "itself"
+
+
+OURS_ALONE = ("restarts", "random_numbers", "judged", "clean_mistakes", "gradients")
+
+
+class PgdPair:
+    """Our gradient attack and a tool's, on the same model and images.
+
+    Args:
+        attack: ours.
+        tool: "torchattacks" or "foolbox".
+        model: from images with pixels in [0,1] to logits, on the device to use.
+        images: (N, C, H, W), float32.
+        labels: (N,).
+        threat_model: the ball, of both.
+        seed: of both.
+        batch_size: images in a forward pass, and in a batch of the tool's.
+        tool_settings: what the tool is called with in place of its defaults, as text by name.
+
+    Raises:
+        ZooError: an attack that the tool has no counterpart of, or a tool that is not installed.
+    """
+
+    def __init__(
+        self,
+        attack: GradientAttack,
+        tool: str,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat_model: ThreatModel,
+        *,
+        seed: int,
+        batch_size: int,
+        tool_settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.attack, self.tool, self.model = attack, tool, model
+        self.images, self.labels, self.norm = images, labels, threat_model.norm
+        self.seed, self.batch_size = seed, batch_size
+        self.kind = _kind(attack)
+        name = NAMES[tool].get((self.kind, self.norm))
+        if name is None or attack.targeted or attack.loss != "ce":
+            raise ZooError(
+                f"{tool} has no counterpart of '{attack.name}' under {self.norm}; compare an "
+                f"untargeted one on the cross-entropy: {_counterparts(tool)}."
+            )
+        library = import_tool(tool)
+        self.name = name
+        self.method = getattr(library.attacks if tool == "foolbox" else library, name)
+        kernel = attack.adversary(threat_model)
+        form = fold(model, image_size=images.shape[-1])
+        self.asked = AttackedModel(model, batch_size, attack_model=form)
+        self.ours = PgdSettings(
+            epsilon=kernel.epsilon,
+            step_size=kernel.step_size,
+            steps=attack.steps,
+            start=attack.start,
+            restarts=attack.restarts,
+            random_numbers="image" if attack.start == "uniform" else "stream",
+            judged="any",
+            clean_mistakes="broken",
+            gradients="itself" if form is model else "folded",
+        )
+        theirs = override(
+            _defaults(tool, self.kind, self.method, kernel.epsilon),
+            tool_settings or {},
+            fixed=OURS_ALONE,
+            what="setting of the tool",
+        )
+        if theirs.start == "clean":  # where no number is drawn
+            theirs = replace(theirs, random_numbers=self.ours.random_numbers)
+        self.theirs = theirs
+
+    @property
+    def call(self) -> str:
+        """How the tool is called, in Python."""
+        arguments = ", ".join(f"{key}={shown(value)}" for key, value in self._arguments().items())
+        if self.tool == "foolbox":
+            epsilon = shown(self.theirs.epsilon)
+            return f"foolbox.attacks.{self.name}({arguments})(..., epsilons={epsilon})"
+        return f"torchattacks.{self.name}(model, {arguments})"
+
+    @torch.no_grad()
+    def run_tool(self, *, seed: int, batch_size: int) -> list[bool]:
+        """Return whether the model is right on what the tool returns for each image."""
+        with preserve_state(self.model, seed):
+            asked = AttackedModel(self.model, self.batch_size)
+            attack = self._built(asked)
+            made = []
+            with torch.enable_grad():
+                for part in torch.arange(len(self.labels)).split(batch_size):
+                    made.append(attack(self.images[part].clone(), self.labels[part]).detach())
+            robust: list[bool] = (asked.predict(torch.cat(made)) == self.labels).tolist()
+        return robust
+
+    def run(self, settings: PgdSettings) -> list[bool]:
+        """Return whether each image survives our attack with these settings."""
+        with preserve_state(self.model, self.seed):
+            asked = self.asked if settings.gradients == "folded" else self.asked.plain()
+            robust = torch.ones_like(self.labels, dtype=torch.bool)
+            for restart in range(settings.restarts):
+                noise = self._noise(settings, restart)
+                for part in torch.arange(len(self.labels)).split(asked.chunk):
+                    started = None if noise is None else noise[part]
+                    robust[part] &= self._survive(asked, settings, part, started)
+            if settings.clean_mistakes == "broken":
+                robust &= self.correct
+        flags: list[bool] = robust.tolist()
+        return flags
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Whether the model is right on each clean image (N,)."""
+        return self.asked.predict(self.images) == self.labels
+
+    def _survive(
+        self, asked: AttackedModel, settings: PgdSettings, part: Tensor, noise: Tensor | None
+    ) -> Tensor:
+        """Run one restart on some of the images; return whether each survives."""
+        images, labels = self.images[part], self.labels[part]
+        kernel = Adversary(
+            epsilon=settings.epsilon,
+            step_size=settings.step_size,
+            steps=settings.steps,
+            norm=self.norm,
+            start=settings.start,
+            momentum=self.attack.momentum,
+        )
+        current, velocity = kernel.begin(images, noise), None
+        broken = torch.zeros_like(labels, dtype=torch.bool)
+        for _ in range(settings.steps):
+            moved, velocity, logits = kernel.ascend(asked, current, images, labels, velocity)
+            suspected = (classes(logits) != labels) & ~broken
+            broken |= asked.confirm(suspected, current, labels) & suspected
+            current = moved
+        last = asked.predict(current) != labels
+        return ~(last if settings.judged == "last" else broken | last)
+
+    def _noise(self, settings: PgdSettings, restart: int) -> Tensor | None:
+        if settings.start == "clean":
+            return None
+        if settings.random_numbers == "stream":
+            generator = torch.Generator(self.images.device).manual_seed(self.seed + restart)
+            parts = self.images.split(self.batch_size)
+            return torch.cat([_drawn(self.tool, self.norm, part, generator) for part in parts])
+        noise = noise_for(
+            torch.arange(len(self.labels)),
+            self.images.shape[1:],
+            seed=self.seed,
+            attack="pgd",
+            restart=restart,
+            norm=self.norm,
+        )
+        return noise.to(self.images.device)
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return the tool's arguments for its settings."""
+        known = inspect.signature(self.method.__init__).parameters
+        settings = self.theirs
+        values = {
+            "eps": settings.epsilon,
+            "alpha": settings.step_size,
+            "abs_stepsize": settings.step_size,
+            "steps": settings.steps,
+            "random_start": settings.start == "uniform",
+        }
+        return {key: value for key, value in values.items() if key in known}
+
+    def _built(self, model: AttackedModel) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the tool's attack on a model, from images and labels to adversarial images."""
+        if self.tool == "torchattacks":
+            attack = self.method(model, **self._arguments())
+            attack.set_device(self.images.device)
+            made: Callable[[Tensor, Tensor], Tensor] = attack
+            return made
+        foolbox = import_tool("foolbox")
+        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=self.images.device)
+        method = self.method(**self._arguments())
+
+        def run(images: Tensor, labels: Tensor) -> Tensor:
+            _, clipped, _ = method(wrapped, images, labels, epsilons=self.theirs.epsilon)
+            made: Tensor = clipped
+            return made
+
+        return run
+
+
+def _kind(attack: GradientAttack) -> Kind:
+    if attack.momentum is not None:
+        return "mifgsm"
+    if attack.start == "uniform":
+        return "pgd"
+    return "fgsm" if attack.step == "epsilon" and attack.steps == 1 else "bim"
+
+
+def _counterparts(tool: str) -> str:
+    names = {"fgsm": "fgsm", "bim": "bimN", "pgd": "pgdN", "mifgsm": "mifgsmN"}
+    return ", ".join(dict.fromkeys(f"{names[kind]} ({norm})" for kind, norm in NAMES[tool]))
+
+
+def _defaults(tool: str, kind: Kind, method: Any, epsilon: float) -> PgdSettings:
+    """Return what a tool's attack does if it is given nothing but epsilon."""
+    default = {
+        key: parameter.default
+        for key, parameter in inspect.signature(method.__init__).parameters.items()
+    }
+    if kind == "fgsm":
+        return PgdSettings(epsilon=epsilon, step_size=epsilon, steps=1, start="clean")
+    step = default["alpha"] if tool == "torchattacks" else default["rel_stepsize"] * epsilon
+    start: Literal["clean", "uniform"] = "uniform" if default.get("random_start") else "clean"
+    return PgdSettings(epsilon=epsilon, step_size=step, steps=default["steps"], start=start)
+
+
+def _drawn(tool: str, norm: Norm, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the unit noise that a tool draws for a batch (B, C, H, W)."""
+    shape = images.shape
+    if norm == "Linf" and tool == "torchattacks":
+        return torch.empty_like(images).uniform_(-1, 1, generator=generator)
+    if norm == "Linf":
+        return 2 * torch.rand(shape, device=images.device, generator=generator) - 1
+    if tool == "torchattacks":  # the radius is uniform, the points are not: most lie far inside
+        normal = torch.empty_like(images).normal_(generator=generator)
+        radius = torch.rand((len(images), 1, 1, 1), device=images.device, generator=generator)
+        return normal * radius / normal.flatten(1).norm(dim=1)[:, None, None, None]
+    pixels = shape[1:].numel()
+    sphere = torch.randn((len(images), pixels + 2), device=images.device, generator=generator)
+    return (sphere / sphere.norm(dim=1, keepdim=True))[:, :pixels].reshape(shape)

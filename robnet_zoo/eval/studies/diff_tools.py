@@ -1,0 +1,87 @@
+"""An attack of ours and the same one of another library, on a model by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from robnet_zoo.attacks.base import validate
+from robnet_zoo.attacks.batch import validate_numbers
+from robnet_zoo.attacks.methods.gradient import GradientAttack
+from robnet_zoo.attacks.model import device_of
+from robnet_zoo.attacks.registry import get_attack
+from robnet_zoo.eval.inputs import model_info, take_first
+from robnet_zoo.eval.record import ThreatInfo
+from robnet_zoo.eval.studies.diff import Explanation, explain
+from robnet_zoo.eval.studies.diff_pgd import NAMES, PgdPair
+from robnet_zoo.eval.studies.diff_suites import SuitePair
+from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import Epsilon
+
+SIZES = ("epsilon", "step_size")  # settings that may be written as fractions
+
+
+def explain_tool(
+    target: EvalTarget,
+    attack: str,
+    tool: str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    tool_settings: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Run an attack of ours and a library's, and find which settings make them differ.
+
+    Args:
+        target: the model, its images and its threat model.
+        attack: name of ours.
+        tool: "torchattacks", "foolbox" or "pyautoattack".
+        n: judge the first n images; all if None.
+        seed: of both.
+        batch_size: images in a forward pass, and in a batch of the tool's.
+        tool_settings: what the tool is called with in place of its defaults, as text by name.
+
+    Raises:
+        ZooError: an attack that the tool has no counterpart of, a tool that is not installed, or
+            a setting that it does not have.
+    """
+    validate_numbers(seed, batch_size)
+    chosen, threat = get_attack(attack), target.threat_model
+    validate(chosen, threat)
+    images = take_first(target.split, n, device_of(target.model))
+    given = {
+        key: str(Epsilon.parse(text, key).value) if key in SIZES else text
+        for key, text in (tool_settings or {}).items()
+    }
+    settings = (
+        target.model,
+        images.take(torch.arange(len(images))),
+        images.labels,
+        threat,
+    )
+    pair: PgdPair | SuitePair
+    if isinstance(chosen, GradientAttack):
+        if tool not in NAMES:
+            raise ZooError(f"{tool} has no '{attack}'; use --tool {' or '.join(NAMES)}.")
+        pair = PgdPair(
+            chosen, tool, *settings, seed=seed, batch_size=batch_size, tool_settings=given
+        )
+    else:
+        if tool == "foolbox":
+            raise ZooError(f"foolbox has no '{attack}'; use --tool torchattacks or pyautoattack.")
+        pair = SuitePair(
+            chosen, tool, *settings, seed=seed, batch_size=batch_size, tool_settings=given
+        )
+    return explain(
+        pair,
+        model=model_info(target.model, target.metadata),
+        data=images.info(target.metadata),
+        threat_model=ThreatInfo.of(threat),
+        attack=attack,
+        tool=tool,
+        seed=seed,
+        batch_size=batch_size,
+    )
