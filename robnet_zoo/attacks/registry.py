@@ -106,12 +106,26 @@ ATTACKS: dict[str, Row] = {  # in the order of tables
             "Auto-PGD towards each other class",
             _method("apgd:Apgd", loss="dlr-targeted"),
         ),
+        Row(
+            "pgd-margin",
+            "PGD on the margin",
+            "20 steps from noise, 5 restarts, broken images left alone",
+            _method(
+                _GRADIENT, steps=20, restarts=5, start="uniform", loss="margin", early_exit=True
+            ),
+        ),
         Row("fab-t", "FAB-T", "Fast Adaptive Boundary (Croce and Hein 2020)", _method("fab:Fab")),
         Row(
             "square",
             "Square",
             "random search without gradients (Andriushchenko 2020)",
             _method("square:Square"),
+        ),
+        Row(
+            "cr",
+            "Constraint relaxation",
+            "a first verdict at a tenth of AutoAttack's cost (docs/trust.md)",
+            _method("relaxation:ConstraintRelaxation"),
         ),
         Row(
             "autoattack",

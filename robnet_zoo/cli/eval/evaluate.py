@@ -140,8 +140,8 @@ def _attacks(options: argparse.Namespace) -> list[Attack | Suite]:
     asked = {key: value for key, value in changes.items() if value is not None}
     attacks = [get_attack(name.strip(), **asked) for name in options.attack.split(",")]
     return [
-        changed(attack, {"early_exit": options.early_exit})
-        if hasattr(attack, "early_exit")
+        changed(attack, {"early_exit": True})
+        if options.early_exit and hasattr(attack, "early_exit")
         else attack
         for attack in attacks
     ]
