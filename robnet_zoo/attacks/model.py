@@ -197,7 +197,8 @@ def _describe(value: object) -> str:
 def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
     """Hold the model in eval mode and strict float32, and put everything back afterwards.
 
-    The global generators are seeded meanwhile, for models that draw from them.
+    The global generators of torch, NumPy and Python are seeded meanwhile, for models that draw
+    from them.
 
     Attack libraries reseed the global generators, fill `param.grad`, flatten train and eval
     modes and remove the trace function. Parameters ask for no gradient meanwhile: only those by
@@ -205,8 +206,6 @@ def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
     """
     modes = {module: module.training for module in model.modules()}
     asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    generators = torch.get_rng_state()
-    gpu_generators = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     trace = sys.gettrace()
     try:
@@ -215,15 +214,12 @@ def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
         for parameter in asked:
             parameter.requires_grad_(False)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        torch.manual_seed(seed)
-        yield
+        with seeded(seed):
+            yield
     finally:
         for module, training in modes.items():
             module.training = training
         for parameter, requires_grad in asked.items():
             parameter.requires_grad_(requires_grad)
-        torch.set_rng_state(generators)
-        if gpu_generators:
-            torch.cuda.set_rng_state_all(gpu_generators)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
         sys.settrace(trace)
