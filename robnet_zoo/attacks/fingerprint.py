@@ -13,6 +13,7 @@ from msgspec import Struct
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel, preserve_state
+from robnet_zoo.runtime.errors import ZooError
 
 IMAGES = 8
 DIRECTIONS = 4  # random ones, along which logits and gradients are measured
@@ -64,11 +65,16 @@ def function_fingerprint(model: nn.Module, images: Tensor) -> Fingerprint:
         images: (N, C, H, W) with pixels in [0,1], on the model's device; the first 8 are used.
 
     Raises:
-        ZooError: the model returns no logits.
+        ZooError: the model returns no logits, or memory does not hold one small batch.
     """
     with preserve_state(model, SEED), torch.enable_grad():
         leaf = _roughened(images[:IMAGES].detach()).requires_grad_()
-        logits = AttackedModel(model, BATCH_MULTIPLE)(leaf)
+        try:
+            logits = AttackedModel(model, BATCH_MULTIPLE)(leaf)
+        except torch.OutOfMemoryError as error:
+            raise ZooError(
+                f"The GPU has too little memory for {BATCH_MULTIPLE} images; use device cpu."
+            ) from error
         along = logits.double() @ _directions(logits[0]).T
         gradients = _gradients(along[:, 0], leaf)
     logits = logits.detach().double()
