@@ -2,17 +2,16 @@
 
 import copy
 import weakref
-from functools import lru_cache
 
 import pytest
 import torch
 from helpers.fitted import save_fitted
-from helpers.small_nets import DIGITS, build_net, digits, robust_net
+from helpers.planted import Planted, through
+from helpers.small_nets import DIGITS, digits, natural_net, robust_net
 from torch import nn
 from torch.nn import functional as F
 
 from robnet_zoo.attacks.registry import get_attack as get
-from robnet_zoo.data import load_split, to_float
 from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.checks import (
@@ -31,44 +30,7 @@ from robnet_zoo.runtime.errors import ZooError
 # ---- of the model
 
 
-@lru_cache
-def natural_state():
-    """Return the weights of a network trained for six epochs without an attack."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        net = build_net()
-    _, split = load_split("digits", "train")
-    images, labels = to_float(split.images(torch.arange(len(split)))), split.labels
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(6):
-        for batch in torch.randperm(len(labels), generator=generator).split(64):
-            optimizer.zero_grad()
-            F.cross_entropy(net(images[batch]), labels[batch]).backward()
-            optimizer.step()
-    return net.state_dict()
-
-
-def natural_net():
-    net = build_net()
-    net.load_state_dict(natural_state())
-    return net.eval()
-
-
 NETS = {"adversarial": robust_net, "natural": natural_net}
-
-
-class Planted(nn.Module):
-    """A network with something before it, on its pixels, and behind it, on its logits."""
-
-    def __init__(self, net, before=None, behind=None):
-        super().__init__()
-        self.net, self.before, self.behind = net, before, behind
-        self.eval()
-
-    def forward(self, images):
-        logits = self.net(self.before(images, self) if self.before else images)
-        return self.behind(logits) if self.behind else logits
 
 
 class Reversed(torch.autograd.Function):
@@ -79,11 +41,6 @@ class Reversed(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return -gradient
-
-
-def through(values, levels):
-    """Round to levels, with the gradient of not rounding."""
-    return values + ((values * levels).round() / levels - values).detach()
 
 
 def defended(images, planted):

@@ -67,6 +67,31 @@ def robust_net():
 
 
 @lru_cache
+@one_thread()
+def natural_state():
+    """Return the weights of a network trained for six epochs without an attack."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net = build_net()
+    _, split = load_split("digits", "train")
+    images, labels = to_float(split.images(torch.arange(len(split)))), split.labels
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(6):
+        for batch in torch.randperm(len(labels), generator=generator).split(64):
+            optimizer.zero_grad()
+            F.cross_entropy(net(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    return net.state_dict()
+
+
+def natural_net():
+    net = build_net()
+    net.load_state_dict(natural_state())
+    return net.eval()
+
+
+@lru_cache
 def digits(n):
     """Return the first n test images as floats in [0,1], and their labels."""
     _, split = load_split("digits", "test")

@@ -12,13 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.attacks.pgd import cross_entropy, margin
+from robnet_zoo.attacks.pgd import TINY, cross_entropy, margin
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval.checks.registry import Finding, run_checks
 from robnet_zoo.eval.record import Check
 from robnet_zoo.threat_models import ThreatModel
 
 IMAGES = 64  # that single passes look at
+FLOAT_ERROR = 5e-7  # of an image's spread of logits: what float32 leaves open in one of them
 Value = TypeVar("Value")
 
 
@@ -33,7 +34,7 @@ def check_model(
     attack_model: AttackedModel | None = None,
     adaptive: Adaptive | None = None,
 ) -> tuple[Check, ...]:
-    """Check whether attacks on a model can be trusted, in some 20 passes of at most 64 images.
+    """Check whether attacks on a model can be trusted, in some 45 passes of at most 64 images.
 
     The model, its gradients and the global generators are left as they were. A check that cannot
     apply is skipped and says so: those behind a failed one that they build on, and those of the
@@ -116,6 +117,22 @@ class ModelUnderTest:
         return self.once(_first_pass).logits
 
     @property
+    def plain_logits(self) -> Tensor:
+        """The same, from a pass in which no gradient is asked for."""
+        return self.once(_plain_pass)
+
+    @property
+    def spread(self) -> Tensor:
+        """How far an image's logits lie apart (N,), the yardstick of every tolerance."""
+        return (self.logits.amax(1) - self.logits.amin(1)).clamp(min=TINY)
+
+    @property
+    def float_error(self) -> Tensor:
+        """What float32 may change in a difference of two logits of an image (N,)."""
+        size = self.logits.abs().amax(1)
+        return torch.maximum(FLOAT_ERROR * self.spread, 2 * torch.finfo(torch.float32).eps * size)
+
+    @property
     def gradients(self) -> tuple[Tensor, Tensor] | None:
         """Of cross-entropy and margin by the images (N, C, H, W); None if they do not depend."""
         return self.once(_first_pass).gradients
@@ -169,6 +186,22 @@ def _first_pass(given: ModelUnderTest) -> _FirstPass:
         gradients=None if by_entropy is None or by_margin is None else (by_entropy, by_margin),
         backward_operations=count.operations,
     )
+
+
+@torch.no_grad()
+def _plain_pass(given: ModelUnderTest) -> Tensor:
+    return given.model(given.images)
+
+
+def margin_gradient(
+    model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return logits (N, classes) and the margin's gradient by the images (N, C, H, W)."""
+    with torch.enable_grad():
+        leaf = images.detach().clone().requires_grad_()
+        logits = model(leaf)
+        (gradient,) = torch.autograd.grad(margin(logits.to(leaf.dtype), labels).sum(), leaf)
+    return logits.detach(), gradient
 
 
 def _gradient(losses: Tensor, images: Tensor) -> Tensor | None:
