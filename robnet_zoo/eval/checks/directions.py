@@ -172,7 +172,8 @@ def _misfit(
         changes, promises = [], []
         for direction in directions:
             moved = (images + length * direction[left]).clamp(0, 1)
-            changes.append(margin(given.model(moved), given.labels[left]) - before[left])
+            after = margin(given.model(moved).to(before), given.labels[left])
+            changes.append(after - before[left])
             promises.append(((moved - images) * gradient).flatten(1).sum(1))
         change, promise = torch.stack(changes), torch.stack(promises)
         size = torch.maximum(change.norm(dim=0), promise.norm(dim=0)).nan_to_num()

@@ -199,8 +199,8 @@ def margin_gradient(
     """Return logits (N, classes) and the margin's gradient by the images (N, C, H, W)."""
     with torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
-        logits = model(leaf)
-        (gradient,) = torch.autograd.grad(margin(logits.to(leaf.dtype), labels).sum(), leaf)
+        logits = model(leaf).to(leaf.dtype)
+        (gradient,) = torch.autograd.grad(margin(logits, labels).sum(), leaf)
     return logits.detach(), gradient
 
 

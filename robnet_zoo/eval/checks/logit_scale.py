@@ -1,0 +1,77 @@
+"""Whether the cross-entropy, which knows the scale of logits, leads as far as the margin does."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from robnet_zoo.attacks.pgd import TINY
+from robnet_zoo.eval.checks.gradient_attacks import STEPS, ascend, on_entropy
+from robnet_zoo.eval.checks.gradients import NO_WAY
+from robnet_zoo.eval.checks.model import ModelUnderTest
+from robnet_zoo.eval.checks.registry import Finding, Skipped, check
+
+MISSED = 0.125  # of the images may be broken on the margin alone
+FLAT = 0.4  # of the accuracy: a softmax less confident than this was hardly trained so
+FLATTEST = 0.25  # of the accuracy, whatever is gained
+GAINED = 0.9  # of the margin's gain that flat logits must leave to the cross-entropy
+HALF = 0.5  # of the margin's gain: images below it lost their way
+LOST = 0.25  # of the images may have a softmax of 1, and lost their way
+
+
+@check(
+    "logit-scale",
+    kind="model",
+    catches="logits divided or multiplied by a number, a temperature that depends on the image",
+    fails_if="7 PGD steps on the margin break over 12.5 % of images more than on the "
+    "cross-entropy; the mean confidence is under 0.25 of the accuracy, or under 0.4 while the "
+    "cross-entropy gains less than 0.9 as much (median); or it gains less than half on over 25 % "
+    "of images while the softmax rounds to 1 on as many",
+    needs=("gradient-path",),
+)
+def check_logit_scale(given: ModelUnderTest) -> Finding | Skipped:
+    """Attacks on the cross-entropy get as far as attacks on the margin, which has no scale."""
+    if not given.follows_gradients:
+        return Skipped(NO_WAY)
+    entropy, other = given.once(on_entropy), ascend(given, "margin")
+    ratio = entropy.gain / torch.maximum(other.gain, entropy.gain).clamp(min=TINY)
+    gained, lost = float(ratio.median()), float((ratio < HALF).float().mean())
+    confidence, full = _confidence(given.logits, given.labels)
+    wrong = (
+        other.broken - entropy.broken > MISSED * len(ratio)
+        or confidence < FLATTEST
+        or (confidence < FLAT and gained < GAINED)
+        or (full > LOST and lost > LOST)
+    )
+    return (
+        not wrong,
+        f"{STEPS} PGD steps on the margin break {other.broken} of {len(ratio)} images, and on the "
+        f"cross-entropy {entropy.broken}, where they gain {gained:.2f} as much (median)",
+        f"{_remedy(confidence, full)}, or trust attacks on the margin (apgd-t, fab-t) alone",
+    )
+
+
+def _confidence(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Return mean confidence in parts of the accuracy, and the images where float32 has it 1."""
+    sure = logits.double().softmax(1)
+    accuracy = float((logits.argmax(1) == labels).float().mean())
+    rounded = 1 - sure.gather(1, labels[:, None]) < torch.finfo(torch.float32).eps / 2
+    return float(sure.amax(1).mean()) / max(accuracy, TINY), float(rounded.float().mean())
+
+
+def _remedy(confidence: float, full: float) -> str:
+    """Return what was probably done to the logits, and what to do."""
+    if confidence < FLAT:
+        return (
+            "the logits are so close together that the softmax pulls at all classes alike; return "
+            "them as they were before they were divided, squashed or normalised"
+        )
+    if full > LOST:
+        return (
+            "the logits are so far apart that the softmax rounds to 1; return them as they were "
+            "before they were multiplied"
+        )
+    return (
+        "something bends the logits, such as a temperature that depends on the image; return them "
+        "as they were before"
+    )
