@@ -76,7 +76,8 @@ def frequencies(images, kept):
     return basis.T @ ((basis @ images @ basis.T) * (k + i < kept)) @ basis
 
 
-I, J = torch.arange(8)[:, None], torch.arange(8)[None, :]
+ROW, COLUMN = torch.arange(8)[:, None], torch.arange(8)[None, :]
+MIDDLE = ((ROW - 3.5).abs() < 2) & ((COLUMN - 3.5).abs() < 2)
 SCATTERED = torch.rand(8, 8, generator=torch.Generator().manual_seed(3)) < 0.8
 
 
@@ -101,12 +102,12 @@ def thermometer(images, planted):
 
 
 def winners(images, planted):
-    """Keep the larger half of an image's features: k-winners-take-all."""
-    ripples = images + 0.3 * torch.sin(40 * images)
-    features = torch.cat([ripples, 1 - ripples], 1)
-    least = features.flatten(1).median(1).values[:, None, None, None]
-    kept = torch.where(features > least, features, 0)
-    return kept[:, :1] + 0.5 * kept[:, 1:]
+    """Keep the largest tenth of an image's features: k-winners-take-all."""
+    phases = torch.arange(8).view(1, 8, 1, 1)
+    features = images + 0.5 * torch.sin(phases + 60 * images)
+    least = features.flatten(1).quantile(0.9, 1)[:, None, None, None]
+    kept = torch.where(features > least, features, 0).sum(1, keepdim=True)
+    return images + 0.3 * kept
 
 
 def shifted(images, planted):
@@ -186,15 +187,21 @@ def one_hot(logits):
 # what is planted: before the network (pixels, the model), and the check that names it
 BEFORE = {
     # gradients that lack a part
-    "half of the image detached": (lambda x, m: where(x, J < 4), "whole-gradient"),
-    "a quadrant detached": (lambda x, m: where(x, (I < 4) | (J < 4)), "whole-gradient"),
+    "half of the image detached": (lambda x, m: where(x, COLUMN < 4), "whole-gradient"),
+    "a quadrant detached": (lambda x, m: where(x, (ROW < 4) | (COLUMN < 4)), "whole-gradient"),
     "a frame detached": (
-        lambda x, m: where(x, (I > 0) & (I < 7) & (J > 0) & (J < 7)),
+        lambda x, m: where(x, (ROW > 0) & (ROW < 7) & (COLUMN > 0) & (COLUMN < 7)),
         "whole-gradient",
     ),
-    "the middle detached": (lambda x, m: where(x, (I - 3.5).abs() + 0 * J > 2), "whole-gradient"),
-    "a checkerboard detached": (lambda x, m: where(x, (I + J) % 2 == 0), "whole-gradient"),
-    "every other row detached": (lambda x, m: where(x, (I + 0 * J) % 2 == 0), "whole-gradient"),
+    "the middle detached": (
+        lambda x, m: where(x, ~MIDDLE),
+        "whole-gradient",
+    ),
+    "a checkerboard detached": (lambda x, m: where(x, (ROW + COLUMN) % 2 == 0), "whole-gradient"),
+    "every other row detached": (
+        lambda x, m: where(x, ROW % 2 == 0),
+        "whole-gradient",
+    ),
     "a fifth of the pixels detached": (lambda x, m: where(x, SCATTERED), "whole-gradient"),
     "high frequencies detached": (lambda x, m: seen(x, low(x)), "whole-gradient"),
     "low frequencies detached": (lambda x, m: seen(x, x - low(x)), "whole-gradient"),
@@ -206,7 +213,10 @@ BEFORE = {
     "a gradient's sign": (hooked(torch.sign), "whole-gradient"),
     "a clipped gradient": (hooked(lambda g: g.clamp(-1e-3, 1e-3)), "whole-gradient"),
     "a tenth of the gradient": (hooked(lambda g: g / 10), "true-gradient"),
-    "a gradient scaled in a half": (hooked(lambda g: torch.where(J < 4, g, g / 10)), None),
+    "a gradient scaled in a half": (
+        hooked(lambda g: torch.where(COLUMN < 4, g, g / 10)),
+        "whole-gradient",
+    ),
     "a gradient with noise": (
         hooked(lambda g: g + g.abs().mean() * torch.randn_like(g)),
         "whole-gradient",
@@ -231,7 +241,7 @@ BEFORE = {
     # steps, noise and randomness
     "a thermometer": (thermometer, "input-gradients"),
     "a filter that is off": (lambda x, m: 0 * x + median(x).detach(), "input-gradients"),
-    "winners take all": (winners, "unbounded-attack"),
+    "winners take all": (winners, "beats-noise"),
     "noise of the image's own": (keyed_noise, "true-gradient"),
     "random padding": (shifted, "deterministic"),
     "a counter": (counted, "deterministic"),
@@ -251,7 +261,10 @@ BEHIND = {
     "divided by 1000": (lambda z: z / 1e3, "logit-scale"),
     "divided by 30": (lambda z: z / 30, "logit-scale"),
     "multiplied by 30": (lambda z: 30 * z, "logit-scale"),
-    "a temperature of the image": (lambda z: 2 * z / (z.amax(1) - z.amin(1))[:, None], None),
+    "a temperature of the image": (
+        lambda z: 2 * z / (z.amax(1) - z.amin(1))[:, None],
+        "logit-scale",
+    ),
     "a growing temperature": (lambda z: z * z.square().mean(1, keepdim=True), "logit-scale"),
     "the logits' cube": (lambda z: (z / 5) ** 3, "logit-scale"),
     "softmax": (lambda z: z.softmax(1), "logits"),
@@ -271,7 +284,10 @@ BEHIND = {
     "half precision": (lambda z: z.half().float(), "logits"),
     "a huge offset": (lambda z: z + 1e6, "logits"),
     "rounded, straight through": (lambda z: through(z, 1), "true-gradient"),
-    "the best detached": (lambda z: z - z.amax(1, keepdim=True).detach() * (z > 3), None),
+    "the best detached": (
+        lambda z: torch.where(z < z.amax(1, keepdim=True), z, z.detach()),
+        "whole-gradient",
+    ),
 }
 # honest: no check may fail
 HARMLESS = {

@@ -38,54 +38,55 @@ def one_thread():
         torch.set_num_threads(threads)
 
 
-@lru_cache
 @one_thread()
+def fit(net, epochs, *, seed, adversary=None, rate=1e-2):
+    """Train a network on digits, against an adversary if there is one; in eval mode then."""
+    _, split = load_split("digits", "train")
+    images, labels = to_float(split.images(torch.arange(len(split)))), split.labels
+    optimizer = torch.optim.Adam(net.parameters(), rate)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(labels), generator=generator).split(64):
+            seen = images[batch]
+            if adversary is not None:
+                seen = adversary(net.eval(), seen, labels[batch], generator=generator)
+            optimizer.zero_grad()
+            F.cross_entropy(net.train()(seen), labels[batch]).backward()
+            optimizer.step()
+    return net.eval()
+
+
+TWO_STEPS = Adversary(epsilon=0.15, step_size=0.1, steps=2)
+
+
+@lru_cache
 def trained_state():
     """Return the weights of a network trained for four epochs against two-step PGD."""
+    return fit(seeded_net(0), 4, seed=0, adversary=TWO_STEPS).state_dict()
+
+
+@lru_cache
+def natural_state():
+    """Return the weights of a network trained for six epochs without an attack."""
+    return fit(seeded_net(1), 6, seed=1).state_dict()
+
+
+def seeded_net(seed, build=build_net):
+    """Return an untrained network whose weights are drawn from the seed."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = build_net()
-    _, split = load_split("digits", "train")
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    adversary = Adversary(epsilon=0.15, step_size=0.1, steps=2)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(4):
-        for batch in torch.randperm(len(split), generator=generator).split(64):
-            images, labels = to_float(split.images(batch)), split.labels[batch]
-            attacked = adversary(net.eval(), images, labels, generator=generator)
-            optimizer.zero_grad()
-            F.cross_entropy(net.train()(attacked), labels).backward()
-            optimizer.step()
-    return net.state_dict()
+        torch.manual_seed(seed)
+        return build()
 
 
 def robust_net():
-    """Return a fresh copy of the trained network, in eval mode."""
+    """Return a fresh copy of the adversarially trained network, in eval mode."""
     net = build_net()
     net.load_state_dict(trained_state())
     return net.eval()
 
 
-@lru_cache
-@one_thread()
-def natural_state():
-    """Return the weights of a network trained for six epochs without an attack."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        net = build_net()
-    _, split = load_split("digits", "train")
-    images, labels = to_float(split.images(torch.arange(len(split)))), split.labels
-    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(6):
-        for batch in torch.randperm(len(labels), generator=generator).split(64):
-            optimizer.zero_grad()
-            F.cross_entropy(net(images[batch]), labels[batch]).backward()
-            optimizer.step()
-    return net.state_dict()
-
-
 def natural_net():
+    """Return a fresh copy of the normally trained network, in eval mode."""
     net = build_net()
     net.load_state_dict(natural_state())
     return net.eval()

@@ -28,7 +28,8 @@ __all__ = [
 ]
 
 # their checks stand in this order in records and in docs/trust.md
-_MODEL = ("forward", "gradients", "directions", "randomised", "gradient_attacks", "folded")
+_GRADIENTS = ("gradients", "directions", "randomised", "gradient_attacks", "logit_scale")
+_MODEL = ("forward", *_GRADIENTS, "folded")
 _RESULTS = ("consistency", "settings", "strength", "agreement", "sweep")
 for _module in (*_MODEL, *_RESULTS):
     importlib.import_module(f"{__name__}.{_module}")

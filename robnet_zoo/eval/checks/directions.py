@@ -108,7 +108,7 @@ def check_whole_gradient(given: ModelUnderTest) -> Finding | Skipped:
     if not misfits:
         return Skipped("The loss moves too little for float32")
     name, worst = max(misfits.items(), key=lambda item: (item[1].fails, float(item[1].off.mean())))
-    return (
+    return given.judge_gradient(
         not any(misfit.fails for misfit in misfits.values()),
         f"Along {name} directions {worst.seen}",
         f"{_missing(start)}look for detach, no_grad (around a filter, or a member of an ensemble), "
@@ -135,7 +135,7 @@ def check_bound_gradient(given: ModelUnderTest) -> Finding | Skipped:
     misfit = _misfit(given, start, directions, allowed=OFF_BOUND)
     if not len(misfit.off):
         return Skipped("The pixels at 0 or 1 move the loss too little for float32")
-    return (
+    return given.judge_gradient(
         not misfit.fails,
         f"When pixels at exactly 0 or 1 move inwards, {misfit.seen}",
         "clamp(0, 1), relu and hardtanh give such pixels no gradient, and attacks leave them "
