@@ -114,6 +114,20 @@ def test_a_surrogate_lends_its_gradient_and_no_verdict():
     }
 
 
+def test_a_surrogate_of_a_random_model_is_averaged_too():
+    net, steps = robust_net(), (Noisy(), adaptive.Rounded())
+    defended, surrogate = nn.Sequential(*steps, net), nn.Sequential(steps[0], net)
+    plain, adapted = (
+        judge(defended, draws=3, eot=5, n=32, surrogate=chosen) for chosen in (None, surrogate)
+    )
+    assert adapted.totals.robust.correct < plain.totals.robust.correct - 4
+    assert checks(adapted)["loss-rises"].passed
+    assert adapted.settings.adaptation == (
+        "gradients of the surrogate Sequential, attacks average 5 draws, verdicts by the majority "
+        "of 3 draws"
+    )
+
+
 def test_a_useless_surrogate_is_noticed():
     stranger = robust_net()
     for parameter in stranger.parameters():
