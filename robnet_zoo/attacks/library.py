@@ -16,7 +16,11 @@ from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 
-INSTALL = 'the attack library is not installed; run: pip install "robnet-zoo[eval]"'
+INSTALLS = {  # what to run; adv-lib asks for packages that it needs for plots alone
+    "pyautoattack": 'pip install "robnet-zoo[eval]"',
+    "torchattacks": 'pip install "robnet-zoo[eval]"',
+    "adv_lib": 'pip install --no-deps "adv-lib>=0.2.8,<0.3"',
+}
 
 
 def require(attack: str, module: str) -> Any:
@@ -28,7 +32,10 @@ def require(attack: str, module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ZooError(f"Attack '{attack}' needs {module}: {INSTALL}.") from error
+        library = module.partition(".")[0]
+        raise ZooError(
+            f"Attack '{attack}' needs {library}, which is not installed; run: {INSTALLS[library]}."
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,13 @@ ATTACKS: dict[str, Row] = {  # in the order of tables
             _method("cw:CarliniWagner"),
         ),
         Row(
+            "fmn",
+            "FMN",
+            "the smallest change, in the threat model's norm (Pintor 2021)",
+            _method("minimal:Fmn"),
+        ),
+        Row("ddn", "DDN", "the smallest L2 change (Rony 2019)", _method("minimal:Ddn")),
+        Row(
             "apgd-ce",
             "APGD-CE",
             "Auto-PGD on the cross-entropy (Croce and Hein 2020)",

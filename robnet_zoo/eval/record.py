@@ -225,7 +225,8 @@ class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     `max_perturbation` is measured by the harness, in float32, and `over_epsilon` counts returned
     images outside the threat model, which are never counted as broken. `median_distance` is how
     far the broken images of an attack that looks for the smallest perturbation are, wherever they
-    lie; it is judged at epsilon nevertheless. `on_source` tells of the images that a transfer
+    lie; it is judged at epsilon nevertheless. `distances` has each image's: 0 for a clean mistake,
+    None where none was broken. `on_source` tells of the images that a transfer
     attack was run on how many survive it on the very model that they were made on.
     """
 
@@ -248,6 +249,7 @@ class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     backwards: Count
     draws: Draws | msgspec.UnsetType = msgspec.UNSET
     passes: Passes | msgspec.UnsetType = msgspec.UNSET
+    distances: tuple[Amount | None, ...] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def full_name(self) -> str:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import torch
 from msgspec import Struct
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from robnet_zoo.attacks.base import Attack
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.attacks.verdicts import distances, into_ball, within
+from robnet_zoo.attacks.verdicts import distances, into_ball, valid_pixels, within
 from robnet_zoo.eval import draws
 from robnet_zoo.eval.record import (
     AttackResult,
@@ -79,6 +80,7 @@ def judge(
     fields: dict[str, Any] = {"indices": tuple(batch.indices.tolist())}
     if attack.traits.minimal:
         fooled = attacked_model.predict(adversarial) != batch.labels
+        fooled &= valid_pixels(adversarial)
         sizes = distances(adversarial, images, threat_model.norm)
         fields["found_at"] = tuple(
             size if yes else None for size, yes in zip(sizes.tolist(), fooled.tolist(), strict=True)
@@ -157,6 +159,7 @@ def merge(
         queries=None if budget is None else _queries(alone, budget),
         on_source=_on_source(alone),
         median_distance=_median_distance(alone),
+        distances=_distances(n, alone),
         max_perturbation=max((block.max_perturbation for block in every), default=0.0),
         over_epsilon=sum(block.over_epsilon for block in every),
         seconds=sum(block.seconds for block in every),
@@ -258,6 +261,18 @@ def _queries(blocks: Sequence[BlockResult], budget: int) -> Queries:
 def _on_source(blocks: Sequence[BlockResult]) -> Proportion | None:
     survived = [flag for block in blocks for flag in block.on_source or ()]
     return proportion_of(bits(survived)) if survived else None
+
+
+def _distances(
+    n: int, blocks: Sequence[BlockResult]
+) -> tuple[float | None, ...] | msgspec.UnsetType:
+    if not blocks or blocks[0].found_at is None:
+        return msgspec.UNSET
+    sizes: list[float | None] = [0.0] * n  # a clean mistake needs no change
+    for block in blocks:
+        for index, size in zip(block.indices, block.found_at or (), strict=True):
+            sizes[index] = None if size is None else float(f"{size:.7g}")
+    return tuple(sizes)
 
 
 def _median_distance(blocks: Sequence[BlockResult]) -> float | None:

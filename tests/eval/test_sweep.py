@@ -98,7 +98,30 @@ def test_sizes_and_data_sets_are_not_mixed():
     assert not plots.plots([make(pgd3=120)])
 
 
+def test_one_record_of_a_minimal_attack_holds_the_whole_curve(tmp_path):
+    report = evaluate(robust_net(), digits(48), ["deepfool", "fgsm"], get_threat_model("digits"))
+    record.write(report, tmp_path / "record.json")
+    (study,) = plots.plots([record.read(tmp_path / "record.json")])
+    assert study.caption == "DeepFool: accuracy at most (tensors, Linf, n = 48)"
+    found = written(study, tmp_path)
+    assert (tmp_path / "security-deepfool-tensors-Linf.csv").is_file()
+    assert {row["n"] for row in found} == {"48"}
+    correct = {float(row["epsilon"]): int(row["correct"]) for row in found}
+    assert correct[0.0] == report.clean.accuracy.correct
+    assert correct[0.15] == report.attacks[0].robust.correct
+    assert list(correct.values()) == sorted(correct.values(), reverse=True)
+    distances = [distance for distance in report.attacks[0].distances if distance is not None]
+    assert max(correct) == pytest.approx(max(distances))
+    assert correct[max(correct)] == 48 - len(distances)
+
+
 class TestCommand:
+    def test_a_minimal_attack_needs_no_sizes(self, weights, tmp_path, capsys):
+        options = ["--model", f"local-dir:{weights}", "--attack", "torchattacks:GN", "--n", "16"]
+        assert main(["sweep", *options, "--out", str(tmp_path)]) == 0
+        assert (tmp_path / "security-torchattacks-GN-digits-Linf.png").is_file()
+        assert len(list((tmp_path / "records").iterdir())) == 1
+
     def test_a_sweep_leaves_records_tables_and_plots(self, weights, tmp_path, capsys):
         options = ["--model", f"local-dir:{weights}", "--attack", "pgd2", "--n", "32"]
         sizes = ["--epsilons", "0.02,1/10", "--iterations", "3", "--eps", "0.05"]

@@ -14,7 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "Judge models at several perturbation sizes, and after every step of one long PGD run:\n"
-        "records, CSV and PNG."
+        "records, CSV and PNG. One run of an attack that looks for the smallest change, such as\n"
+        "fmn, gives the whole curve: it needs no --epsilons."
     )
     add = parser.add_argument
     add("--model", "--models", required=True, help="one model or several, with commas between")
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Sweep, and write records, tables and plots."""
+    from robnet_zoo.attacks.registry import get_attack
     from robnet_zoo.eval.checks import check_sweep
     from robnet_zoo.eval.record import having, summary
     from robnet_zoo.eval.studies.plots import plots, write_plot
@@ -36,14 +38,19 @@ def run(options: argparse.Namespace) -> None:
 
     check_writable(options.out / "records" / "record.json")
     judged_on, sizes = target_options(options), names_in(options.epsilons)
-    if not sizes and options.iterations is None:
-        raise ZooError("There is nothing to sweep; give --epsilons, --iterations or both.")
+    minimal = all(part.traits.minimal for part in get_attack(options.attack).parts)
+    if not sizes and options.iterations is None and not minimal:
+        raise ZooError(
+            "There is nothing to sweep; give --epsilons, --iterations or both, or an attack that "
+            "needs none, such as fmn."
+        )
     records = []
     for name in names_in(options.model):
         target = load_target(name, judged_on)
-        attacks = [(options.attack, sizes)] if sizes else []
+        own = [target.threat_model.epsilon.text]
+        attacks = [(options.attack, sizes or own)] if sizes or minimal else []
         if options.iterations is not None:
-            attacks.append((f"pgd{options.iterations}", [target.threat_model.epsilon.text]))
+            attacks.append((f"pgd{options.iterations}", own))
         for attack, at in attacks:
             swept = sweep(
                 target,

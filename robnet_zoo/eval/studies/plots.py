@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.studies.security import security_curve
 from robnet_zoo.plotting import accuracy
 from robnet_zoo.plotting.style import save
 from robnet_zoo.runtime.files import file_name, write_text
@@ -52,6 +53,7 @@ def plots(records: Sequence[EvaluationRecord]) -> list[Plot]:
         attacks = dict.fromkeys(name for record in group for name in record.attack_names)
         against_size = [name for name in attacks if epsilon_lines(group, name)]
         allowed += [_against_epsilon(group, name, data, norm) for name in against_size]
+        allowed += [plot for name in attacks for plot in _security(group, name)]
         for _, same in _groups(group, lambda r: (r.threat_model.epsilon,)):
             for name in _longest(name for name in attacks if name not in against_size):
                 allowed += _against_steps(same, name)
@@ -170,6 +172,28 @@ def _against_epsilon(
         lines=lines,
         draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
     )
+
+
+def _security(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
+    lines: Lines = {
+        label(record, records): points
+        for record in records
+        for result in record.attacks
+        if result.full_name == attack and (points := security_curve(record, result))
+    }
+    if not lines:
+        return []
+    data, norm = records[0].data.name, records[0].threat_model.norm
+    caption = f"{heading(attack)}: accuracy at most ({data}, {norm}, {_images(records)})"
+    return [
+        Plot(
+            stem=file_name(f"security-{attack}-{data}-{norm}"),
+            caption=caption,
+            axis="epsilon",
+            lines=lines,
+            draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
+        )
+    ]
 
 
 def _against_steps(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
