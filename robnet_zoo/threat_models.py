@@ -62,6 +62,21 @@ class ThreatModel:
     step: Epsilon
     why: str = ""
 
+    @classmethod
+    def of(cls, norm: Norm, epsilon: str | float, name: str = "custom") -> ThreatModel:
+        """Return a threat model that is not in the table, with a PGD step of epsilon / 4.
+
+        Args:
+            norm: "Linf" or "L2".
+            epsilon: the size for pixels in [0,1], such as "8/255" or 0.5.
+            name: for the record.
+
+        Raises:
+            ZooError: an unknown norm, or a size that is none, or above 1 under Linf.
+        """
+        unit = Epsilon.parse(1)
+        return cls(name, norm, unit, unit.times(Fraction(1, 4))).at(epsilon, norm)
+
     def at(self, epsilon: str | float, norm: Norm | None = None) -> ThreatModel:
         """Return this threat model at another size, with the step in proportion.
 

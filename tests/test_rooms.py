@@ -14,16 +14,17 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 ROOMS = {
     "cli": "main",
     "search": "registry",
-    "eval": "'' checks evaluation inputs record saved_images target reports.attach "
+    "eval": "'' checks evaluation external inputs record saved_images target reports.attach "
     "reports.certificate reports.comparison reports.diff reports.examples reports.html "
     "reports.protocol reports.tables reports.terminal reports.verification "
-    "studies.certificate studies.certify studies.comparison studies.diff studies.diff_tools "
-    "studies.plots studies.protocol studies.sweep studies.transfer_matrix "
-    "studies.verify",
+    "studies.certificate studies.certify studies.comparison studies.diff "
+    "studies.diff_tools studies.plots studies.protocol studies.sweep "
+    "studies.transfer_matrix studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
-    "attacks": "'' adaptive base batch fingerprint model naming pgd registry verdicts "
-    "methods.apgd methods.fab methods.gradient methods.square methods.transfer",
-    "zoo": "'' architectures blueprints card convert info load protocols publish registry weights",
+    "attacks": "'' adaptive base batch fingerprint model naming pgd registry verdicts methods.apgd "
+    "methods.fab methods.gradient methods.square methods.transfer",
+    "zoo": "'' architectures blueprints card convert info load protocols publish registry "
+    "state_dicts weights",
     "models": "baselines cells count layers networks operations fast.folded fast.grouped "
     "fast.refresh",
     "certify": "'' graph jacobian margins",

@@ -9,35 +9,42 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.eval.target import BATCH_SIZE, EvalOptions
+from robnet_zoo.eval.target import BATCH_SIZE, EvalOptions, find_model
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import NORMS
 
 if TYPE_CHECKING:
+    from robnet_zoo.eval.external import ExternalModel
     from robnet_zoo.zoo.weights import Weights
 
 
 def add_model_options(parser: ArgumentParser) -> None:
-    """Add what `named_weights` reads."""
+    """Add what `named_model` reads."""
     add = parser.add_argument
-    add("--model", help="racl, racl.digits, local-dir:DIR or hf-hub:org/name")
-    add("--weights", help="tag of the weights or their folder (default: the model's own)")
+    add(
+        "--model",
+        help="racl, racl.digits, local-dir:DIR, hf-hub:org/name; or your own: FILE.py:NAME, "
+        "timm:NAME, torchvision:NAME",
+    )
+    add(
+        "--weights",
+        help="tag of the weights or their folder (default: the model's own); of your own model, "
+        "a file with its state dict",
+    )
 
 
-def named_weights(arguments: Namespace) -> Weights:
-    """Return the weights that the options name, resolved once.
+def named_model(arguments: Namespace) -> Weights | ExternalModel:
+    """Return the weights of the zoo, or the user's own model, that the options name.
 
     Raises:
         ZooError: there are none of that name, or none were asked for.
     """
-    from robnet_zoo.zoo.registry import get_weights
-
     if arguments.weights == "none":
         raise ZooError(
             f"An untrained {arguments.model} has nothing to judge; leave out --weights none, or "
             f"train it first: python -m robnet_zoo.train --model {arguments.model}."
         )
-    return get_weights(arguments.model, arguments.weights)
+    return find_model(arguments.model, arguments.weights)
 
 
 def default_record(model: str, attacks: str) -> Path:
@@ -55,6 +62,8 @@ def add_target_options(parser: ArgumentParser) -> None:
     add("--threat-model", help="row of the threat-model table (default: the weights' own)")
     add("--eps", help="size of the perturbation, such as 8/255, instead of the threat model's")
     add("--norm", choices=NORMS, help="instead of the threat model's norm")
+    add("--mean", help="of your own model's channels: 0.485,0.456,0.406, or a name: imagenet")
+    add("--std", help="likewise; the model is then judged on pixels in [0,1]")
     # torchrun takes --n for a beginning of its own options: --images says the same
     add("--n", "--images", type=int, metavar="N", help="judge the first N images (default: all)")
     add(

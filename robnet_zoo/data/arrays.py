@@ -11,7 +11,7 @@ import numpy as np
 from robnet_zoo.data.dataset import ARRAYS, Dataset
 from robnet_zoo.data.splits import ArraySplit
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import THREAT_MODELS, get_threat_model
+from robnet_zoo.threat_models import THREAT_MODELS, ThreatModel, get_threat_model
 
 # What numpy raises for files that are cut, altered, pickled, or something else altogether.
 UNREADABLE = (
@@ -28,7 +28,7 @@ ENTRIES = ("x", "y", "class_names", "name", "note")
 MAX_CLASSES = 65536  # more is a column of identifiers, not of classes
 
 
-def read_arrays(name: str, threat_model: str | None) -> tuple[Dataset, ArraySplit]:
+def read_arrays(name: str, threat_model: str | ThreatModel | None) -> tuple[Dataset, ArraySplit]:
     """Read `arrays:FILE.npz` and check all of it.
 
     The file holds `x`, uint8 images (N, H, W, C) or (N, H, W) with H = W, and `y`, integer
@@ -43,9 +43,9 @@ def read_arrays(name: str, threat_model: str | None) -> tuple[Dataset, ArraySpli
     if threat_model is None:
         raise ZooError(
             f"'{name}' needs a threat model; name a row of the table with --threat-model: "
-            f"{', '.join(THREAT_MODELS)}."
+            f"{', '.join(THREAT_MODELS)}; an evaluation also takes --norm and --eps in its place."
         )
-    row = get_threat_model(threat_model)
+    row = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
     entries = _load(path)
     missing = {"x", "y"} - set(entries)
     if missing:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from robnet_zoo.data.dataset import ARRAYS, PARTS, Dataset, Part
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.threat_models import get_threat_model
+from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,12 +132,12 @@ def list_datasets() -> list[str]:
     return list(ROWS)
 
 
-def dataset_info(name: str, threat_model: str | None = None) -> Dataset:
+def dataset_info(name: str, threat_model: str | ThreatModel | None = None) -> Dataset:
     """Return what a data set is; only `arrays:FILE.npz` is read for that.
 
     Args:
         name: one of `list_datasets`, or `arrays:FILE.npz`.
-        threat_model: name of another row of the threat-model table; arrays need one.
+        threat_model: another one, or the name of its row in the table; arrays need one.
 
     Raises:
         ZooError: an unknown name, a bad file, or arrays without a threat model.
@@ -149,7 +149,9 @@ def dataset_info(name: str, threat_model: str | None = None) -> Dataset:
     dataset = ROWS[name].dataset
     if threat_model is None:
         return dataset
-    return replace(dataset, threat_model=get_threat_model(threat_model))
+    if isinstance(threat_model, str):
+        threat_model = get_threat_model(threat_model)
+    return replace(dataset, threat_model=threat_model)
 
 
 def load_split(
@@ -158,7 +160,7 @@ def load_split(
     *,
     root: str | Path | None = None,
     download: bool = True,
-    threat_model: str | None = None,
+    threat_model: str | ThreatModel | None = None,
 ) -> tuple[Dataset, Split]:
     """Read one split of a data set.
 
@@ -172,7 +174,7 @@ def load_split(
         split: "train", "validation" or "test".
         root: folder of the data sets; $ROBNET_ZOO_DATA or ~/.cache/robnet_zoo/data if None.
         download: fetch what is missing and has a public address.
-        threat_model: name of another row of the threat-model table; arrays need one.
+        threat_model: another one, or the name of its row in the table; arrays need one.
 
     Raises:
         ZooError: an unknown name, files that are missing and cannot be downloaded, files that
@@ -199,7 +201,7 @@ def to_float(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
-def _arrays(name: str, threat_model: str | None) -> tuple[Dataset, Split]:
+def _arrays(name: str, threat_model: str | ThreatModel | None) -> tuple[Dataset, Split]:
     """Read a user's file; images of a known data set are flipped where that allows it."""
     from robnet_zoo.data.arrays import read_arrays
 

@@ -5,12 +5,7 @@ The zoo's RobNet modules carry the names of the authors' code, so nothing is ren
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from robnet_zoo.data import dataset_info
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -18,11 +13,10 @@ from robnet_zoo.runtime.files import check_writable, sha256_of
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.papers import ROBNET
+from robnet_zoo.zoo.state_dicts import read_state_dict
 from robnet_zoo.zoo.store import save_weights, stored_state
 from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import CONFIG, Weights
-
-PREFIX = "module."  # what DistributedDataParallel puts before every name
 
 
 def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None) -> Weights:
@@ -44,7 +38,11 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
         raise unknown_name("RobNet model", model, robnets)
     trained_on = dataset_info(dataset or ("imagenet" if model.endswith("imagenet") else "cifar10"))
     check_writable(Path(out) / CONFIG)
-    tensors = _read(Path(checkpoint))
+    tensors = {
+        name: tensor
+        for name, tensor in read_state_dict(Path(checkpoint)).items()
+        if not name.endswith("num_batches_tracked")
+    }
     if "classifier.weight" not in tensors or tensors["classifier.weight"].ndim != 2:
         raise ZooError(f"'{checkpoint}' has no classifier.weight; it is no RobNet checkpoint.")
     design = blueprint(model, num_classes=len(tensors["classifier.weight"]))
@@ -70,26 +68,3 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
         "licence": "as the authors' checkpoint (their code: MIT)",
     }
     return save_weights(network, Path(out), config)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors without the prefix and batch norm's step counts."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ZooError(f"Cannot read '{path}': {error.strerror}.") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ZooError(
-            f"'{path}' is damaged or holds more than plain tensors, which is never unpickled; "
-            "save its state_dict alone with torch.save first."
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
-        raise ZooError(f"'{path}' holds no state dict; a mapping of names to tensors is needed.")
-    return {
-        name.removeprefix(PREFIX): tensor
-        for name, tensor in state.items()
-        if not name.endswith("num_batches_tracked")
-    }

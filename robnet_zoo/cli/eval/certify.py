@@ -10,7 +10,7 @@ from robnet_zoo.cli.options import (
     add_model_options,
     add_target_options,
     default_record,
-    named_weights,
+    named_model,
     print_written,
     target_options,
 )
@@ -41,14 +41,14 @@ def run(options: argparse.Namespace) -> int:
 
     if options.model is None:
         raise ZooError("No model was named; add --model, such as --model racl.digits.")
-    weights = named_weights(options)
-    out = options.out or default_record(weights.name, "certify")
+    model = named_model(options)
+    out = options.out or default_record(model.name, "certify")
     if options.resume and out.exists() and not out.with_name(f"{out.name}.parts").exists():
         raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
     check_writable(out)
     judged_on = target_options(options)
     certified = certify(
-        load_target(weights, judged_on),
+        load_target(model, judged_on),
         n=judged_on.n,
         seed=judged_on.seed,
         batch_size=judged_on.batch_size,

@@ -15,7 +15,7 @@ from robnet_zoo.cli.options import (
     add_model_options,
     add_target_options,
     default_record,
-    named_weights,
+    named_model,
     print_written,
     target_options,
 )
@@ -41,6 +41,11 @@ examples:
   python -m robnet_zoo.eval --model racl.digits --attack pgd100
   python -m robnet_zoo.eval --protocol robnet-table1
   python -m robnet_zoo.eval --model racl.cifar10 --attack fgsm,pgd20,autoattack --n 1000 --resume
+  python -m robnet_zoo.eval --model net.py:build --dataset cifar10 --mean cifar10 --attack pgd100
+  python -m robnet_zoo.eval --model timm:resnet18 --weights best.safetensors --dataset cifar10 \\
+    --mean imagenet --attack pgd100
+  python -m robnet_zoo.eval --model net.py:build --dataset arrays:own.npz --norm L2 --eps 0.5 \\
+    --attack pgd100
   torchrun --nproc-per-node 4 -m robnet_zoo.eval --model racl.cifar10 --attack autoattack
 """
 FAILED_CHECK = 3  # exit code of --strict
@@ -96,14 +101,14 @@ def run(options: argparse.Namespace) -> int:
     from robnet_zoo.eval.target import load_target
 
     attacks = _attacks(options)
-    weights = named_weights(options)
+    model = named_model(options)
     names = ",".join(attack.name for attack in attacks)
-    out = options.out or default_record(weights.name, names)
+    out = options.out or default_record(model.name, names)
     for path in (out, options.html):
         if path is not None:
             check_writable(path)
     judged_on = target_options(options)
-    target = load_target(weights, judged_on)
+    target = load_target(model, judged_on)
     record = evaluate(
         target.model,
         target.split,

@@ -8,7 +8,7 @@ from pathlib import Path
 from robnet_zoo.cli.options import (
     add_model_options,
     add_target_options,
-    named_weights,
+    named_model,
     print_written,
     target_options,
 )
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     saved = read_images(options.file)
     held = None if options.record is None else record.read(options.record)
     judged_on = target_options(options)
-    target = load_target(named_weights(options), judged_on)
+    target = load_target(named_model(options), judged_on)
     verified = verify(
         target.model,
         target.split,
