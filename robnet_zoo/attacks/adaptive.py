@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from robnet_zoo.attacks.calling import logits_of
 from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.randomness import seeded
@@ -45,18 +46,16 @@ class Bpda(nn.Module):
             ZooError: the surrogate's have another shape.
         """
         if not (torch.is_grad_enabled() and images.requires_grad):
-            logits: Tensor = self.model(images)
-            return logits
+            return logits_of(self.model, images)
         seed = _draw_seeds(1)[0]
         with seeded(seed):
-            approximate = self.surrogate(images)
+            approximate = logits_of(self.surrogate, images)
         with seeded(seed), torch.no_grad():
-            exact = self.model(images.detach())
-        shapes = [getattr(values, "shape", None) for values in (approximate, exact)]
-        if shapes[0] != shapes[1]:
+            exact = logits_of(self.model, images.detach())
+        if approximate.shape != exact.shape:
             raise ZooError(
-                f"The surrogate must return what the model returns, {_shape(exact)}; it returned "
-                f"{_shape(approximate)}."
+                f"The surrogate must return logits of shape {list(exact.shape)}, as the model "
+                f"does; it returned {list(approximate.shape)}."
             )
         straight: Tensor = _StraightThrough.apply(approximate, exact)
         return straight
@@ -104,8 +103,7 @@ class Eot(nn.Module):
 
     def _draw(self, images: Tensor, seed: int) -> Tensor:
         with seeded(seed):
-            logits: Tensor = self.model(images)
-            return logits
+            return logits_of(self.model, images)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,9 +171,3 @@ def _draw_seeds(count: int, seed: int | None = None) -> list[int]:
     """Return seeds from the global generator, or from a seed."""
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return torch.randint(2**31, (count,), generator=generator).tolist()
-
-
-def _shape(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a Tensor of shape {list(value.shape)}"
-    return f"a {type(value).__name__}"

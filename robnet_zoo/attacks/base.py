@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robnet_zoo.attacks.batch import (
     BLOCK_SIZE,
@@ -17,7 +17,8 @@ from robnet_zoo.attacks.batch import (
     to_pixels,
     validate_numbers,
 )
-from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, validate_float32
+from robnet_zoo.attacks.calling import Model, as_module
+from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, validate_precision
 from robnet_zoo.attacks.naming import named_by_aim
 from robnet_zoo.attacks.verdicts import classes, into_ball, validate_classes, within
 from robnet_zoo.models.fast.folded import fold
@@ -92,7 +93,7 @@ class Attack:
 
     def __call__(
         self,
-        model: nn.Module,
+        model: Model,
         images: Tensor,
         labels: Tensor,
         threat_model: ThreatModel | str,
@@ -131,7 +132,7 @@ class Suite:
 
     def __call__(
         self,
-        model: nn.Module,
+        model: Model,
         images: Tensor,
         labels: Tensor,
         threat_model: ThreatModel | str,
@@ -191,7 +192,7 @@ def run_confirmed(
 
 def perturb(
     attack: Attack | Suite,
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     threat_model: ThreatModel | str,
@@ -208,8 +209,8 @@ def perturb(
 
     Args:
         attack: an attack; or a suite, whose parts attack the images that still stand.
-        model: from images with pixels in [0,1] to logits (N, classes), in float32, on the device
-            to use.
+        model: from images with pixels in [0,1] to logits (N, classes), on the device to use; a
+            module, or a plain function.
         images: (N, C, H, W), as floats in [0,1] or uint8.
         labels: classes (N,).
         threat_model: a threat model, or the name of a row of the table, such as "cifar10".
@@ -223,8 +224,9 @@ def perturb(
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
     validate(attack, threat)
     validate_numbers(seed, batch_size)
-    validate_float32(model)
-    device = device_of(model)
+    model = as_module(model)
+    validate_precision(model)
+    device = device_of(model, images.device)
     clean, labels = to_pixels(images, labels).to(device), labels.long().to(device)
     with preserve_state(model):
         with torch.no_grad():

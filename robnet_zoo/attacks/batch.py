@@ -73,8 +73,15 @@ def to_pixels(images: Tensor, labels: Tensor) -> Tensor:
             "Data must be images (N, C, H, W) and labels (N,); these are "
             f"{list(images.shape)} and {list(labels.shape)}."
         )
+    if not images.numel():
+        raise ZooError(f"Images of shape {list(images.shape)} have no pixels.")
     if images.dtype == torch.uint8:
         return to_float(images)
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise ZooError(f"Images are {kind}; give uint8, or floats in [0,1].")
+    if images.isnan().any():
+        raise ZooError("Some pixels are not a number (NaN); repair the data.")
     if not (images.min() >= 0 and images.max() <= 1):
         raise ZooError(
             f"Pixels must lie in [0,1] (or be uint8); these go from {images.min():.3g} to "
@@ -86,6 +93,8 @@ def to_pixels(images: Tensor, labels: Tensor) -> Tensor:
 def validate_numbers(seed: int, batch_size: int) -> None:
     """Raise ZooError if a seed or a batch size is out of range."""
     for what, value, least in (("batch size", batch_size, 1), ("seed", seed, 0)):
+        if not isinstance(value, int):
+            raise ZooError(f"The {what} {value} is no whole number.")
         if not least <= value < LIMIT:
             raise ZooError(
                 f"The {what} {value} is out of range; it must lie from {least} to {LIMIT - 1:,}."

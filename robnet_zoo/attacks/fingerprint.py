@@ -12,6 +12,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor, nn
 
+from robnet_zoo.attacks.calling import explained
 from robnet_zoo.attacks.model import BATCH_MULTIPLE, AttackedModel, preserve_state
 from robnet_zoo.runtime.errors import ZooError
 
@@ -65,12 +66,13 @@ def function_fingerprint(model: nn.Module, images: Tensor) -> Fingerprint:
         images: (N, C, H, W) with pixels in [0,1], on the model's device; the first 8 are used.
 
     Raises:
-        ZooError: the model returns no logits, or memory does not hold one small batch.
+        ZooError: the model returns no logits or fails, or memory does not hold one small batch.
     """
     with preserve_state(model, SEED), torch.enable_grad():
         leaf = _roughened(images[:IMAGES].detach()).requires_grad_()
         try:
-            logits = AttackedModel(model, BATCH_MULTIPLE)(leaf)
+            with explained(f"take images of shape {list(leaf.shape)}"):
+                logits = AttackedModel(model, BATCH_MULTIPLE)(leaf)
         except torch.OutOfMemoryError as error:
             raise ZooError(
                 f"The GPU has too little memory for {BATCH_MULTIPLE} images; use device cpu."

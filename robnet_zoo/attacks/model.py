@@ -12,18 +12,20 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from robnet_zoo.attacks.adaptive import Adaptive
+from robnet_zoo.attacks.calling import logits_of
 from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import seeded
 
+CPU = torch.device("cpu")
 BATCH_MULTIPLE = 16  # images
 DRAW_BATCH = 64  # images of a randomised model, whatever the batch size: its draws depend on it
 
 
-def validate_float32(model: nn.Module, what: str = "model") -> None:
-    """Raise ZooError unless parameters and buffers are float32, in which verdicts are given."""
+def validate_precision(model: nn.Module, what: str = "model") -> None:
+    """Raise ZooError unless parameters and buffers are float32 or float64."""
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ZooError(
                 f"The {what}'s '{name}' is {kind}; verdicts need float32: {what}.float()."
@@ -34,9 +36,9 @@ def state_sha256(model: nn.Module) -> str:
     """Return the hash of a model's parameters and buffers.
 
     Raises:
-        ZooError: one is not float32, in which every verdict is given.
+        ZooError: one is of a lower precision than float32.
     """
-    validate_float32(model)
+    validate_precision(model)
     sha = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         sha.update(f"{name} {list(tensor.shape)}".encode())
@@ -44,9 +46,9 @@ def state_sha256(model: nn.Module) -> str:
     return sha.hexdigest()
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of a model's first tensor, the CPU if it has none."""
-    return next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+def device_of(model: nn.Module, default: torch.device = CPU) -> torch.device:
+    """Return the device of a model's first tensor, the default one if it has none."""
+    return next((tensor.device for tensor in model.state_dict().values()), default)
 
 
 def round_up_batch(batch_size: int) -> int:
@@ -174,23 +176,12 @@ def _filled(model: nn.Module, images: Tensor, fill: int) -> Tensor:
     short = -n % fill
     if short:
         images = torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
-    logits = model(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        raise ZooError(
-            "The model must return logits of shape (N, classes) for images (N, C, H, W); "
-            f"it returned {_describe(logits)}."
-        )
-    return logits[:n].clone()  # a CUDA graph reuses its outputs
+    return logits_of(model, images)[:n].clone()  # a CUDA graph reuses its outputs
 
 
 def _draw_seed(seed: int, number: int) -> int:
     digest = hashlib.sha256(f"{seed}/verdict/{number}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
-
-
-def _describe(value: object) -> str:
-    shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
-    return f"a {type(value).__name__}{shape}"
 
 
 @contextmanager
@@ -204,7 +195,9 @@ def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
     modes and remove the trace function. Parameters ask for no gradient meanwhile: only those by
     the input are needed.
     """
-    modes = {module: module.training for module in model.modules()}
+    modes = {  # a frozen script has none
+        module: module.training for module in model.modules() if hasattr(module, "training")
+    }
     asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     trace = sys.gettrace()

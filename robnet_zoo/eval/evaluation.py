@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from msgspec.structs import replace
-from torch import Tensor, nn
+from torch import nn
 
 from robnet_zoo.attacks.adaptive import Adaptive, Decide
 from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
+from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.fingerprint import function_fingerprint
 from robnet_zoo.attacks.model import device_of, preserve_state
 from robnet_zoo.attacks.pgd import Loss
@@ -44,12 +45,12 @@ from robnet_zoo.runtime.environment import Compile, environment
 from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
-    from robnet_zoo.data.splits import Split
+    from robnet_zoo.eval.sources import Data
 
 
 def evaluate(
-    model: nn.Module,
-    data: Split | tuple[Tensor, Tensor],
+    model: Model,
+    data: Data,
     attacks: Sequence[Attack | Suite | str],
     threat_model: ThreatModel | str,
     *,
@@ -60,7 +61,7 @@ def evaluate(
     resume: bool = False,
     folded: bool = True,
     compile: Compile | None = None,
-    surrogate: nn.Module | None = None,
+    surrogate: Model | None = None,
     eot: int = 1,
     draws: int = 1,
     decide: Decide = "majority",
@@ -68,9 +69,10 @@ def evaluate(
     metadata: RunMetadata | None = None,
     quiet: bool = True,
 ) -> EvaluationRecord:
-    """Judge a model under attacks; every verdict is given by the model as it is, in float32.
+    """Judge a model under attacks; every verdict is given by the model as it is.
 
-    Attacks on the zoo's networks see a faster form of the same function (`models.folded`).
+    A model computes in strict float32, or in float64 where its parameters are. Attacks on the
+    zoo's networks see a faster form of the same function (`models.folded`).
 
     The verdicts depend on the seed and on nothing else: not on the batch size, the order of the
     attacks, an interruption, or the number of processes. The model is put into eval mode
@@ -78,9 +80,11 @@ def evaluate(
 
     Args:
         model: from images (N, C, H, W) with pixels in [0,1] to logits (N, classes), on the
-            device to use.
-        data: a split from `robnet_zoo.data.load_split`, or images (N, C, H, W), as floats in
-            [0,1] or uint8, and labels (N,).
+            device to use; a module, or a plain function. See `attacks.calling.logits_of` for
+            other outputs.
+        data: a split from `robnet_zoo.data.load_split`, images (N, C, H, W), as floats in [0,1]
+            or uint8, and labels (N,), both tensors or NumPy arrays (channels may come last
+            there), or a DataLoader or Dataset of such pairs.
         attacks: attacks, or names such as "pgd100" and "autoattack".
         threat_model: a threat model, or the name of a row of the table, such as "cifar10".
         n: judge the first n images; all if None.
@@ -115,16 +119,18 @@ def evaluate(
             form, or `out` holds the blocks or the record of another evaluation.
     """
     metadata = metadata or RunMetadata()
-    device = device_of(model)
-    adaptive = Adaptive(surrogate=surrogate, eot=eot, draws=draws, decide=decide)
-    validate_adaptive(adaptive, device, compile)
+    model = as_module(model)
+    source = None if surrogate is None else as_module(surrogate, "surrogate")
+    adaptive = Adaptive(surrogate=source, eot=eot, draws=draws, decide=decide)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
     chosen = choose_attacks(attacks, threat, adaptive, loss)
     validate_numbers(seed, batch_size)
     path = None if out is None else Path(out)
     if path is not None:
         files.check_writable(path)
-    images = take_first(data, n, device)
+    images = take_first(data, n, device_of(model) if model.state_dict() else None)
+    device = images.device
+    validate_adaptive(adaptive, device, compile)
     before = fingerprint(model)
     chosen = fitted(chosen, threat, model, images)
     info = replace(
@@ -157,7 +163,7 @@ def evaluate(
                 note(f"'{path}' is finished; delete it to evaluate anew.")
             return earlier
 
-    held = nullcontext() if surrogate is None else preserve_state(surrogate)
+    held = nullcontext() if source is None else preserve_state(source)
     with held, process_group(timeout=PATIENCE) as processes:
         shards = Shards(path and path.with_name(f"{path.name}.parts"), identity)
         if processes.main:

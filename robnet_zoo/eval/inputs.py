@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.batch import to_pixels
+from robnet_zoo.attacks.calling import model_name
 from robnet_zoo.attacks.model import state_sha256
 from robnet_zoo.data import to_float
 from robnet_zoo.eval.checks.results import Card
 from robnet_zoo.eval.record import DataInfo, ModelInfo
+from robnet_zoo.eval.sources import is_split, read_pair
 from robnet_zoo.runtime.errors import ZooError
 
 if TYPE_CHECKING:
     from robnet_zoo.data import Dataset
     from robnet_zoo.data.splits import Split
+    from robnet_zoo.eval.sources import Data
     from robnet_zoo.zoo.weights import Weights
 
 
@@ -89,6 +93,11 @@ class Images:
         """Width of the images, in pixels."""
         return self.take(torch.arange(1)).shape[-1]
 
+    @property
+    def device(self) -> torch.device:
+        """Where labels and images lie."""
+        return self.labels.device
+
     def info(self, metadata: RunMetadata) -> DataInfo:
         """Return what the record says about them."""
         return DataInfo(
@@ -106,34 +115,45 @@ class Images:
         return to_float(self.source.images(indices))
 
 
-def take_first(data: Split | tuple[Tensor, Tensor], n: int | None, device: torch.device) -> Images:
-    """Return the first n images of the data (all if None), on the device.
+def take_first(data: Data, n: int | None, device: torch.device | None) -> Images:
+    """Return the first n images of the data (all if None), on a device, or where they are if None.
 
     Raises:
-        ZooError: n is not a number of images there are, or tensors are no images and labels.
+        ZooError: n is not a number of images there are, or the data are no images and labels.
     """
-    available = len(data[1]) if isinstance(data, tuple) else len(data)
-    if n is not None and not 1 <= n <= available:
-        raise ZooError(f"n {n} is out of range; there are {available:,} images, so give 1 to that.")
-    chosen = torch.arange(available if n is None else n)
-    if not isinstance(data, tuple):
-        split = data.subset(chosen).to(device)
-        return Images(split, split.labels, available, split.fingerprint)
-    images, labels = data[0][: len(chosen)].to(device), data[1][: len(chosen)].to(device)
+    if n is not None and (isinstance(n, bool) or not isinstance(n, Integral)):
+        raise ZooError(f"n {n} is no whole number; give how many images to judge.")
+    if is_split(data):
+        chosen = torch.arange(_validated(n, len(data)))
+        split = data.subset(chosen).to(device or data.device)
+        return Images(split, split.labels, len(data), split.fingerprint)
+    pair = read_pair(data, n)
+    count = _validated(n, pair.available)
+    images, labels = pair.images[:count], pair.labels[:count]
+    images, labels = images.to(device or images.device), labels.to(device or images.device)
     pixels = to_pixels(images, labels)
     sha = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
-    sha.update(labels.cpu().long().numpy().tobytes())
-    return Images(pixels, labels.long(), available, sha.hexdigest())
+    sha.update(labels.cpu().numpy().tobytes())
+    return Images(pixels, labels, pair.available, sha.hexdigest())
+
+
+def _validated(n: int | None, available: int) -> int:
+    """Return how many images to take."""
+    if available == 0:
+        raise ZooError("There are no images in the data; give one at least.")
+    if n is not None and not 1 <= n <= available:
+        raise ZooError(f"n {n} is out of range; there are {available:,} images, so give 1 to that.")
+    return available if n is None else n
 
 
 def model_info(model: nn.Module, metadata: RunMetadata) -> ModelInfo:
     """Return what the record says about the model.
 
     Raises:
-        ZooError: parameters are not float32, in which every verdict is given.
+        ZooError: parameters are of a lower precision than float32.
     """
     return ModelInfo(
-        name=metadata.model or type(model).__name__,
+        name=metadata.model or model_name(model),
         architecture=metadata.architecture,
         arguments=metadata.arguments,
         weights=metadata.weights,

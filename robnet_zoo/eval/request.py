@@ -17,7 +17,7 @@ from robnet_zoo.attacks.model import (
     device_of,
     preserve_state,
     state_sha256,
-    validate_float32,
+    validate_precision,
 )
 from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.attacks.registry import get_attack
@@ -33,7 +33,7 @@ def validate_adaptive(adaptive: Adaptive, device: torch.device, compile: str | N
     if compile is not None and not adaptive.plain:
         raise ZooError("compile does not go with a surrogate, eot or draws; leave it out.")
     if adaptive.surrogate is not None:
-        validate_float32(adaptive.surrogate, "surrogate")
+        validate_precision(adaptive.surrogate, "surrogate")
         place = device_of(adaptive.surrogate)
         if adaptive.surrogate.state_dict() and place != device:
             raise ZooError(f"The surrogate is on {place} and the model on {device}; move it there.")

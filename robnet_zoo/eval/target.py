@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.data.dataset import ARRAYS
+from robnet_zoo.data import ARRAYS
 from robnet_zoo.eval.external import ExternalModel, LoadedModel, is_external, load_external
 from robnet_zoo.runtime.environment import pick_device
 from robnet_zoo.runtime.errors import ZooError

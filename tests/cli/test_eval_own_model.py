@@ -11,7 +11,7 @@ from helpers.small_nets import digits, robust_net, trained_state
 from torch import nn
 
 import robnet_zoo
-from robnet_zoo.data import load_split
+from robnet_zoo.data import dataset_info, load_split
 from robnet_zoo.eval.target import load_model_spec
 from robnet_zoo.threat_models import ThreatModel
 
@@ -132,7 +132,8 @@ def test_a_network_of_torchvision_is_built_for_the_data(run, tmp_path):
     assert info["arguments"]["mean"] == [0.485, 0.456, 0.406]
     images = torch.rand(2, 3, 32, 32)
     mean, std = (torch.tensor(info["arguments"][key]).view(3, 1, 1) for key in ("mean", "std"))
-    loaded = load_model_spec(model[1], weights="t.pth", mean="imagenet").model
+    dataset = dataset_info("cifar10")
+    loaded = load_model_spec(model[1], weights="t.pth", dataset=dataset, mean="imagenet").model
     assert torch.equal(loaded(images), network.eval()((images - mean) / std))
 
 
@@ -156,9 +157,9 @@ def test_a_network_of_timm_takes_the_channels_of_the_data(run, tmp_path):
         (("net.py:biuld", "--dataset", "digits"), "did you mean build"),
         (("net.py:choosy", "--dataset", "digits"), "missing a required argument: 'width'"),
         (("net.py:number", "--dataset", "digits"), "gives a int; it must be an nn.Module"),
-        (("net.py:broken", "--dataset", "digits"), "(2x3 and 2x3) ({folder}/net.py, line 18)"),
+        (("net.py:broken", "--dataset", "digits"), "(2x3 and 2x3) ({folder}/net.py, line 19)"),
         (("syntax.py:x", "--dataset", "digits"), "SyntaxError: invalid syntax (syntax.py, line 2)"),
-        (("net.py:Wrong", "--dataset", "digits"), "({folder}/net.py, line 27)"),
+        (("net.py:Wrong", "--dataset", "digits"), "({folder}/net.py, line 28)"),
         (("net.py:net", "--weights", "cifar10", "--dataset", "digits"), "no file of a state dict"),
         (("net.py:net", "--weights", "no.pt", "--dataset", "digits"), "Cannot read 'no.pt'"),
         (("net.py:Wrong", "--weights", "net.pt", "--dataset", "digits"), "it has besides 0.weight"),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robnet_zoo.attacks.adaptive import Adaptive
+from robnet_zoo.attacks.calling import Model, as_module, explained
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.pgd import TINY, cross_entropy, margin
 from robnet_zoo.attacks.verdicts import validate_classes
@@ -24,7 +25,7 @@ Value = TypeVar("Value")
 
 
 def check_model(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     threat_model: ThreatModel,
@@ -54,7 +55,8 @@ def check_model(
     Raises:
         ZooError: the model returns no logits (N, classes), or too few for the labels.
     """
-    training = [] if model.training else in_train_mode(model)
+    model = as_module(model)
+    training = [] if getattr(model, "training", False) else in_train_mode(model)
     adaptive = adaptive or Adaptive()
     with preserve_state(model, seed):
         return run_checks(
@@ -79,7 +81,11 @@ def check_model(
 
 def in_train_mode(model: nn.Module) -> list[str]:
     """Return the names of the modules that are in train mode."""
-    return [name or "the model" for name, part in model.named_modules() if part.training]
+    return [
+        name or "the model"
+        for name, part in model.named_modules()
+        if getattr(part, "training", False)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,7 +178,7 @@ class _FirstPass:
 
 def _first_pass(given: ModelUnderTest) -> _FirstPass:
     """Return the logits and the gradients of both losses; the graph is let go."""
-    with torch.enable_grad():
+    with torch.enable_grad(), explained("be differentiated"):
         leaf = given.images.detach().clone().requires_grad_()
         with _BackwardCount() as count:
             logits = given.model(leaf)

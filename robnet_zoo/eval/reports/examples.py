@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.batch import AttackBatch
 from robnet_zoo.attacks.methods.gradient import GradientAttack
-from robnet_zoo.attacks.model import AttackedModel, preserve_state
+from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import AttackResult, EvaluationRecord
 from robnet_zoo.models.fast.folded import fold
@@ -72,7 +72,7 @@ def examples(
     Raises:
         ZooError: model or images are not those of the record, or there is nothing to show.
     """
-    images = take_first(split, record.data.n, next(model.parameters()).device)
+    images = take_first(split, record.data.n, device_of(model))
     if model_info(model, RunMetadata()).state_sha256 != record.model.state_sha256:
         raise ZooError("the weights at hand are not those of the record.")
     if record.settings.surrogate is not UNSET:

@@ -12,6 +12,7 @@ import torch
 from msgspec import Struct
 
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
+<<<<<<< HEAD
 from robnet_zoo.attacks.methods.transfer import (
     PREFIX,
     Source,
@@ -20,6 +21,11 @@ from robnet_zoo.attacks.methods.transfer import (
     adversarial_block,
 )
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
+=======
+from robnet_zoo.attacks.methods.gradient import GradientAttack
+from robnet_zoo.attacks.methods.transfer import PREFIX, Source, Transfer, adversarial_block
+from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
+>>>>>>> 09dd614 (Judge functions, float64 models, wrapped logits, loaders, data sets and NumPy arrays; refuse the rest in one sentence)
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
@@ -127,7 +133,7 @@ def transfer_matrix(
     first = targets[0]
     _validate_targets(targets)
     threat_model = first.threat_model
-    images = take_first(first.split, n, next(first.model.parameters()).device)
+    images = take_first(first.split, n, device_of(first.model))
     sources = [Source(target.metadata.model, target.model) for target in targets]
     attacks = [
         Transfer(name=f"{PREFIX}{source.name}:{base.name}", source=source, base=base)
