@@ -67,7 +67,7 @@ class ThreatModel:
         """Return a threat model that is not in the table, with a PGD step of epsilon / 4.
 
         Args:
-            norm: "Linf" or "L2".
+            norm: "Linf", "L2" or "L1".
             epsilon: the size for pixels in [0,1], such as "8/255" or 0.5.
             name: for the record.
 
