@@ -12,7 +12,6 @@ import torch
 from msgspec import Struct
 
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
-<<<<<<< HEAD
 from robnet_zoo.attacks.methods.transfer import (
     PREFIX,
     Source,
@@ -20,12 +19,7 @@ from robnet_zoo.attacks.methods.transfer import (
     Transferable,
     adversarial_block,
 )
-from robnet_zoo.attacks.model import AttackedModel, preserve_state
-=======
-from robnet_zoo.attacks.methods.gradient import GradientAttack
-from robnet_zoo.attacks.methods.transfer import PREFIX, Source, Transfer, adversarial_block
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
->>>>>>> 09dd614 (Judge functions, float64 models, wrapped logits, loaders, data sets and NumPy arrays; refuse the rest in one sentence)
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
