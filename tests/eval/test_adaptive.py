@@ -219,8 +219,8 @@ def test_a_loss_of_ones_own_is_raised_and_recorded(tmp_path):
         ("draws 0 is out of range", "pgd5", {"draws": 0}),
         ("Unknown rule for a verdict 'vote'", "pgd5", {"draws": 2, "decide": "vote"}),
         ("compile does not go with", "pgd5", {"draws": 2, "compile": "default"}),
-        ("surrogate's 'weight' is float64", "pgd5", {"surrogate": nn.Linear(2, 2).double()}),
-        ("surrogate must return what the model", "pgd5", {"surrogate": nn.Flatten()}),
+        ("surrogate's 'weight' is float16", "pgd5", {"surrogate": nn.Linear(2, 2).half()}),
+        ("surrogate must return logits of shape", "pgd5", {"surrogate": nn.Flatten()}),
     ],
 )
 def test_what_cannot_be_done_is_refused(message, attack, settings):
