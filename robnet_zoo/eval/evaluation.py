@@ -17,7 +17,7 @@ from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
 from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.fingerprint import function_fingerprint
-from robnet_zoo.attacks.model import device_of, preserve_state
+from robnet_zoo.attacks.model import device_of, preserve_state, validate_precision
 from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
@@ -120,6 +120,7 @@ def evaluate(
     """
     metadata = metadata or RunMetadata()
     model = as_module(model)
+    validate_precision(model)
     source = None if surrogate is None else as_module(surrogate, "surrogate")
     adaptive = Adaptive(surrogate=source, eot=eot, draws=draws, decide=decide)
     threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from robnet_zoo.cli.options import (
     add_model_options,
     add_target_options,
-    named_weights,
+    named_model,
     print_written,
     target_options,
 )
@@ -93,7 +93,7 @@ def _tool(options: argparse.Namespace) -> Explanation:
         raise ZooError("Give two records, or --model, --attack and --tool.")
     judged_on = target_options(options)
     explained = explain_tool(
-        load_target(named_weights(options), judged_on),
+        load_target(named_model(options), judged_on),
         options.attack,
         options.tool,
         n=judged_on.n,
