@@ -1,1 +1,1 @@
-"""The attacks, one file each; `robnet_zoo.attacks.registry` has a row for every name."""
+"""The attacks, one file each; `robnet_zoo.attacks.table` has a row for every name."""
