@@ -147,7 +147,7 @@ def evaluate(
         attacks=tuple(attack_settings),
         folded=folded,
         compile=compile,
-        **adaptive_settings(adaptive, images),
+        **adaptive_settings(adaptive, images, metadata.surrogate),
     )
     identity = identify(
         model=info,

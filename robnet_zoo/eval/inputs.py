@@ -39,6 +39,7 @@ class RunMetadata:
         card: what the weights claim, where they do.
         image_size: width in pixels of the images that the model is for.
         swept: whether epsilon is one of many that a sweep goes through.
+        surrogate: name of the surrogate; its class if empty.
     """
 
     model: str = ""
@@ -53,6 +54,7 @@ class RunMetadata:
     card: Card | None = None
     image_size: int | None = None
     swept: bool = False
+    surrogate: str = ""
 
     @classmethod
     def of_weights(cls, weights: Weights, dataset: Dataset, split: str) -> RunMetadata:

@@ -10,6 +10,7 @@ from torch import nn
 
 from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.base import Attack, Suite, validate
+from robnet_zoo.attacks.calling import model_name
 from robnet_zoo.attacks.fingerprint import function_fingerprint
 from robnet_zoo.attacks.methods.gradient import with_loss
 from robnet_zoo.attacks.model import (
@@ -39,12 +40,18 @@ def validate_adaptive(adaptive: Adaptive, device: torch.device, compile: str | N
             raise ZooError(f"The surrogate is on {place} and the model on {device}; move it there.")
 
 
-def adaptive_settings(adaptive: Adaptive, images: Images) -> dict[str, Any]:
-    """Return what the record's settings say about adaptive attacks; nothing of plain ones."""
+def adaptive_settings(adaptive: Adaptive, images: Images, surrogate: str) -> dict[str, Any]:
+    """Return what the record's settings say about adaptive attacks; nothing of plain ones.
+
+    Args:
+        adaptive: the surrogate and the draws.
+        images: of which the first give the surrogate's fingerprint.
+        surrogate: its name, where it has another than its class.
+    """
     settings: dict[str, Any] = {}
     if adaptive.surrogate is not None:
         settings["surrogate"] = SurrogateInfo(
-            name=type(adaptive.surrogate).__name__,
+            name=surrogate or model_name(adaptive.surrogate),
             state_sha256=state_sha256(adaptive.surrogate),
             fingerprint=function_fingerprint(adaptive.surrogate, first_images(images)),
         )

@@ -75,6 +75,28 @@ def test_a_file_of_ones_own_is_judged_like_the_module_itself(run, tmp_path):
     assert record["model"]["weights_file_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
+def test_a_surrogate_out_of_a_file_lends_its_gradients(run, tmp_path):
+    defence = """
+class Rounded(nn.Module):
+    def forward(self, images):
+        return (images * 7).round() / 7
+
+
+net.load_state_dict(torch.load("net.pt"))
+defended = nn.Sequential(Rounded(), net)
+"""
+    (tmp_path / "defended.py").write_text(CODE + defence)
+    options = ("--model", "defended.py:defended", "--dataset", "digits")
+    run(*options)
+    plain = json.loads((tmp_path / "a.json").read_text())
+    code, out, _ = run(*options, "--surrogate", "defended.py:net", "--out", "b.json")
+    adapted = json.loads((tmp_path / "b.json").read_text())
+    assert code == 0 and "gradients of the surrogate defended.py:net" in out
+    assert adapted["settings"]["surrogate"]["name"] == "defended.py:net"
+    assert adapted["clean"] == plain["clean"]
+    assert adapted["totals"]["robust"]["correct"] < plain["totals"]["robust"]["correct"]
+
+
 def test_mean_and_std_are_put_inside_the_model(run, tmp_path):
     options = ("--weights", "net.pt", "--dataset", "digits")
     run("--model", "net.py:build", *options, "--mean", "0.5", "--std", "2")

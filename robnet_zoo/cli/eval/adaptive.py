@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-NAMES = ("draws", "decide", "eot", "loss")
+if TYPE_CHECKING:
+    from robnet_zoo.eval.target import EvalTarget
+
+KEYWORDS = ("draws", "decide", "eot", "loss")
+NAMES = ("surrogate", *KEYWORDS)
 
 
 def add_adaptive_options(parser: ArgumentParser) -> None:
     """Add what `adaptive_options` reads."""
     group = parser.add_argument_group("defences that are random or hide their gradients")
     add = group.add_argument
+    add(
+        "--surrogate",
+        metavar="MODEL",
+        help="follow the gradients of this one, such as FILE.py:NAME",
+    )
     add("--draws", type=int, metavar="K", help="judge a randomised model by K draws a verdict")
     add(
         "--decide",
@@ -22,8 +32,27 @@ def add_adaptive_options(parser: ArgumentParser) -> None:
     add("--loss", choices=("ce", "margin"), help="what attacks of the gradient family raise")
 
 
-def adaptive_options(arguments: Namespace) -> dict[str, Any]:
-    """Return the keywords of `evaluate` for the options that were given."""
-    return {
-        name: getattr(arguments, name) for name in NAMES if getattr(arguments, name) is not None
-    }
+def adaptive_options(arguments: Namespace, target: EvalTarget) -> dict[str, Any]:
+    """Return keywords of `evaluate` for the options that were given, and the target's metadata.
+
+    Raises:
+        ZooError: there is no such surrogate.
+    """
+    chosen = {name: getattr(arguments, name) for name in KEYWORDS}
+    keywords = {name: value for name, value in chosen.items() if value is not None}
+    keywords["metadata"] = target.metadata
+    if arguments.surrogate is not None:
+        from robnet_zoo.attacks.model import device_of
+        from robnet_zoo.eval.external import is_external
+        from robnet_zoo.eval.target import load_model_spec
+
+        own = is_external(arguments.surrogate)  # the zoo's take pixels in [0,1]
+        loaded = load_model_spec(
+            arguments.surrogate,
+            dataset=target.dataset,
+            mean=arguments.mean if own else None,
+            std=arguments.std if own else None,
+        )
+        keywords["surrogate"] = loaded.model.to(device_of(target.model))
+        keywords["metadata"] = replace(target.metadata, surrogate=loaded.metadata.model)
+    return keywords

@@ -120,9 +120,8 @@ def run(options: argparse.Namespace) -> int:
         compile=options.compile,
         out=out,
         resume=options.resume,
-        metadata=target.metadata,
         quiet=False,
-        **adaptive.adaptive_options(options),
+        **adaptive.adaptive_options(options, target),
     )
     if os.environ.get("RANK", "0") == "0":
         show(record)
