@@ -20,7 +20,7 @@ def add_adaptive_options(parser: ArgumentParser) -> None:
     add(
         "--surrogate",
         metavar="MODEL",
-        help="follow the gradients of this one, such as FILE.py:NAME",
+        help="whose gradients to follow, such as FILE.py:NAME",
     )
     add("--draws", type=int, metavar="K", help="judge a randomised model by K draws a verdict")
     add(
