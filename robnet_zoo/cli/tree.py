@@ -50,6 +50,7 @@ COMMANDS = (
     Command("eval compare", "which of two judged models is better", f"{HERE}.eval.compare"),
     Command("eval diff", "why two evaluations give other numbers", f"{HERE}.eval.diff"),
     Command("eval verify", "judge saved adversarial images", f"{HERE}.eval.verify"),
+    Command("eval judges", "cheaper attacks beside AutoAttack", f"{HERE}.eval.judges"),
     Command("eval figures", "draw what records hold", f"{HERE}.eval.figures"),
     Command("eval report", "one self-contained HTML page from records", f"{HERE}.eval.report"),
     Command("eval tables", "write the leaderboard and the docs' tables", f"{HERE}.eval.tables"),

@@ -51,6 +51,50 @@ def curves(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure:
     return figure
 
 
+def against_cost(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure:
+    """Draw accuracies against a cost on a logarithmic axis, the end of each line marked.
+
+    Only the lower part is shown, up to the highest of the ends, with some room above it.
+
+    Args:
+        lines: for each name, pairs of a cost above 0 and an accuracy.
+        xlabel: what the cost is.
+        title: on how many images of what.
+    """
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    ends = [100 * points[-1][1].accuracy for points in lines.values()]
+    room = max(1.0, max(ends) - min(ends))
+    highest = max(ends) + 0.6 * room
+    seen = [point for points in lines.values() for point in points]
+    least = min(cost for cost, value in seen if 100 * value.accuracy <= highest)
+    with canvas(6.4, 3.8) as figure:
+        axes = figure.add_subplot()
+        for (name, points), colour in zip(lines.items(), palette(len(lines)), strict=True):
+            places = [place for place, _ in points]
+            heights = [100 * value.accuracy for _, value in points]
+            every = range(len(points)) if len(points) <= 10 else [len(points) - 1]
+            axes.plot(
+                places,
+                heights,
+                color=colour,
+                marker="o",
+                markersize=4.5,
+                markevery=list(every),
+                label=name,
+            )
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(min(ends) - 0.15 * room, highest)
+        axes.set_xlim(left=0.7 * least)
+        axes.set_ylabel("accuracy (%)")
+        axes.set_xlabel(xlabel)
+        axes.set_title(title, loc="left")
+        axes.legend()
+    return figure
+
+
 def heat_map(
     sources: Sequence[str],
     targets: Sequence[str],
