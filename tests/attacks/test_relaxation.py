@@ -97,6 +97,10 @@ def test_two_classes_are_enough():
     assert report.attack("cr").robust.correct <= report.attack("pgd20").robust.correct + 1
 
 
+def test_nothing_is_left_to_attack_where_everything_breaks():
+    assert record("cr", threat_model=DIGITS.at("0.9"), n=32).robust.correct == 0
+
+
 def test_fewer_targets_and_restarts_cost_less():
     quick = record(get_attack("cr", targets=1, restarts=1))
     assert passes(quick) < passes(record("cr"))
