@@ -50,6 +50,8 @@ class AttackOutput:
         robust_at_step: whether each image is robust at each iterate (steps + 1, B), over all
             restarts; row 0 is the start. Only attacks whose every iterate was judged fill it.
         complete: whether `robust_at_step` goes on behind an image's first broken iterate.
+        first_broken: the iterate that first broke each image, the last one of all others
+            (B, C, H, W), where iterates are judged.
         queries: forward passes spent on each image (B,), of attacks that count them.
         on_source: whether the model that a transferred image was made on still classifies it
             correctly (B,).
@@ -58,6 +60,7 @@ class AttackOutput:
     adversarial: Tensor
     robust_at_step: Tensor | None = None
     complete: bool = True
+    first_broken: Tensor | None = None
     queries: Tensor | None = None
     on_source: Tensor | None = None
 

@@ -23,6 +23,7 @@ from robnet_zoo.eval.checks import check_model
 from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
+from robnet_zoo.eval.kept_images import KeptImages
 from robnet_zoo.eval.record import AttackResult, Check, Clean, bits, proportion_of
 from robnet_zoo.eval.results import BlockResult
 from robnet_zoo.eval.shards import Shards
@@ -62,6 +63,7 @@ class Engine:
     shards: Shards
     processes: ProcessGroup
     adaptive: Adaptive = field(default_factory=Adaptive)
+    kept_images: KeptImages | None = None
     bar: Progress | None = None
     warnings: list[str] = field(default_factory=list)
     _expected: float = 0.0  # passes that the bar may show as done
@@ -126,6 +128,8 @@ class Engine:
             blocks = self._blocks(stage, left, work, BlockResult, cost=part.cost())
             self.warnings += [f"{stage}: {text}" for block in blocks for text in block.warnings]
             done.append((part.name, blocks))
+            if self.kept_images is not None:
+                self.kept_images.add(attack.name, stage, blocks)
             robust = results.scatter(len(robust), blocks, "robust")
         budget = getattr(attack, "queries", None)
         return results.merge(attack.name, settings, len(robust), done, budget)
@@ -149,7 +153,7 @@ class Engine:
         if not images:
             self._catch_up(cost * len(indices) / self.processes.size)
         for number in mine:
-            result = self.shards.load(stage, number, kind)
+            result = self._stored(stage, number, kind)
             self._expected += cost * len(blocks[number]) * self._rate
             if result is None:
                 alone = partial(self._alone, number, partial(work, number, blocks[number]))
@@ -159,6 +163,13 @@ class Engine:
             own[number] = result
         every = self.processes.gather(own)
         return [every[number] for number in sorted(every)]
+
+    def _stored(self, stage: str, number: int, kind: type[Done]) -> Done | None:
+        """Return a stored block, unless its images are to be kept and are not there."""
+        kept = self.kept_images
+        if kept is not None and kind is BlockResult and not kept.has(stage, number):
+            return None
+        return self.shards.load(stage, number, kind)
 
     def _alone(self, number: int, work: Callable[[], Done]) -> Done:
         """Do the work of a block with a seed of its own, and leave the model as it was."""
@@ -222,6 +233,8 @@ class Engine:
             output, attacked_model = run_confirmed(attack, attacked_model, batch, self.threat_model)
         verdicts = results.judge(attack, output, attacked_model, batch, self.threat_model)
         self._standing = standing - verdicts["robust"].count(False)
+        if self.kept_images is not None:
+            self.kept_images.save(stage, attack, output, batch, self.threat_model)
         return BlockResult(
             **verdicts,
             seconds=round(time.perf_counter() - started, 3),

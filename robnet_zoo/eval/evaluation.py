@@ -26,6 +26,7 @@ from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.finished import add_attacks, find_finished
 from robnet_zoo.eval.identity import first_images, identify, settings_of
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
+from robnet_zoo.eval.kept_images import keep_images, validate_save_images
 from robnet_zoo.eval.record import EvaluationRecord, Settings, ThreatInfo
 from robnet_zoo.eval.request import (
     adaptive_settings,
@@ -59,6 +60,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     out: str | Path | None = None,
     resume: bool = False,
+    save_images: str | Path | None = None,
     folded: bool = True,
     compile: Compile | None = None,
     surrogate: Model | None = None,
@@ -95,6 +97,8 @@ def evaluate(
         resume: use what an interrupted evaluation with the same `out` finished, and add attacks
             to its record where it was finished. Without this, a record that says what is asked is
             returned as it is, and any other is refused: none is ever overwritten.
+        save_images: where to write adversarial images as .npz, for `eval verify`: of each image
+            the first that broke it, or what the last attack made of it.
         folded: let attacks see the network's folded form; with False, the network itself.
         compile: compile what attacks see, in this mode of torch.compile ("reduce-overhead" and
             "max-autotune" use CUDA graphs): minutes at the start, then faster.
@@ -127,6 +131,7 @@ def evaluate(
     chosen = choose_attacks(attacks, threat, adaptive, loss)
     validate_numbers(seed, batch_size)
     path = None if out is None else Path(out)
+    images_path = None if save_images is None else Path(save_images)
     if path is not None:
         files.check_writable(path)
     images = take_first(data, n, device_of(model) if model.state_dict() else None)
@@ -157,6 +162,9 @@ def evaluate(
         attacks=attack_settings,
     )
     earlier = find_finished(path, identity, resume)
+    if images_path is not None:
+        finished = path if earlier is not None else None
+        validate_save_images(images_path, randomised=adaptive.randomised, finished=finished)
     if earlier is not None:
         chosen = [attack for attack in chosen if attack.name not in earlier.attack_names]
         if not chosen:
@@ -188,6 +196,7 @@ def evaluate(
             shards=shards,
             processes=processes,
             adaptive=adaptive,
+            kept_images=keep_images(images_path, shards.folder),
         )
         passes = len(images) * sum(part.cost() for attack in chosen for part in attack.parts)
         shown = not quiet and processes.main
@@ -234,6 +243,8 @@ def evaluate(
             swept=metadata.swept,
         )
         record = replace(record, checks=(*record.checks, *judged))
+        if processes.main and images_path is not None and work.kept_images is not None:
+            work.kept_images.write(images_path, record, images)
         if processes.main and path is not None:
             records.write(record, path)
             shards.remove()

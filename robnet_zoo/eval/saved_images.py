@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robnet_zoo.data.arrays import UNREADABLE
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import NORMS, Norm
 
 IMAGES = (
     *("x_adv", "adversarial", "adv", "adv_images", "adv_inputs", "adv_complete"),
@@ -35,6 +36,8 @@ class SavedImages:
         labels: classes (N,), where there are any.
         indices: positions in the data set (N,); the first N if None.
         robust: whether whoever saved them calls each image robust (N,), where that is stored.
+        norm, epsilon: of the ball, where `evaluate` saved them.
+        model_sha256: hash of the model's state, likewise.
     """
 
     path: Path
@@ -42,6 +45,9 @@ class SavedImages:
     labels: Tensor | None = None
     indices: Tensor | None = None
     robust: Tensor | None = None
+    norm: Norm | None = None
+    epsilon: str = ""
+    model_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -87,7 +93,7 @@ def read_images(path: str | Path) -> SavedImages:
         ZooError: missing, damaged, pickled objects, or without images.
     """
     path = Path(path)
-    arrays = _read(path)
+    arrays, words = _read(path)
     pixels = _first(arrays, IMAGES)
     if pixels is None:
         large = [array for array in arrays.values() if array.ndim == 4]
@@ -115,11 +121,14 @@ def read_images(path: str | Path) -> SavedImages:
         labels=_whole(path, "labels", per_image["labels"]),
         indices=_whole(path, "indices", per_image["indices"]),
         robust=None if per_image["robust"] is None else per_image["robust"].bool(),
+        norm=cast(Norm, words["norm"]) if words.get("norm") in NORMS else None,
+        epsilon=words.get("epsilon", ""),
+        model_sha256=words.get("model_sha256", ""),
     )
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the arrays of a file by name; what is no array of numbers is left out."""
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the arrays of numbers in a file, and its words, by name."""
     try:
         if path.suffix in TENSORS:
             return _tensors(torch.load(path, map_location="cpu", weights_only=True))
@@ -140,14 +149,14 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _tensors(content: Any) -> dict[str, Tensor]:
+def _tensors(content: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
     if isinstance(content, Mapping):
         items = {str(key): value for key, value in content.items()}
     elif isinstance(content, list | tuple):  # (images, labels), as DataLoaders have them
         items = dict(zip(("x_adv", "labels"), content, strict=False))
     else:
         items = {"x_adv": content}
-    arrays = {}
+    arrays, words = {}, {}
     for key, value in items.items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "U" and key in VERDICTS:
             value = np.array([bit == "1" for bit in str(value)])
@@ -155,7 +164,9 @@ def _tensors(content: Any) -> dict[str, Tensor]:
             value = torch.from_numpy(value)
         if isinstance(value, Tensor):
             arrays[key] = value.detach()
-    return arrays
+        elif isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.ndim == 0:
+            words[key] = str(value)
+    return arrays, words
 
 
 def _first(arrays: Mapping[str, Tensor], names: tuple[str, ...]) -> Tensor | None:

@@ -110,14 +110,20 @@ class GradientAttack(Attack):
         aims = self._targets(model, batch) if self.targeted else batch.labels
         n, device = len(batch.labels), batch.labels.device
         robust_at_step = torch.ones(self.steps + 1, n, dtype=torch.bool, device=device)
-        adversarial = batch.images.clone()
+        adversarial, first_broken = batch.images.clone(), batch.images.clone()
         for restart in range(self.restarts):
             standing = robust_at_step[-1].clone()
             pursued = torch.arange(n, device=device)[standing | (not self.early_exit)]
-            final = self._ascend(model, batch, threat_model, aims, restart, robust_at_step, pursued)
+            final = self._ascend(
+                model, batch, threat_model, aims, restart, robust_at_step, first_broken, pursued
+            )
             adversarial[standing] = final[standing]
+        robust = robust_at_step.all(0)[:, None, None, None]
         return AttackOutput(
-            adversarial=adversarial, robust_at_step=robust_at_step, complete=not self.early_exit
+            adversarial=adversarial,
+            robust_at_step=robust_at_step,
+            complete=not self.early_exit,
+            first_broken=torch.where(robust, adversarial, first_broken),
         )
 
     def _ascend(
@@ -128,9 +134,12 @@ class GradientAttack(Attack):
         aims: Tensor,
         restart: int,
         robust_at_step: Tensor,
+        first_broken: Tensor,
         pursued: Tensor,
     ) -> Tensor:
-        """Run one restart on the pursued images; return final iterates, note in `robust_at_step`.
+        """Run one restart on the pursued images; return final iterates.
+
+        Verdicts go to `robust_at_step`, the iterates that first break images to `first_broken`.
 
         Where attacks see a faster form of the model, the model itself is asked about the iterate
         that first breaks an image, and about the last one; of a randomised model, about all.
@@ -158,6 +167,8 @@ class GradientAttack(Attack):
                     first = broken & robust_at_step[:, part].all(0)
                     broken &= ~first | model.confirm(first, here, batch.labels[part])
                 broken &= within(here, images[part], threat_model)
+                fresh = broken & robust_at_step[:, part].all(0)
+                first_broken[part[fresh]] = here[fresh]
                 robust_at_step[step, part] &= ~broken
                 if moved is not None:
                     going = part[~broken] if self.early_exit else part

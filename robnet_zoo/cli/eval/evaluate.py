@@ -82,6 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compile what attacks see: minutes at the start, then faster (PyTorch's modes)",
     )
     add("--out", type=Path, help="the record (default: runs/eval/MODEL-ATTACKS.json)")
+    add("--save-images", type=Path, metavar="FILE.npz", help="adversarial images, for eval verify")
     add("--html", type=Path, help="a page with tables, plots and adversarial images too")
     add("--strict", action="store_true", help="exit with 3 if a check fails (docs/trust.md)")
     add("--resume", action="store_true", help="go on where an interrupted evaluation stopped")
@@ -120,12 +121,15 @@ def run(options: argparse.Namespace) -> int:
         compile=options.compile,
         out=out,
         resume=options.resume,
+        save_images=options.save_images,
         quiet=False,
         **adaptive.adaptive_options(options, target),
     )
     if os.environ.get("RANK", "0") == "0":
         show(record)
         show_path(out)
+        if options.save_images is not None:
+            print_written([options.save_images])
         if options.html is not None:
             _write_page(options.html, record, target)
     return FAILED_CHECK if options.strict and record.failed_checks else 0
@@ -163,7 +167,7 @@ def _certify(options: argparse.Namespace) -> int:
     """Run `eval certify` under its older spelling, `--attack certify`."""
     if options.attack != "certify":
         raise ZooError(f"certify stands alone, not in '{options.attack}'; it runs pgd20 too.")
-    for option in ("restarts", "targeted", "early_exit", "html", *adaptive.NAMES):
+    for option in ("restarts", "targeted", "early_exit", "html", "save_images", *adaptive.NAMES):
         if getattr(options, option):
             raise ZooError(f"--{option.replace('_', '-')} does not go with --attack certify.")
     return certify.run(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from robnet_zoo.cli.options import (
@@ -19,7 +20,8 @@ EPILOG = """\
 The file holds the images as x_adv, adversarial, adv, images or arr_0 (.npz, .npy, .pt, .pth):
 floats in [0,1], (N, C, H, W) or (N, H, W, C), or uint8; and, where they are not the first N of
 the data set, their positions in it as indices. Labels and verdicts (robust) are compared if they
-are there.
+are there. The ball is that of the file, if it names one, and else that of the weights, unless
+--eps or --norm is given.
 """
 
 
@@ -54,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
     saved = read_images(options.file)
     held = None if options.record is None else record.read(options.record)
     judged_on = target_options(options)
+    if judged_on.eps is None and judged_on.norm is None and saved.epsilon:
+        judged_on = replace(judged_on, eps=saved.epsilon, norm=saved.norm)
     target = load_target(named_model(options), judged_on)
     verified = verify(
         target.model,

@@ -45,6 +45,7 @@ def show(verified: Verification, console: Console | None = None) -> None:
         ):
             if positions:
                 lines.append(Text(f"  {len(positions):,} {whose}: {_few(positions)}", "yellow"))
+    lines += [Text(f"note: {note}", "yellow") for note in verified.notes]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
 

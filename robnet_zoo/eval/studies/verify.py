@@ -55,6 +55,7 @@ class Verification(
 
     Every tuple holds positions in the data set. `outside` are images outside the ball, `invalid`
     those with pixels outside [0,1] or not finite: both kinds count as robust, not as broken.
+    `notes` says where the file was made for something else.
     """
 
     file: str
@@ -69,6 +70,7 @@ class Verification(
     outside: tuple[Count, ...]
     invalid: tuple[Count, ...]
     claims: tuple[Claim, ...]
+    notes: tuple[str, ...]
 
 
 def verify(
@@ -117,7 +119,7 @@ def verify(
         right and not (hit and inside and fine)
         for right, hit, inside, fine in zip(correct, fooled, near, valid, strict=True)
     ]
-    positions = indices.tolist()
+    positions, info = indices.tolist(), model_info(model, metadata)
     claims = []
     if saved.robust is not None:
         claims.append(_claim("the file", positions, robust, saved.robust[:n].tolist()))
@@ -126,7 +128,7 @@ def verify(
         claims.append(_claim_of_record(record, positions, robust))
     return Verification(
         file=str(saved.path),
-        model=model_info(model, metadata),
+        model=info,
         data=DataInfo(
             name=metadata.data,
             split=metadata.split,
@@ -143,7 +145,19 @@ def verify(
         outside=tuple(compress(positions, (not inside for inside in near))),
         invalid=tuple(compress(positions, (not fine for fine in valid))),
         claims=tuple(claims),
+        notes=tuple(_notes(saved, info, threat_model)),
     )
+
+
+def _notes(saved: SavedImages, model: ModelInfo, threat_model: ThreatModel) -> Iterable[str]:
+    if saved.model_sha256 not in ("", model.state_sha256):
+        yield (
+            f"the images were made on a model with state sha256 {saved.model_sha256[:8]}, and "
+            f"this one has {model.state_sha256[:8]}"
+        )
+    ball = f"{saved.norm} {saved.epsilon}"
+    if saved.epsilon and ball != str(threat_model):
+        yield f"the images were made under {ball}"
 
 
 def _indices(saved: SavedImages, available: int) -> Tensor:
