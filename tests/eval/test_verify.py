@@ -57,6 +57,14 @@ def test_what_breaks_the_rules_is_named_and_never_counts_as_broken(attacked, tmp
     assert verified.robust.correct == honest.robust.correct + 3
 
 
+def test_models_and_data_are_taken_as_evaluations_take_them(attacked, tmp_path):
+    adversarial, robust = attacked
+    images, labels = digits(N)
+    net, pair = robust_net(), (images.permute(0, 2, 3, 1).numpy(), labels.numpy())
+    verified = verify(lambda batch: (net(batch),), pair, saved(tmp_path, adv=adversarial), DIGITS)
+    assert verified.verdicts == record.bits(robust.tolist())
+
+
 def test_a_clean_mistake_stays_one_whatever_image_is_shown(tmp_path):
     images, labels = digits(N)
     kind = images.clone()

@@ -10,6 +10,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor, nn
 
+from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.attacks.verdicts import TOLERANCE, distances, valid_pixels, validate_classes
 from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
@@ -23,6 +24,7 @@ from robnet_zoo.eval.record import (
     proportion_of,
 )
 from robnet_zoo.eval.saved_images import SavedImages
+from robnet_zoo.eval.sources import is_split, read_pair
 from robnet_zoo.eval.target import BATCH_SIZE
 from robnet_zoo.runtime.decode import Amount, Count
 from robnet_zoo.runtime.errors import ZooError
@@ -31,6 +33,7 @@ from robnet_zoo.threat_models import ThreatModel
 
 if TYPE_CHECKING:
     from robnet_zoo.data.splits import Split
+    from robnet_zoo.eval.sources import Data
 
 SCHEMA = "robnet_zoo.verification/1"
 
@@ -74,8 +77,8 @@ class Verification(
 
 
 def verify(
-    model: nn.Module,
-    data: Split | tuple[Tensor, Tensor],
+    model: Model,
+    data: Data,
     saved: SavedImages,
     threat_model: ThreatModel,
     *,
@@ -90,7 +93,8 @@ def verify(
     misclassifies it, or if it misclassifies the clean one.
 
     Args:
-        model: from images (N, C, H, W) with pixels in [0,1] to logits (N, classes).
+        model: from images (N, C, H, W) with pixels in [0,1] to logits (N, classes), as `evaluate`
+            takes it.
         data: the clean images, as `evaluate` takes them; all of them.
         saved: what `read_images` returned.
         threat_model: the ball.
@@ -103,7 +107,10 @@ def verify(
         ZooError: images of another shape, indices or labels that are not the data set's, or a
             record of other images.
     """
-    metadata = metadata or RunMetadata()
+    metadata, model = metadata or RunMetadata(), as_module(model)
+    if not is_split(data):
+        pair = read_pair(data, None)
+        data = pair.images, pair.labels
     if n is not None and not 1 <= n <= len(saved):
         raise ZooError(f"n {n} is out of range; '{saved.path}' holds {len(saved)} images.")
     device = device_of(model)
