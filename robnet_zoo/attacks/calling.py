@@ -68,7 +68,7 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ZooError: it returns no logits of that shape, or fails in a pass without gradients.
     """
-    given = images.to(_precision(model, images.dtype), copy=True)
+    given = images.to(precision_of(model, images.dtype), copy=True)
     if torch.is_grad_enabled():  # checkpoints end a pass by an exception of their own
         output = model(given)
     else:
@@ -94,8 +94,8 @@ def explained(action: str) -> Iterator[None]:
         raise ZooError(f"The model cannot {action}: {cause(error)}.") from error
 
 
-def _precision(model: nn.Module, default: torch.dtype) -> torch.dtype:
-    """Return the type of a model's first parameter, or buffer, that is a fraction."""
+def precision_of(model: nn.Module, default: torch.dtype = torch.float32) -> torch.dtype:
+    """Return the type that a model computes in: of its first parameter, or buffer, of floats."""
     tensors = chain(model.parameters(), model.buffers())
     return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), default)
 

@@ -8,10 +8,11 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
+from msgspec import UNSET
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.batch import to_pixels
-from robnet_zoo.attacks.calling import model_name
+from robnet_zoo.attacks.calling import model_name, precision_of
 from robnet_zoo.attacks.model import state_sha256
 from robnet_zoo.data import to_float
 from robnet_zoo.eval.checks.results import Card
@@ -163,4 +164,5 @@ def model_info(model: nn.Module, metadata: RunMetadata) -> ModelInfo:
         state_sha256=state_sha256(model),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         genotype_status=metadata.genotype_status,
+        precision="float64" if precision_of(model) == torch.float64 else UNSET,
     )

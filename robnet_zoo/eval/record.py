@@ -46,6 +46,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `state_sha256` hashes the parameters and buffers as they were in memory, and
     `weights_file_sha256` the file they came from, where there was one. `fingerprint` is what the
     model does to the first images: the same parameters may stand behind another function.
+    `precision` is "float64" where the model computes in that.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights_file_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
     genotype_status: str
     fingerprint: Fingerprint | msgspec.UnsetType = msgspec.UNSET
+    precision: Literal["float64"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class DataInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -92,7 +92,7 @@ def _images(images: Any) -> Tensor:
                 f"axes 1 and 3 {which} can be channels, 1 or 3; give a tensor (N, C, H, W)."
             )
         images = images if first else images.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))
+    return torch.from_numpy(np.require(images, images.dtype.newbyteorder("="), ["C", "W"]))
 
 
 def _labels(labels: Any) -> Tensor:

@@ -8,7 +8,15 @@ from importlib import metadata
 from typing import Any, Literal
 
 Compile = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
-LIBRARIES = ("torch", "torchvision", "numpy", "torchattacks", "pyautoattack", "safetensors")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "timm",
+    "torchattacks",
+    "pyautoattack",
+    "safetensors",
+)
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
