@@ -56,14 +56,14 @@ def default_record(model: str, attacks: str) -> Path:
 def add_target_options(parser: ArgumentParser) -> None:
     """Add what `target_options` reads: the images and the threat model of an evaluation."""
     add = parser.add_argument
-    add("--dataset", help="data set, or arrays:FILE.npz (default: what the weights know)")
+    add("--dataset", help="data set, or arrays:FILE.npz (default: the zoo's weights' own)")
     add("--data", type=Path, help="folder of the data sets (default: $ROBNET_ZOO_DATA)")
     add("--split", default="test", help="train, validation or test (default: test)")
     add("--threat-model", help="row of the threat-model table (default: the weights' own)")
     add("--eps", help="size of the perturbation, such as 8/255, instead of the threat model's")
     add("--norm", choices=NORMS, help="instead of the threat model's norm")
-    add("--mean", help="of your own model's channels: 0.485,0.456,0.406, or a name: imagenet")
-    add("--std", help="likewise; the model is then judged on pixels in [0,1]")
+    add("--mean", help="subtracted inside your own model: 0.485,0.456,0.406, or a name: imagenet")
+    add("--std", help="divided by, behind it; so that attacks see pixels in [0,1]")
     # torchrun takes --n for a beginning of its own options: --images says the same
     add("--n", "--images", type=int, metavar="N", help="judge the first N images (default: all)")
     add(

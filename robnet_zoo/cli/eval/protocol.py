@@ -11,7 +11,18 @@ from robnet_zoo.cli.options import print_written, target_options
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable
 
-FIXED = ("model", "attack", "dataset", "threat_model", "eps", "norm", "restarts", *ADAPTIVE)
+FIXED = (
+    "model",
+    "attack",
+    "dataset",
+    "threat_model",
+    "eps",
+    "norm",
+    "mean",
+    "std",
+    "restarts",
+    *ADAPTIVE,
+)
 
 
 def run(options: argparse.Namespace) -> int:
