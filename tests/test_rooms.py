@@ -14,12 +14,12 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 ROOMS = {
     "cli": "main",
     "search": "registry",
-    "eval": "'' checks evaluation external inputs record saved_images target reports.attach "
-    "reports.certificate reports.comparison reports.diff reports.examples reports.html "
-    "reports.judges reports.protocol reports.tables reports.terminal reports.verification "
-    "studies.certificate studies.certify studies.comparison studies.diff "
-    "studies.diff_tools studies.judges studies.plots studies.protocol studies.sweep "
-    "studies.transfer_matrix studies.verify",
+    "eval": "'' checks evaluation external inputs record record_parts saved_images target "
+    "reports.attach reports.certificate reports.comparison reports.diff reports.examples "
+    "reports.html reports.judges reports.protocol reports.tables reports.terminal "
+    "reports.verification studies.certificate studies.certify studies.comparison "
+    "studies.diff studies.diff_tools studies.judges studies.plots studies.protocol "
+    "studies.sweep studies.transfer_matrix studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' adaptive base batch calling fingerprint model naming pgd registry verdicts "
     "methods.apgd methods.fab methods.gradient methods.square methods.transfer",

@@ -27,7 +27,8 @@ from robnet_zoo.eval.finished import add_attacks, find_finished
 from robnet_zoo.eval.identity import first_images, identify, settings_of
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.kept_images import keep_images, validate_save_images
-from robnet_zoo.eval.record import EvaluationRecord, Settings, ThreatInfo
+from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.record_parts import Settings, ThreatInfo
 from robnet_zoo.eval.request import (
     adaptive_settings,
     averaged_draws,

@@ -24,7 +24,7 @@ from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval.identity import first_images
 from robnet_zoo.eval.inputs import Images
-from robnet_zoo.eval.record import Check, SurrogateInfo
+from robnet_zoo.eval.record_parts import Check, SurrogateInfo
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 

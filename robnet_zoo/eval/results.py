@@ -16,7 +16,7 @@ from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, valid_pixels, within
 from robnet_zoo.eval import draws
-from robnet_zoo.eval.record import (
+from robnet_zoo.eval.record_parts import (
     AttackResult,
     ClassTotals,
     Part,

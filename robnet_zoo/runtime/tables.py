@@ -1,4 +1,4 @@
-"""Tables as CSV and as Markdown: one writer of each, and the places in a text that they fill.
+"""Tables as CSV, Markdown and plain text, and the places in a text that Markdown tables fill.
 
 A table's place in a text lies between `<!-- table:NAME -->` and `<!-- end:NAME -->`.
 """
@@ -43,6 +43,16 @@ def markdown_table(
     """
     rule = ["---:" if name in right else "---" for name in header]
     return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *rows))
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as plain text; all columns but the first are aligned to the right."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        for line in lines
+    )
 
 
 def fill_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:

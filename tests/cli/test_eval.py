@@ -86,7 +86,7 @@ def test_a_randomised_model_is_judged_by_draws(run, tmp_path):
     chosen = {name: record["settings"][name] for name in ("draws", "decide", "eot")}
     assert chosen == {"draws": 3, "decide": "mean", "eot": 2}
     assert record["attacks"][0]["settings"]["loss"] == "margin"
-    assert "mean of single draws" in out and len(record["attacks"][0]["draws"]["verdicts"]) == 3
+    assert "mean of draws" in out and len(record["attacks"][0]["draws"]["verdicts"]) == 3
 
 
 def test_a_users_own_arrays_are_judged(run, tmp_path):

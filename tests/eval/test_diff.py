@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.eval.inputs import RunMetadata
+from robnet_zoo.eval.record_parts import bits
 from robnet_zoo.eval.studies.comparison import contrast
 from robnet_zoo.eval.studies.diff_pgd import PgdPair
 from robnet_zoo.eval.studies.diff_suites import SuitePair
@@ -54,7 +55,7 @@ def explained(attack, tool, n=N, **settings):
 def test_our_side_is_the_attack_that_evaluations_run(attack, threat_model):
     ours = pair(attack, "foolbox", threat_model)
     judged = evaluate(robust_net(), digits(N), [attack], threat_model, seed=3)
-    assert record.bits(ours.run(ours.ours)) == judged.attacks[0].verdicts
+    assert bits(ours.run(ours.ours)) == judged.attacks[0].verdicts
 
 
 @pytest.mark.parametrize(

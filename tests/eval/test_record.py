@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+from helpers.made_records import make
 from helpers.small_nets import digits, robust_net
 
 from robnet_zoo.eval import evaluate, record
@@ -110,3 +111,12 @@ def test_what_is_no_record_is_refused(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ZooError, match=r"a\.json"):
         record.read(tmp_path / "a.json")
+
+
+def test_a_record_prints_as_its_table():
+    lines = str(make(pgd20=120, pgd100=118)).splitlines()
+    assert lines[0].startswith("racl.digits  1,000 parameters")
+    (row,) = (line.split() for line in lines if line.startswith("pgd20"))
+    assert row[:6] == ["pgd20", "60.00", "%", "53.1", "-", "66.5"]
+    assert any(line.startswith("all attacks   59.00 %") for line in lines)
+    assert lines[-1] == "checks: 1 passed"

@@ -7,7 +7,7 @@ from helpers.made_records import attack, make
 from msgspec.structs import replace
 
 from robnet_zoo.eval.checks import Card, check_results, check_sweep
-from robnet_zoo.eval.record import ClassTotals, Part, Queries, proportion_of
+from robnet_zoo.eval.record_parts import ClassTotals, Part, Queries, proportion_of
 
 N = 1000
 PGD = {"step_value": 2 / 255, "loss": "ce", "momentum": None, "restarts": 1, "targeted": False}

@@ -8,7 +8,8 @@ from helpers.fitted import save_fitted
 from helpers.small_nets import DIGITS, digits, robust_net
 
 from robnet_zoo.attacks import get_attack
-from robnet_zoo.eval import evaluate, record
+from robnet_zoo.eval import evaluate
+from robnet_zoo.eval.record_parts import bits
 from robnet_zoo.eval.saved_images import read_images
 from robnet_zoo.eval.studies.verify import verify
 from robnet_zoo.runtime.errors import ZooError
@@ -33,7 +34,7 @@ def saved(folder, name="a.npz", **arrays):
 def test_the_verdicts_are_those_of_the_attacks_own_images(attacked, tmp_path):
     adversarial, robust = attacked
     verified = verify(robust_net(), digits(N), saved(tmp_path, x_adv=adversarial), DIGITS)
-    assert verified.verdicts == record.bits(robust.tolist())
+    assert verified.verdicts == bits(robust.tolist())
     assert 0 < verified.robust.correct < verified.clean.correct
     assert verified.max_perturbation == pytest.approx(DIGITS.epsilon.value, abs=1e-6)
     assert (verified.outside, verified.invalid, verified.claims) == ((), (), ())
@@ -62,7 +63,7 @@ def test_models_and_data_are_taken_as_evaluations_take_them(attacked, tmp_path):
     images, labels = digits(N)
     net, pair = robust_net(), (images.permute(0, 2, 3, 1).numpy(), labels.numpy())
     verified = verify(lambda batch: (net(batch),), pair, saved(tmp_path, adv=adversarial), DIGITS)
-    assert verified.verdicts == record.bits(robust.tolist())
+    assert verified.verdicts == bits(robust.tolist())
 
 
 def test_a_clean_mistake_stays_one_whatever_image_is_shown(tmp_path):
@@ -116,7 +117,7 @@ def test_common_layouts_are_read(attacked, tmp_path, layout):
     arrays = layouts(adversarial, digits(N)[1])[layout]
     verified = verify(robust_net(), digits(N), saved(tmp_path, **arrays), DIGITS)
     wanted = [bool(robust[at]) for at in verified.indices]
-    assert verified.verdicts == record.bits(wanted)
+    assert verified.verdicts == bits(wanted)
     assert len(verified.verdicts) == (3 if layout == "some" else N)
 
 
@@ -130,7 +131,7 @@ def test_saved_tensors_are_read(attacked, tmp_path, wrap):
     }[wrap]
     torch.save(content, tmp_path / "a.pth")
     verified = verify(robust_net(), digits(N), read_images(tmp_path / "a.pth"), DIGITS)
-    assert verified.verdicts == record.bits(robust.tolist())
+    assert verified.verdicts == bits(robust.tolist())
 
 
 def test_bytes_are_measured_as_they_are(attacked, tmp_path):

@@ -1,7 +1,7 @@
 """Records made of numbers, for what only reads records."""
 
-from robnet_zoo.eval import record
-from robnet_zoo.eval.record import AttackResult, Check, ClassTotals, Trace, proportion_of
+from robnet_zoo.eval import record, record_parts
+from robnet_zoo.eval.record_parts import AttackResult, Check, ClassTotals, Trace, proportion_of
 from robnet_zoo.threat_models import get_threat_model
 
 
@@ -47,7 +47,7 @@ def make(
         results.append(attack(key.replace("_", "-"), count, n, last=count, trace=trace))
     total = min([clean, *(result.robust.correct for result in results)])
     return record.EvaluationRecord(
-        model=record.ModelInfo(
+        model=record_parts.ModelInfo(
             name=name,
             state_sha256=sha,
             parameters=parameters,
@@ -57,8 +57,10 @@ def make(
             weights_file_sha256="",
             genotype_status="published",
         ),
-        data=record.DataInfo(name="digits", split="test", n=n, available=450, sha256="d" * 64),
-        threat_model=record.ThreatInfo(
+        data=record_parts.DataInfo(
+            name="digits", split="test", n=n, available=450, sha256="d" * 64
+        ),
+        threat_model=record_parts.ThreatInfo(
             name="digits",
             norm=threat.norm,
             epsilon=threat.epsilon.text,
@@ -66,20 +68,20 @@ def make(
             step=threat.step.text,
             step_value=threat.step.value,
         ),
-        settings=record.Settings(
+        settings=record_parts.Settings(
             seed=0,
             block_size=256,
             batch_size=256,
             device="cpu",
             attacks=tuple(result.name for result in results),
         ),
-        clean=record.Clean(
+        clean=record_parts.Clean(
             accuracy=proportion_of(verdicts(clean, n)),
             verdicts=verdicts(clean, n),
             predictions=(0,) * n,
         ),
         attacks=tuple(results),
-        totals=record.Totals(
+        totals=record_parts.Totals(
             robust=proportion_of(verdicts(total, n)),
             verdicts=verdicts(total, n),
             clean_mistakes=tuple(range(clean, n)),

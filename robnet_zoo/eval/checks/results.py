@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robnet_zoo.eval.checks.registry import run_checks
-from robnet_zoo.eval.record import AttackResult, Check, EvaluationRecord
+from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.record_parts import AttackResult, Check
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from robnet_zoo.eval import record
-from robnet_zoo.eval.record import bits, proportion_of
+from robnet_zoo.eval import record, record_parts
+from robnet_zoo.eval.record_parts import bits, proportion_of
 from robnet_zoo.eval.studies.plots import Plot, write_plot
 from robnet_zoo.plotting import accuracy as figures
 from robnet_zoo.runtime import files
@@ -32,10 +32,10 @@ class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     epsilon: str
-    epsilon_value: record.Size
+    epsilon_value: record_parts.Size
     certified: Proportion
     attacked: Proportion
-    attacked_verdicts: record.Verdicts
+    attacked_verdicts: record_parts.Verdicts
 
 
 class Radii(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,19 +74,19 @@ class Certificate(
         checks: whether the attack broke an image within its certified radius.
     """
 
-    model: record.ModelInfo
-    data: record.DataInfo
-    threat_model: record.ThreatInfo
+    model: record_parts.ModelInfo
+    data: record_parts.DataInfo
+    threat_model: record_parts.ThreatInfo
     settings: CertifySettings
-    clean: record.Clean
+    clean: record_parts.Clean
     radii: Annotated[dict[Norm, Radii], Meta(min_length=1)]
     certified: Proportion
-    verdicts: record.Verdicts
+    verdicts: record_parts.Verdicts
     points: Annotated[tuple[Point, ...], Meta(min_length=1)]
     seconds: Amount
     environment: dict[str, Any]
-    created: record.Timestamp
-    checks: tuple[record.Check, ...]
+    created: record_parts.Timestamp
+    checks: tuple[record_parts.Check, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
@@ -136,7 +136,7 @@ def point(evaluation: record.EvaluationRecord, radii: Sequence[float]) -> Point:
     )
 
 
-def check(points: Sequence[Point], radii: Sequence[float]) -> record.Check:
+def check(points: Sequence[Point], radii: Sequence[float]) -> record_parts.Check:
     """Return whether no image was broken at a size within its certified radius."""
     broken = [
         f"image {index} at {point.epsilon}"
@@ -145,7 +145,7 @@ def check(points: Sequence[Point], radii: Sequence[float]) -> record.Check:
         if verdict == "0" and radii[index] >= point.epsilon_value
     ]
     detail = f"the attack broke {', '.join(broken) or 'no image'} within a certified radius"
-    return record.Check(name="certificates-hold", passed=not broken, detail=detail)
+    return record_parts.Check(name="certificates-hold", passed=not broken, detail=detail)
 
 
 def write(certificate: Certificate, path: Path) -> list[Path]:

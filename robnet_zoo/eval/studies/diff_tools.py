@@ -12,7 +12,7 @@ from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import device_of
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval.inputs import model_info, take_first
-from robnet_zoo.eval.record import ThreatInfo
+from robnet_zoo.eval.record_parts import ThreatInfo
 from robnet_zoo.eval.studies.diff import Explanation, explain
 from robnet_zoo.eval.studies.diff_pgd import NAMES, PgdPair
 from robnet_zoo.eval.studies.diff_suites import SuitePair

@@ -14,9 +14,9 @@ from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.attacks.verdicts import TOLERANCE, distances, valid_pixels, validate_classes
 from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
-from robnet_zoo.eval.record import (
+from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.record_parts import (
     DataInfo,
-    EvaluationRecord,
     ModelInfo,
     ThreatInfo,
     Verdicts,
