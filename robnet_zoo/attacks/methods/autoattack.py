@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.attacks.methods.apgd import Apgd
 from robnet_zoo.attacks.methods.fab import Fab
-from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.methods.square import Square
+from robnet_zoo.attacks.table import ATTACKS
 from robnet_zoo.threat_models import GRADIENT_NORMS, ThreatModel
 
+MARGIN = "pgd-margin"
 UNDER_L1: dict[str, dict[str, Any]] = {"ce": {"restarts": 5}, "dlr-targeted": {"target_classes": 5}}
 
 
@@ -50,7 +51,7 @@ def _stand_in(part: Apgd, threat_model: ThreatModel, classes: int) -> Attack | N
         return untargeted
     if threat_model.norm not in GRADIENT_NORMS or part.eot > 1:
         return None
-    return GradientAttack(name="pgd100", steps=100, start="uniform", loss="margin")
+    return cast(Attack, ATTACKS[MARGIN].build(name=MARGIN))
 
 
 def standard(name: str) -> Suite:

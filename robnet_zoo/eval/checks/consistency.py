@@ -63,7 +63,7 @@ def check_classes(results: Results) -> Finding:
     "perturbation",
     kind="results",
     catches="attacks that leave the ball or [0,1]",
-    fails_if="the harness measures more than epsilon + 1e-6 anywhere",
+    fails_if="the harness measures more than epsilon + 1e-6 anywhere (L1: epsilon times 1 + 1e-6)",
 )
 def check_perturbations(results: Results) -> Finding | Skipped:
     """Every image that was judged lies within epsilon, as the harness measured it."""
