@@ -6,6 +6,8 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.calling import logits_of
+from robnet_zoo.attacks.pass_log import PassLog
 from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import seeded
@@ -76,6 +79,7 @@ class AttackedModel(nn.Module):
         compiled: whether that form is compiled, for one batch size: chunks are then filled up.
         adaptive: the surrogate of its gradients, and the draws of a randomised model.
         seed: of the draws that give verdicts.
+        log: keeps what the passes return, and answers in the model's place.
         chunk: images in one forward pass at most.
         forwards, backwards: images passed so far, without the copies.
     """
@@ -90,9 +94,10 @@ class AttackedModel(nn.Module):
         compiled: bool = False,
         adaptive: Adaptive | None = None,
         seed: int = 0,
+        log: PassLog | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.compiled, self.seed = model, compiled, seed
+        self.model, self.compiled, self.seed, self.log = model, compiled, seed, log
         self.adaptive = adaptive or Adaptive()
         self.attack_model = self.adaptive.view(model) if attack_model is None else attack_model
         self.chunk = DRAW_BATCH if self.adaptive.randomised else round_up_batch(batch_size)
@@ -106,8 +111,20 @@ class AttackedModel(nn.Module):
         return self._pass(self.attack_model, images)
 
     def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
+        compute = partial(self._compute, model)
+        logits = compute(images) if self.log is None else self.log.pass_through(compute, images)
+        gradient, seen = self._asks_gradient(images), model is self.attack_model
+        self.forwards += len(images) * (self.adaptive.passes(gradient=gradient) if seen else 1)
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    def _asks_gradient(self, images: Tensor) -> bool:
+        return torch.is_grad_enabled() and images.requires_grad
+
+    def _compute(self, model: nn.Module, images: Tensor) -> Tensor:
         chunks = images.split(self.chunk)
-        gradient = torch.is_grad_enabled() and images.requires_grad
+        gradient = self._asks_gradient(images)
         recompute = len(chunks) > 1 and gradient and self.adaptive.eot == 1  # which recomputes too
         fill = self.chunk if self.compiled and model is self.attack_model else BATCH_MULTIPLE
         logits = [
@@ -116,12 +133,24 @@ class AttackedModel(nn.Module):
             else _filled(model, chunk, fill)
             for chunk in chunks
         ]
-        seen = model is self.attack_model
-        self.forwards += len(images) * (self.adaptive.passes(gradient=gradient) if seen else 1)
-        joined = logits[0] if len(logits) == 1 else torch.cat(logits)
-        if joined.requires_grad:
-            joined.register_hook(self._count_backward)
-        return joined
+        return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+    def step(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a step of an attack, from tensors to tensors, that the log keeps as a whole."""
+        log = self.log
+        if log is None:
+            return function
+
+        def logged(*args: Any, **options: Any) -> Any:
+            returned, (forwards, backwards) = log.step(
+                function, args, options, lambda: [self.forwards, self.backwards]
+            )
+            self.forwards += forwards
+            self.backwards += backwards
+            self._advance(forwards)
+            return returned
+
+        return logged
 
     def _advance(self, images: int) -> None:
         if self.on_forward is not None:
@@ -151,7 +180,7 @@ class AttackedModel(nn.Module):
 
     def plain(self) -> AttackedModel:
         """Return one in which attacks see the model itself, counted anew."""
-        return AttackedModel(self.model, self.chunk, self.on_forward)
+        return AttackedModel(self.model, self.chunk, self.on_forward, log=self.log)
 
     def confirm(self, suspected: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return which of the suspected images (N,) the model itself misclassifies."""

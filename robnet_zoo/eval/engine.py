@@ -17,6 +17,7 @@ from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.base import Attack, Suite, run_confirmed
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
 from robnet_zoo.attacks.model import BATCH_MULTIPLE, DRAW_BATCH, AttackedModel, preserve_state
+from robnet_zoo.attacks.pass_log import PassLog
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval import draws, results
 from robnet_zoo.eval.checks import check_model
@@ -219,7 +220,8 @@ class Engine:
                 note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
                 self.bar.advance(min(passes * self._rate, self._expected - self.bar.done), note)
 
-        attacked_model = self._attacked_model(tick, self.seed + number)
+        log = self.shards.log(stage, number)
+        attacked_model = self._attacked_model(tick, self.seed + number, log)
         batch = AttackBatch(
             number=number,
             indices=indices,
@@ -237,14 +239,17 @@ class Engine:
             self.kept_images.save(stage, attack, output, batch, self.threat_model)
         return BlockResult(
             **verdicts,
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(time.perf_counter() - started + (log.earlier if log else 0), 3),
             forwards=attacked_model.forwards,
             backwards=attacked_model.backwards,
             warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
         )
 
     def _attacked_model(
-        self, on_forward: Callable[[int], None] | None = None, seed: int = 0
+        self,
+        on_forward: Callable[[int], None] | None = None,
+        seed: int = 0,
+        log: PassLog | None = None,
     ) -> AttackedModel:
         return AttackedModel(
             self.model,
@@ -254,6 +259,7 @@ class Engine:
             compiled=self.compiled,
             adaptive=self.adaptive,
             seed=seed,
+            log=log,
         )
 
     def _catch_up(self, passes: float) -> None:

@@ -1,4 +1,4 @@
-"""Finished blocks on disk, so that an interrupted evaluation loses one block at most."""
+"""Finished blocks on disk, and the log of the block under way: what a killed evaluation keeps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from robnet_zoo.attacks.pass_files import PassFiles
+from robnet_zoo.attacks.pass_log import PassLog
 from robnet_zoo.eval.identity import validate_identity, with_attacks
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import to_builtins
@@ -60,10 +62,16 @@ class Shards:
         return _read(path, kind) if path is not None and path.exists() else None
 
     def save(self, stage: str, number: int, block: Any) -> None:
-        """Store a finished block."""
+        """Store a finished block, in place of its log."""
         path = self._path(stage, number)
         if path is not None:
             files.write_text(path, json.dumps(to_builtins(block), allow_nan=False))
+            PassFiles(path.parent, path.stem).remove()
+
+    def log(self, stage: str, number: int) -> PassLog | None:
+        """Return the log of a block under way, with what a killed run left in it."""
+        path = self._path(stage, number)
+        return None if path is None else PassLog(path.parent, path.stem)
 
     def remove(self) -> None:
         """Remove the folder once its content is in the record."""

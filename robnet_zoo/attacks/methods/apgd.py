@@ -69,4 +69,5 @@ class Apgd(LibraryAttack):
             if self.loss == "dlr":
                 others(self.name, model, batch, 1, least=self.least_classes)
             attack = base.APGDAttack(model, loss=self.loss, **common)
+        attack.attack_single_run = model.step(attack.attack_single_run)
         return AttackOutput(adversarial=attack.perturb(batch.images, batch.labels))

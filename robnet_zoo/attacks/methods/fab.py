@@ -46,4 +46,5 @@ class Fab(LibraryAttack):
             n_target_classes=others(self.name, model, batch, self.target_classes, least=2),
             device=batch.images.device,
         )
+        attack.attack_single_run = model.step(attack.attack_single_run)
         return AttackOutput(adversarial=attack.perturb(batch.images, batch.labels))

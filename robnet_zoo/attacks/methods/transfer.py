@@ -210,7 +210,11 @@ def adversarial_block(
     with preserve_state(model):
         attack_model = fold(model, image_size=batch.images.shape[-1])
         own = AttackedModel(
-            model, attacked_model.chunk, attacked_model.on_forward, attack_model=attack_model
+            model,
+            attacked_model.chunk,
+            attacked_model.on_forward,
+            attack_model=attack_model,
+            log=attacked_model.log,
         )
         quiet = replace(batch, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
