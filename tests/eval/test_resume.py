@@ -12,7 +12,7 @@ import torch
 from helpers.small_nets import DIGITS, digits, robust_net
 from torch import nn
 
-from robnet_zoo.attacks import Attack, Suite
+from robnet_zoo.attacks import Attack, Suite, pass_log
 from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.runtime.errors import ZooError
 
@@ -281,4 +281,5 @@ def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path):
 
 
 if __name__ == "__main__":
+    pass_log.SECONDS = 0.0  # so that the block under way has a log when the process is killed
     run(sys.argv[1])
