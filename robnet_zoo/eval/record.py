@@ -65,11 +65,18 @@ class EvaluationRecord(
         """Return the result of one attack; KeyError if it was not part of the evaluation."""
         return {result.full_name: result for result in self.attacks}[name]
 
-    def passes(self, name: str) -> Passes:
-        """Return an attack's passes for each image that it attacked, in older records too."""
-        result = self.attack(name)
-        attacked = self.clean.accuracy.correct
-        return Passes.mean(result.forwards, result.backwards, attacked)
+    def passes(self, name: str | None = None) -> Passes:
+        """Return the passes for each attacked image, of one attack or of all, in old records too.
+
+        Raises:
+            KeyError: there is no attack of this name.
+        """
+        results = self.attacks if name is None else (self.attack(name),)
+        return Passes.mean(
+            sum(result.forwards for result in results),
+            sum(result.backwards for result in results),
+            self.clean.accuracy.correct,
+        )
 
     @property
     def attack_names(self) -> list[str]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from helpers.small_nets import DIGITS, digits, robust_net
 from torch import nn
 
 from robnet_zoo.attacks import Attack, Suite, pass_log
-from robnet_zoo.eval import evaluate, get_attack, record
+from robnet_zoo.eval import evaluate, evaluation, get_attack, record
+from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
 
 TESTS = Path(__file__).parents[1]
@@ -47,9 +49,9 @@ def disturbed(net):
     return net
 
 
-def run(out, resume=False):
+def run(out, **options):
     """Evaluate all 450 images: every attack takes two blocks."""
-    return evaluate(robust_net(), digits(450), ATTACKS, DIGITS, seed=3, out=out, resume=resume)
+    return evaluate(robust_net(), digits(450), ATTACKS, DIGITS, seed=3, out=out, **options)
 
 
 def start(*command):
@@ -105,6 +107,8 @@ def test_two_processes_find_what_one_finds(whole, tmp_path):
     process = start(*launcher, __file__, str(out))
     assert process.wait(timeout=300) == 0
     assert findings(record.read(out)) == whole
+    done, total = map(float, out.with_suffix(".bar").read_text().split())
+    assert done == pytest.approx(total)  # though the first process has the larger block
 
 
 def judge(out, *attacks, net=None, **options):
@@ -280,6 +284,22 @@ def test_a_place_that_cannot_be_written_is_refused_before_work(tmp_path):
         evaluate(robust_net(), digits(20), ["fgsm"], DIGITS, out=tmp_path / "file" / "a.json")
 
 
-if __name__ == "__main__":
+def main(out):
+    """Evaluate, and note how far the progress bar went."""
     pass_log.SECONDS = 0.0  # so that the block under way has a log when the process is killed
-    run(sys.argv[1])
+    bars = []
+
+    @contextmanager
+    def shown(*arguments):
+        with progress(*arguments) as bar:
+            bars.append(bar)
+            yield bar
+
+    evaluation.progress = shown
+    run(out, resume=False, quiet=False)
+    for bar in bars:
+        Path(out).with_suffix(".bar").write_text(f"{bar.done} {bar.total}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

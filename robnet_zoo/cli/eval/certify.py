@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError("No model was named; add --model, such as --model racl.digits.")
     model = named_model(options)
     out = options.out or default_record(model.name, "certify")
-    if options.resume and out.exists() and not out.with_name(f"{out.name}.parts").exists():
-        raise ZooError(f"'{out}' is finished; leave out --resume to certify again.")
+    if out.exists():
+        raise ZooError(f"'{out}' is finished: name another --out, or delete it to certify again.")
     check_writable(out)
     judged_on = target_options(options)
     certified = certify(

@@ -85,7 +85,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--save-images", type=Path, metavar="FILE.npz", help="adversarial images, for eval verify")
     add("--html", type=Path, help="a page with tables, plots and adversarial images too")
     add("--strict", action="store_true", help="exit with 3 if a check fails (docs/trust.md)")
-    add("--resume", action="store_true", help="go on where an interrupted evaluation stopped")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on where an interrupted evaluation stopped, or add attacks to a finished record",
+    )
     adaptive.add_adaptive_options(parser)
 
 
