@@ -13,7 +13,7 @@ from robnet_zoo.eval.record_parts import bits
 from robnet_zoo.eval.studies.comparison import contrast
 from robnet_zoo.eval.studies.diff_pgd import PgdPair
 from robnet_zoo.eval.studies.diff_suites import SuitePair
-from robnet_zoo.eval.studies.diff_tools import explain_tool
+from robnet_zoo.eval.studies.diff_tools import explain_accuracy, explain_tool
 from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime.errors import ZooError
 
@@ -34,18 +34,21 @@ def pair(attack, tool, threat_model=DIGITS, kind=PgdPair, n=N, **settings):
     )
 
 
-def explained(attack, tool, n=N, **settings):
+def target():
     from robnet_zoo.data import load_split
 
     dataset, split = load_split("digits", "test")
-    target = EvalTarget(
+    return EvalTarget(
         model=robust_net(),
         dataset=dataset,
         split=split,
         threat_model=DIGITS,
         metadata=RunMetadata(model="small"),
     )
-    return explain_tool(target, attack, tool, n=n, tool_settings=settings)
+
+
+def explained(attack, tool, n=N, **settings):
+    return explain_tool(target(), attack, tool, n=n, tool_settings=settings)
 
 
 @pytest.mark.parametrize("threat_model", [DIGITS, L2], ids=["Linf", "L2"])
@@ -136,6 +139,22 @@ def test_what_a_tool_has_not_gets_one_sentence(attack, tool, settings, message):
         explained(attack, tool, n=4, **settings)
 
 
+def test_an_accuracy_from_elsewhere_is_traced_to_the_setting_that_gives_it():
+    weak = evaluate(robust_net(), digits(N), ["pgd1"], DIGITS)
+    theirs = weak.totals.robust.accuracy
+    found = explain_accuracy(target(), "pgd20", theirs, n=N)
+    assert found.ours.accuracy < theirs
+    (change,) = found.guesses[0].changes
+    assert (change.setting, change.theirs, found.guesses[0].distance) == ("steps", 1, 0)
+    assert "steps is 1 in place of 20" in found.conclusion
+    for attack, accuracy, message in (
+        ("square", 0.5, "cannot vary 'square'"),
+        ("pgd2", 47.3, "Accuracy 4730 is out of range"),
+    ):
+        with pytest.raises(ZooError, match=message):
+            explain_accuracy(target(), attack, accuracy, n=4)
+
+
 def test_records_of_the_same_weights_show_every_setting_that_differs():
     first, second = make(pgd20=100), make(pgd20=80, fgsm=150, epsilon="0.2")
     second = replace(second, settings=replace(second.settings, seed=4))
@@ -164,6 +183,8 @@ def test_the_command_explains_tools_and_records(run_eval, tmp_path):
     code, out, _ = run_eval("diff", "a.json", "b.json", "--list")
     assert code == 0
     assert "pgd20, A only: 90, 91," in out
+    assert run_eval("diff", *base, "--accuracy", "90", "--n", "10", "--out", "g.json")[0] == 0
+    assert json.loads((tmp_path / "g.json").read_text())["accuracy"] == 0.9
     for words in (("a.json",), ("a.json", "b.json", *base), base, ()):
         code, out, err = run_eval("diff", *words)
         assert (code, out, err.count("\n")) == (2, "", 1)

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robnet_zoo.eval.studies.diff import Explanation, Trial
+from robnet_zoo.eval.studies.diff_script import Guesses
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.statistics import Proportion
 
@@ -36,6 +37,30 @@ def show(explained: Explanation, console: Console | None = None) -> None:
         console.print(line, soft_wrap=True, highlight=False)
     console.print(_table(explained))
     console.print(Text(explained.conclusion, style="bold"), soft_wrap=True)
+
+
+def show_guesses(guesses: Guesses, console: Console | None = None) -> None:
+    """Print ours, theirs and what comes near to theirs, the nearest first."""
+    console = console or Console()
+    data, threat = guesses.data, guesses.threat_model
+    images = f"{data.name} {data.split}".strip() + f", {data.n:,} images"
+    for line in (
+        Text.assemble(
+            (guesses.model.name, "bold"), f"  {images}, {threat.norm}, epsilon {threat.epsilon}"
+        ),
+        Text(f"ours    {_accuracy(guesses.ours)}  {guesses.attack}"),
+        Text(f"theirs  {100 * guesses.accuracy:.2f} %"),
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("our attack, when")
+    for heading in ("accuracy", "from theirs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for guess in guesses.guesses:
+        away = guess.robust.accuracy - guesses.accuracy
+        table.add_row(str(guess), _accuracy(guess.robust), f"{100 * away:+.2f}")
+    console.print(table)
+    console.print(Text(guesses.conclusion, style="bold"), soft_wrap=True)
 
 
 def _table(explained: Explanation) -> Table:

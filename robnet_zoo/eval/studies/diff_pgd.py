@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -17,11 +16,9 @@ from torch import Tensor, nn
 
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.attacks.pgd import Adversary, noise_for
-from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.eval.studies.diff import import_tool
+from robnet_zoo.eval.studies.diff_kernel import PgdRunner, PgdSettings
 from robnet_zoo.eval.studies.differences import shown
-from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import override
 from robnet_zoo.threat_models import Norm, ThreatModel
@@ -46,37 +43,10 @@ NAMES: dict[str, dict[tuple[Kind, Norm], str]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class PgdSettings:
-    """What tools choose differently.
-
-    Attributes:
-        epsilon: radius of the ball.
-        step_size: length of a step.
-        steps: gradients taken.
-        start: at the image, or uniform in the ball.
-        restarts: runs that an image must survive.
-        random_numbers: drawn for each image by itself, or one stream for all, as the tool has it.
-        judged: the last iterate, or any.
-        clean_mistakes: broken whatever the attack does, or attacked like other images.
-        gradients: from the network's folded form, or from itself.
-    """
-
-    epsilon: float
-    step_size: float
-    steps: int
-    start: Literal["clean", "uniform"]
-    restarts: int = 1
-    random_numbers: Literal["image", "stream"] = "stream"
-    judged: Literal["any", "last"] = "last"
-    clean_mistakes: Literal["broken", "attacked"] = "attacked"
-    gradients: Literal["folded", "itself"] = "itself"
-
-
 OURS_ALONE = ("restarts", "random_numbers", "judged", "clean_mistakes", "gradients")
 
 
-class PgdPair:
+class PgdPair(PgdRunner):
     """Our gradient attack and a tool's, on the same model and images.
 
     Args:
@@ -107,35 +77,21 @@ class PgdPair:
         batch_size: int,
         tool_settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.attack, self.tool, self.model = attack, tool, model
-        self.images, self.labels, self.norm = images, labels, threat_model.norm
-        self.seed, self.batch_size = seed, batch_size
-        self.kind = _kind(attack)
+        super().__init__(
+            attack, model, images, labels, threat_model, seed=seed, batch_size=batch_size
+        )
+        self.tool, self.kind = tool, _kind(attack)
         name = NAMES[tool].get((self.kind, self.norm))
-        if name is None or attack.targeted or attack.loss != "ce":
+        if name is None:
             raise ZooError(
-                f"{tool} has no counterpart of '{attack.name}' under {self.norm}; compare an "
-                f"untargeted one on the cross-entropy: {_counterparts(tool)}."
+                f"{tool} has no counterpart of '{attack.name}' under {self.norm}; compare "
+                f"{_counterparts(tool)}."
             )
         library = import_tool(tool)
         self.name = name
         self.method = getattr(library.attacks if tool == "foolbox" else library, name)
-        kernel = attack.adversary(threat_model)
-        form = fold(model, image_size=images.shape[-1])
-        self.asked = AttackedModel(model, batch_size, attack_model=form)
-        self.ours = PgdSettings(
-            epsilon=kernel.epsilon,
-            step_size=kernel.step_size,
-            steps=attack.steps,
-            start=attack.start,
-            restarts=attack.restarts,
-            random_numbers="image" if attack.start == "uniform" else "stream",
-            judged="any",
-            clean_mistakes="broken",
-            gradients="itself" if form is model else "folded",
-        )
         theirs = override(
-            _defaults(tool, self.kind, self.method, kernel.epsilon),
+            _defaults(tool, self.kind, self.method, self.ours.epsilon),
             tool_settings or {},
             fixed=OURS_ALONE,
             what="setting of the tool",
@@ -166,65 +122,8 @@ class PgdPair:
             robust: list[bool] = (asked.predict(torch.cat(made)) == self.labels).tolist()
         return robust
 
-    def run(self, settings: PgdSettings) -> list[bool]:
-        """Return whether each image survives our attack with these settings."""
-        with preserve_state(self.model, self.seed):
-            asked = self.asked if settings.gradients == "folded" else self.asked.plain()
-            robust = torch.ones_like(self.labels, dtype=torch.bool)
-            for restart in range(settings.restarts):
-                noise = self._noise(settings, restart)
-                for part in torch.arange(len(self.labels)).split(asked.chunk):
-                    started = None if noise is None else noise[part]
-                    robust[part] &= self._survive(asked, settings, part, started)
-            if settings.clean_mistakes == "broken":
-                robust &= self.correct
-        flags: list[bool] = robust.tolist()
-        return flags
-
-    @cached_property
-    def correct(self) -> Tensor:
-        """Whether the model is right on each clean image (N,)."""
-        return self.asked.predict(self.images) == self.labels
-
-    def _survive(
-        self, asked: AttackedModel, settings: PgdSettings, part: Tensor, noise: Tensor | None
-    ) -> Tensor:
-        """Run one restart on some of the images; return whether each survives."""
-        images, labels = self.images[part], self.labels[part]
-        kernel = Adversary(
-            epsilon=settings.epsilon,
-            step_size=settings.step_size,
-            steps=settings.steps,
-            norm=self.norm,
-            start=settings.start,
-            momentum=self.attack.momentum,
-        )
-        current, velocity = kernel.begin(images, noise), None
-        broken = torch.zeros_like(labels, dtype=torch.bool)
-        for _ in range(settings.steps):
-            moved, velocity, logits = kernel.ascend(asked, current, images, labels, velocity)
-            suspected = (classes(logits) != labels) & ~broken
-            broken |= asked.confirm(suspected, current, labels) & suspected
-            current = moved
-        last = asked.predict(current) != labels
-        return ~(last if settings.judged == "last" else broken | last)
-
-    def _noise(self, settings: PgdSettings, restart: int) -> Tensor | None:
-        if settings.start == "clean":
-            return None
-        if settings.random_numbers == "stream":
-            generator = torch.Generator(self.images.device).manual_seed(self.seed + restart)
-            parts = self.images.split(self.batch_size)
-            return torch.cat([_drawn(self.tool, self.norm, part, generator) for part in parts])
-        noise = noise_for(
-            torch.arange(len(self.labels)),
-            self.images.shape[1:],
-            seed=self.seed,
-            attack="pgd",
-            restart=restart,
-            norm=self.norm,
-        )
-        return noise.to(self.images.device)
+    def _drawn(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return _drawn(self.tool, self.norm, images, generator)
 
     def _arguments(self) -> dict[str, Any]:
         """Return the tool's arguments for its settings."""

@@ -1,24 +1,27 @@
-"""An attack of ours and the same one of another library, on a model by name."""
+"""An attack of ours and that of another library, or of somebody's script, on a model by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor, nn
 
-from robnet_zoo.attacks.base import validate
+from robnet_zoo.attacks.base import Attack, Suite, validate
 from robnet_zoo.attacks.batch import validate_numbers
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import device_of
 from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.eval.inputs import model_info, take_first
+from robnet_zoo.eval.inputs import Images, model_info, take_first
 from robnet_zoo.eval.record_parts import ThreatInfo
 from robnet_zoo.eval.studies.diff import Explanation, explain
+from robnet_zoo.eval.studies.diff_kernel import PgdRunner
 from robnet_zoo.eval.studies.diff_pgd import NAMES, PgdPair
+from robnet_zoo.eval.studies.diff_script import Guesses, guess
 from robnet_zoo.eval.studies.diff_suites import SuitePair
 from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import Epsilon
+from robnet_zoo.threat_models import Epsilon, ThreatModel
 
 SIZES = ("epsilon", "step_size")  # settings that may be written as fractions
 
@@ -48,20 +51,11 @@ def explain_tool(
         ZooError: an attack that the tool has no counterpart of, a tool that is not installed, or
             a setting that it does not have.
     """
-    validate_numbers(seed, batch_size)
-    chosen, threat = get_attack(attack), target.threat_model
-    validate(chosen, threat)
-    images = take_first(target.split, n, device_of(target.model))
+    chosen, images, settings = _prepared(target, attack, n, seed, batch_size)
     given = {
         key: str(Epsilon.parse(text, key).value) if key in SIZES else text
         for key, text in (tool_settings or {}).items()
     }
-    settings = (
-        target.model,
-        images.take(torch.arange(len(images))),
-        images.labels,
-        threat,
-    )
     pair: PgdPair | SuitePair
     if isinstance(chosen, GradientAttack):
         if tool not in NAMES:
@@ -79,9 +73,55 @@ def explain_tool(
         pair,
         model=model_info(target.model, target.metadata),
         data=images.info(target.metadata),
-        threat_model=ThreatInfo.of(threat),
+        threat_model=ThreatInfo.of(target.threat_model),
         attack=attack,
         tool=tool,
         seed=seed,
         batch_size=batch_size,
     )
+
+
+def explain_accuracy(
+    target: EvalTarget,
+    attack: str,
+    accuracy: float,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+) -> Guesses:
+    """Find which setting of ours comes nearest to an accuracy that somebody's script gave.
+
+    Args:
+        target: the model, its images and its threat model.
+        attack: name of ours.
+        accuracy: theirs, as a fraction, on the same images.
+        n: judge the first n images; all if None.
+        seed: of all randomness.
+        batch_size: images in a forward pass.
+
+    Raises:
+        ZooError: an attack that is not of the gradient family, or an accuracy that is none.
+    """
+    chosen, images, settings = _prepared(target, attack, n, seed, batch_size)
+    if not isinstance(chosen, GradientAttack):
+        raise ZooError(f"diff cannot vary '{attack}'; give fgsm, bimN, pgdN or mifgsmN.")
+    return guess(
+        PgdRunner(chosen, *settings, seed=seed, batch_size=batch_size),
+        accuracy,
+        model=model_info(target.model, target.metadata),
+        data=images.info(target.metadata),
+        threat_model=ThreatInfo.of(target.threat_model),
+    )
+
+
+def _prepared(
+    target: EvalTarget, attack: str, n: int | None, seed: int, batch_size: int
+) -> tuple[Attack | Suite, Images, tuple[nn.Module, Tensor, Tensor, ThreatModel]]:
+    """Return the attack, the images, and what every pair of attacks is given of a target."""
+    validate_numbers(seed, batch_size)
+    chosen, threat = get_attack(attack), target.threat_model
+    validate(chosen, threat)
+    images = take_first(target.split, n, device_of(target.model))
+    pixels = images.take(torch.arange(len(images)))
+    return chosen, images, (target.model, pixels, images.labels, threat)
