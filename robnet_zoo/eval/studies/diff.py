@@ -137,6 +137,7 @@ class Search:
 
     def __init__(self, pair: AttackPair, reference: Sequence[bool]) -> None:
         self.pair, self.reference = pair, list(reference)
+        self._done: dict[Any, list[bool]] = {}
         names = [field.name for field in fields(pair.ours)]
         differing = [
             name for name in names if getattr(pair.ours, name) != getattr(pair.theirs, name)
@@ -148,12 +149,18 @@ class Search:
         """Run our attack from the tool's start with these settings changed to the tool's."""
         taken = (*self.start, *changes)
         values = {change.setting.replace(" ", "_"): change.theirs for change in taken}
-        robust = self.pair.run(replace(self.pair.ours, **values))
+        robust = self.run(replace(self.pair.ours, **values))
         return Trial(
             changes=taken,
             robust=proportion_of(bits(robust)),
             differing=disagreements(robust, self.reference),
         )
+
+    def run(self, settings: Any) -> list[bool]:
+        """Return whether each image survives our attack with these settings, run once."""
+        if settings not in self._done:
+            self._done[settings] = self.pair.run(settings)
+        return self._done[settings]
 
     def fewest(self, together: Trial, enough: int) -> Trial:
         """Return a trial with as few settings as leave no more than `enough` images differing.
@@ -197,11 +204,11 @@ def explain(
         seed: of both.
         batch_size: of the tool's batches.
     """
-    ours = pair.run(pair.ours)
     theirs = pair.run_tool(seed=seed, batch_size=batch_size)
     other_seed = pair.run_tool(seed=seed + 1, batch_size=batch_size)
     halves = pair.run_tool(seed=seed, batch_size=max(1, min(batch_size, len(theirs)) // 2))
     search = Search(pair, theirs)
+    ours = search.run(pair.ours)
     together = search.trial(search.changes)
     return Explanation(
         model=model,
