@@ -76,8 +76,11 @@ def rows(clean: Clean, attacks: Sequence[AttackResult], totals: Totals) -> list[
             rate = _accuracy(result.on_source)
             table.append(Row(("  on the source", *rate, "", "", ""), "dim"))
     if len(attacks) > 1:
+        forwards = sum(result.forwards for result in attacks)
+        backwards = sum(result.backwards for result in attacks)
+        cost = str(Passes.mean(forwards, backwards, clean.accuracy.correct))
         rate, time = _accuracy(totals.robust), _seconds(totals.seconds)
-        table.append(Row(("all attacks", *rate, "", "", time), "bold"))
+        table.append(Row(("all attacks", *rate, "", cost, time), "bold"))
     return table
 
 

@@ -114,7 +114,7 @@ class GradientAttack(Attack):
         for restart in range(self.restarts):
             standing = robust_at_step[-1].clone()
             pursued = torch.arange(n, device=device)[standing | (not self.early_exit)]
-            final = self._ascend(
+            final, robust_at_step, first_broken = model.step(self._ascend)(
                 model, batch, threat_model, aims, restart, robust_at_step, first_broken, pursued
             )
             adversarial[standing] = final[standing]
@@ -136,10 +136,11 @@ class GradientAttack(Attack):
         robust_at_step: Tensor,
         first_broken: Tensor,
         pursued: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Run one restart on the pursued images; return final iterates.
 
-        Verdicts go to `robust_at_step`, the iterates that first break images to `first_broken`.
+        Beside them come `robust_at_step` with its verdicts, and `first_broken` with the iterates
+        that first broke an image.
 
         Where attacks see a faster form of the model, the model itself is asked about the iterate
         that first breaks an image, and about the last one; of a randomised model, about all.
@@ -178,7 +179,7 @@ class GradientAttack(Attack):
                 pursued = pursued[robust_at_step[step, pursued]]
             if step % WATCH_EVERY == 0:
                 batch.watch(robust_at_step.all(0))
-        return current
+        return current, robust_at_step, first_broken
 
     def _noise(self, batch: AttackBatch, threat_model: ThreatModel, restart: int) -> Tensor | None:
         if self.start == "clean":
