@@ -78,9 +78,9 @@ def rows(clean: Clean, attacks: Sequence[AttackResult], totals: Totals) -> list[
     if len(attacks) > 1:
         forwards = sum(result.forwards for result in attacks)
         backwards = sum(result.backwards for result in attacks)
-        cost = str(Passes.mean(forwards, backwards, clean.accuracy.correct))
+        passes = Passes.mean(forwards, backwards, clean.accuracy.correct)
         rate, time = _accuracy(totals.robust), _seconds(totals.seconds)
-        table.append(Row(("all attacks", *rate, "", cost, time), "bold"))
+        table.append(Row(("all attacks", *rate, "", str(passes), time), "bold"))
     return table
 
 

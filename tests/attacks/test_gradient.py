@@ -239,7 +239,7 @@ def test_an_image_gets_the_same_bits_in_any_batch(name):
         ({"data": (torch.rand(4, 8, 8), torch.zeros(4))}, r"images \(N, C, H, W\)"),
         ({"data": (2 * torch.ones(4, 1, 8, 8), torch.zeros(4))}, r"Pixels must lie in \[0,1\]"),
         ({"data": (torch.rand(4, 1, 8, 8), torch.full((4,), 10))}, "label 10"),
-        ({"model": build_net().double()}, "float64"),
+        ({"model": build_net().half()}, "float16"),
         ({"model": nn.Conv2d(1, 1, 3)}, "must return logits"),
     ],
 )

@@ -40,7 +40,7 @@ def always_written(monkeypatch):
 
 
 def attacks(names):
-    sizes = {"apgd-t": {"steps": 8}, "fab-t": {"steps": 4}, "square": {"queries": 60}}
+    sizes = {"apgd-t": {"steps": 6}, "fab-t": {"steps": 4}, "square": {"queries": 60}}
     return [get_attack(name, **sizes.get(name, {})) for name in names]
 
 
@@ -59,9 +59,9 @@ def timeless(report):
 @pytest.mark.parametrize(
     ("names", "size", "noise", "options"),
     [
-        (["pgd5", "apgd-t", "fab-t", "square"], ("0.15", "Linf"), 0.0, {}),
+        (["pgd3", "apgd-t", "fab-t", "square"], ("0.15", "Linf"), 0.0, {}),
         (["apgd-t", "square"], ("1/2", "L2"), 0.02, {}),
-        (["pgd15"], ("0.15", "Linf"), 0.02, {"eot": 2, "draws": 3}),
+        (["pgd15"], ("0.15", "Linf"), 0.02, {"eot": 2, "draws": 2}),
     ],
 )
 def test_killed_anywhere_it_ends_in_the_same_record(tmp_path, names, size, noise, options):
@@ -69,22 +69,22 @@ def test_killed_anywhere_it_ends_in_the_same_record(tmp_path, names, size, noise
 
     def run(out, resume=False):
         return evaluate(
-            model, digits(24), attacks(names), threat, out=out, resume=resume, **options
+            model, digits(16), attacks(names), threat, out=out, resume=resume, **options
         )
 
-    evaluate(model, digits(24), ["fgsm"], threat, **options)
+    evaluate(model, digits(16), ["fgsm"], threat, **options)
     start, model.passes = model.passes, 0  # of each run: clean images, checks, a first attack
     whole = timeless(run(None))
     once, model.passes = model.passes, 0
     out, kills = tmp_path / "a.json", 0
-    for more in [20, 7, 33, 15] * 20:
+    for more in [60, 7, 95, 31] * 20:
         model.last = model.passes + start + more
         try:
             report = run(out, resume=True)
             break
         except Killed:
             kills += 1
-    assert kills >= 2
+    assert kills
     assert timeless(report) == whole
     # what was done is not done again, but for a gradient that was not written any more
     assert model.passes <= once + kills * (start + 10)
