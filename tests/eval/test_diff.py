@@ -167,6 +167,17 @@ def test_records_of_the_same_weights_show_every_setting_that_differs():
         contrast(first, make(pgd20=80, sha="b" * 64), ("a", "b"))
 
 
+def test_records_of_another_function_with_the_same_weights_are_noted():
+    net = robust_net()
+    records = [
+        evaluate(model, digits(20), ["fgsm"], DIGITS)
+        for model in (net, torch.nn.Sequential(net, torch.nn.Softmax(1)))
+    ]
+    alike = [replace(it, model=replace(it.model, state_sha256="a" * 64)) for it in records]
+    assert contrast(*alike, ("a", "b")).notes[0].startswith("function: the same parameters")
+    assert contrast(alike[0], alike[0], ("a", "b")).notes == ()
+
+
 def test_the_command_explains_tools_and_records(run_eval, tmp_path):
     folder = tmp_path / "racl.digits"
     save_fitted(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from robnet_zoo.attacks.fingerprint import Fingerprint
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record_parts import bits, proportion_of
 from robnet_zoo.eval.studies.differences import differences
@@ -118,7 +119,7 @@ def contrast(
         second=names[1],
         n=n,
         rows=tuple(rows),
-        notes=tuple(map(str, differences(first, second))),
+        notes=tuple(_function_notes(first, second)) + tuple(map(str, differences(first, second))),
     )
 
 
@@ -165,6 +166,15 @@ def common_images(
     for record in (first, second):
         _validate_prefix(record, data)
     return min(one.n, other.n)
+
+
+def _function_notes(first: EvaluationRecord, second: EvaluationRecord) -> Iterable[str]:
+    """Say where the same weights stand behind another forward or backward pass."""
+    one, other = first.model.fingerprint, second.model.fingerprint
+    if first.data.sha256 != second.data.sha256:  # of which the fingerprints are
+        return
+    if isinstance(one, Fingerprint) and isinstance(other, Fingerprint) and not one.matches(other):
+        yield "function: the same parameters give other logits or gradients"
 
 
 def _shared(first: EvaluationRecord, second: EvaluationRecord) -> list[str]:
