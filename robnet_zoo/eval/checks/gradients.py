@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.attacks.pgd import TINY, Adversary, margin, noise_for
+from robnet_zoo.eval.checks.forms import attacked
 from robnet_zoo.eval.checks.model import ModelUnderTest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 
@@ -14,6 +15,7 @@ NUDGE = 2e-4  # of the pixel range: well within one grey level of 255
 PIXELS = 32  # nudged in each image, at most an eighth of them
 RESOLVED = 40  # float errors that a change must have: below, they spoil it by 10 % or more
 UNTRUE = 0.25  # of the images may have a loss that does something else than the gradient says
+NOISY = 32  # images that meet noise
 DRAWS = 2  # of noise
 NO_WAY = "There are no gradients to follow, or no second class to reach"
 IN_NOISE = 0.25  # of the images may change as much by noise as the gradient gains
@@ -120,22 +122,20 @@ def check_beats_noise(given: ModelUnderTest) -> Finding | Skipped:
     """A step of epsilon / 4 along the gradient gains more than noise of that size changes."""
     if not given.follows_gradients:
         return Skipped(NO_WAY)
-    model, images, labels = given.model, given.images, given.labels
+    images, labels = given.images[:NOISY], given.labels[:NOISY]
+    model, n = attacked(given), len(images)
     size = given.threat_model.epsilon.value / 4
     probe = Adversary(
         epsilon=size, step_size=size, steps=1, norm=given.threat_model.norm, loss="margin"
     )
-    start = margin(given.logits, labels)
-    gain = margin(model(probe.ascend(model, images, images, labels).adversarial), labels) - start
-    squares = torch.zeros_like(start)
-    for draw in range(DRAWS):
-        noisy = probe.begin(images, noise(given, images, draw=draw))
-        squares += (margin(model(noisy), labels) - start).square() / DRAWS
-    lost = int((squares.sqrt() >= gain).sum())
+    ahead = probe.ascend(model, images, images, labels).adversarial
+    noisy = [probe.begin(images, noise(given, images, draw=draw)) for draw in range(DRAWS)]
+    moved = margin(model(torch.cat([ahead, *noisy])), labels.repeat(1 + DRAWS))
+    change = moved.view(1 + DRAWS, n) - margin(given.logits[:n], labels)
+    lost = int((change[1:].square().mean(0).sqrt() >= change[0]).sum())
     return (
-        lost <= IN_NOISE * len(images),
-        f"A step of epsilon/4 along the gradient gains no more than noise on {lost} of "
-        f"{len(images)} images",
+        lost <= IN_NOISE * n,
+        f"A step of epsilon/4 along the gradient gains no more than noise on {lost} of {n} images",
         "the loss is too rough for gradients to lead anywhere (shattered gradients); add square "
         "to the attacks",
     )

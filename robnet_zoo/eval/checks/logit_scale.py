@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.attacks.pgd import TINY
-from robnet_zoo.eval.checks.gradient_attacks import STEPS, ascend, on_entropy
+from robnet_zoo.eval.checks.gradient_attacks import STEPS, ascend
 from robnet_zoo.eval.checks.gradients import NO_WAY
 from robnet_zoo.eval.checks.model import ModelUnderTest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
@@ -33,7 +33,7 @@ def check_logit_scale(given: ModelUnderTest) -> Finding | Skipped:
     """Attacks on the cross-entropy get as far as attacks on the margin, which has no scale."""
     if not given.follows_gradients:
         return Skipped(NO_WAY)
-    entropy, other = given.once(on_entropy), ascend(given, "margin")
+    entropy, other = given.once(ascend)
     ratio = entropy.gain / torch.maximum(other.gain, entropy.gain).clamp(min=TINY)
     gained, lost = float(ratio.median()), float((ratio < HALF).float().mean())
     confidence, full = _confidence(given.logits, given.labels)

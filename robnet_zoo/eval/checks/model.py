@@ -224,6 +224,11 @@ class _BackwardCount(TorchDispatchMode):
         super().__init__()
         self.operations = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: asking torch.compile to skip this imports it, a second or more."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
