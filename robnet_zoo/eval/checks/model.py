@@ -35,7 +35,7 @@ def check_model(
     attack_model: AttackedModel | None = None,
     adaptive: Adaptive | None = None,
 ) -> tuple[Check, ...]:
-    """Check whether attacks on a model can be trusted, in some 50 passes of at most 64 images.
+    """Check whether attacks on a model can be trusted, on at most 64 images.
 
     The model, its gradients and the global generators are left as they were. A check that cannot
     apply is skipped and says so: those behind a failed one that they build on, and those of the
