@@ -15,6 +15,7 @@ from robnet_zoo.attacks.verdicts import classes, into_ball, within
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 
+SCOUTING = 5  # steps towards each candidate
 SMALLEST = 0.05  # step, in parts of epsilon
 FAR = 0.5  # gap between label and target, in parts of the logits' spread and of the step
 CLOSE = 0.03  # the same, in parts of the logits' spread
@@ -25,17 +26,19 @@ class ConstraintRelaxation(Attack):
     """Targeted ascents of the margin that may leave the ball for a while.
 
     From "Efficient Robustness Evaluation via Constraint Relaxation" (AAAI 2025). A few steps of
-    PGD on the cross-entropy tell which other classes are near. Towards each of them an ascent
+    PGD on the cross-entropy tell which other classes are near. Towards each target an ascent
     from a random start goes through cycles, each with half the step of the one before. A third of
     a cycle climbs in a ball that is larger by one step, and its iterates are judged after
     projection; a third climbs in the ball itself; then the image is pulled one step inwards,
     shaken, and climbs again. Ascents that are far from their target after two thirds are given
     up, and only those that came close are tried again from another start.
 
-    The paper's limits for "far" and "close" are differences of logits. Here they are parts of the
-    spread of the image's own clean logits, so that a model's scale does not matter. Their sizes
-    and the form under L2 are reconstructed. All targets are met at once, not in turn, which fills
-    a batch better, and an iterate counts whatever class it is taken for.
+    Three things differ from the paper's attack. It aims at the classes that are near after PGD;
+    here five long steps towards each candidate choose the targets, since the class within reach
+    may be far down PGD's list. Its limits for "far" and "close" are differences of logits; here
+    they are parts of the spread of the image's own clean logits, so that a model's scale does not
+    matter. All targets are met at once, not in turn, which fills a batch better. The sizes of the
+    limits and the form under L2 are reconstructed.
 
     An image is broken once the model itself misclassifies an iterate within the threat model, and
     is then left alone: what stands is an upper bound of the robust accuracy, as after any attack.
@@ -44,21 +47,24 @@ class ConstraintRelaxation(Attack):
     Attributes:
         steps: gradients towards a target at most.
         cycle: gradients between two step sizes.
-        targets: other classes to aim at, the nearest first.
+        candidates: other classes that are looked at, the nearest first.
+        targets: of the candidates to aim at.
         restarts: starts towards a target at most.
     """
 
     steps: int = 150
     cycle: int = 30
+    candidates: int = 9
     targets: int = 3
     restarts: int = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for what, least in (("cycle", 3), ("steps", self.cycle), ("targets", 1), ("restarts", 1)):
+        least = {"cycle": 3, "steps": self.cycle, "candidates": 1, "targets": 1, "restarts": 1}
+        for what, bound in least.items():
             value = getattr(self, what)
-            if value < least:
-                raise ZooError(f"{what} {value} is out of range; it must be at least {least}.")
+            if value < bound:
+                raise ZooError(f"{what} {value} is out of range; it must be at least {bound}.")
 
     @property
     def traits(self) -> Traits:
@@ -67,7 +73,7 @@ class ConstraintRelaxation(Attack):
 
     def cost(self) -> int:
         """Return the forward passes that an image which stays robust takes, roughly."""
-        return 100
+        return 150
 
     @torch.no_grad()
     def run(
@@ -76,7 +82,7 @@ class ConstraintRelaxation(Attack):
         """Attack a batch; images that nothing broke come back as they were."""
         images = _Images(model, batch, threat_model)
         third = self.cycle // 3
-        rows, pairs = images.nearest(third, self.targets)
+        rows, pairs = images.nearest(third, self.candidates, self.targets)
         for restart in range(self.restarts):
             ascents = _Ascents(images, rows, pairs, towards, f"{restart}")
             for number in range(self.steps // self.cycle):
@@ -120,19 +126,32 @@ class _Images:
             if self.standing[row]:
                 self.adversarial[row], self.standing[row] = image, False
 
-    def nearest(self, steps: int, targets: int) -> tuple[Tensor, Tensor]:
-        """Climb the cross-entropy; return rows that stand, each with its label and a target."""
+    def nearest(self, steps: int, candidates: int, targets: int) -> tuple[Tensor, Tensor]:
+        """Return each image that stands, once for every target, and its label with the target.
+
+        PGD on the cross-entropy chooses the candidates, and breaks the weakest images. A few
+        steps towards each candidate choose the targets.
+        """
         labels = self.batch.labels
-        rows = torch.arange(len(labels), device=labels.device)
-        first = _Ascents(self, rows, torch.stack([labels, labels], 1), away, "first")
+        everything = torch.arange(len(labels), device=labels.device)
+        first = _Ascents(self, everything, torch.stack([labels, labels], 1), away, "first")
         first.climb(steps - steps // 2, 0.5)
         first.climb(steps // 2, 0.25)
         others = first.logits.scatter(1, first.pairs[:, :1], -torch.inf)
-        order = others.argsort(dim=1, descending=True, stable=True)
-        near = order[:, : min(targets, self.classes - 1)]
-        number = near.shape[1]
-        pairs = torch.stack([first.pairs[:, :1].expand_as(near), near], 2)
-        return first.rows.repeat_interleave(number), pairs.flatten(0, 1)
+        number = min(candidates, self.classes - 1)
+        near = torch.zeros(len(labels), number, dtype=torch.long, device=labels.device)
+        near[first.rows] = others.argsort(dim=1, descending=True, stable=True)[:, :number]
+        gaps = torch.full_like(near, torch.inf, dtype=self.spread.dtype)
+        for place in range(number if number > targets else 0):
+            rows = self.standing.nonzero()[:, 0]
+            pairs = torch.stack([labels[rows], near[rows, place]], 1)
+            scout = _Ascents(self, rows, pairs, towards, "scout")
+            scout.climb(SCOUTING, 1.0)
+            gaps[scout.rows, place] = scout.gaps()
+        rows = self.standing.nonzero()[:, 0]
+        best = near[rows].gather(1, gaps[rows].argsort(dim=1, stable=True)[:, :targets])
+        rows = rows.repeat_interleave(best.shape[1])
+        return rows, torch.stack([labels[rows], best.flatten()], 1)
 
 
 class _Ascents:
@@ -157,7 +176,7 @@ class _Ascents:
         self.climb(third, step, ball=1 + step)
         self.current = self._project(self.current)
         self.climb(third, step)
-        self._keep(self._gaps() <= FAR * step * self.images.spread[self.rows])
+        self._keep(self.gaps() <= FAR * step * self.images.spread[self.rows])
         inside = self._project(self.current, 1 - step)
         self.current = self._project(inside + step * self.images.epsilon * self._noise(stream))
         self.climb(third, step)
@@ -192,9 +211,9 @@ class _Ascents:
                 self.current[part], self.logits[part] = moved, logits
             self._keep(images.standing[self.rows])
             images.batch.watch(images.standing)
-        self.close[self.places] |= self._gaps() < CLOSE * images.spread[self.rows]
+        self.close[self.places] |= self.gaps() < CLOSE * images.spread[self.rows]
 
-    def _gaps(self) -> Tensor:
+    def gaps(self) -> Tensor:
         """Return by how much each label's logit lies above the target's, at the last iterate."""
         return -towards(self.logits, self.pairs)
 
