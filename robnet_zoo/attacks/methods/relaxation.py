@@ -17,8 +17,8 @@ from robnet_zoo.threat_models import ThreatModel
 
 SCOUTING = 5  # steps towards each candidate
 SMALLEST = 0.05  # step, in parts of epsilon
-FAR = 0.5  # gap between label and target, in parts of the logits' spread and of the step
-CLOSE = 0.03  # the same, in parts of the logits' spread
+FAR = 1.0  # gap between label and target, in parts of the logits' spread and of the step
+CLOSE = 0.1  # the same, in parts of the logits' spread
 
 
 @dataclass(frozen=True, kw_only=True)
