@@ -8,11 +8,13 @@ from helpers.fitted import save_fitted
 from helpers.small_nets import DIGITS, digits, robust_net
 
 from robnet_zoo.attacks import get_attack
+from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval import evaluate
 from robnet_zoo.eval.record_parts import bits
 from robnet_zoo.eval.saved_images import read_images
 from robnet_zoo.eval.studies.verify import verify
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.threat_models import ThreatModel
 
 N = 60
 
@@ -56,6 +58,17 @@ def test_what_breaks_the_rules_is_named_and_never_counts_as_broken(attacked, tmp
     changed = [i for i in range(N) if verified.verdicts[i] != honest.verdicts[i]]
     assert changed == sorted([far, dark, blank])
     assert verified.robust.correct == honest.robust.correct + 3
+
+
+def test_the_ball_is_that_of_evaluations_whose_rounding_grows_with_an_l1_norm(tmp_path):
+    images = torch.zeros(1, 1, 8, 8)
+    shown = images.clone()
+    shown.view(-1)[:60] = 0.5
+    shown.view(-1)[60] = 1.5e-5  # over 30 by less than float32 leaves open in a sum of 30
+    threat = ThreatModel.of("L1", 30)
+    pair = images, torch.zeros(1).long()
+    assert within(shown, images, threat).all()
+    assert verify(robust_net(), pair, saved(tmp_path, x_adv=shown), threat).outside == ()
 
 
 def test_models_and_data_are_taken_as_evaluations_take_them(attacked, tmp_path):

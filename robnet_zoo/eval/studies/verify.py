@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
-from robnet_zoo.attacks.verdicts import TOLERANCE, distances, valid_pixels, validate_classes
+from robnet_zoo.attacks.verdicts import distances, limit, valid_pixels, validate_classes
 from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record_parts import (
@@ -211,15 +211,16 @@ def _judge(
 ) -> tuple[list[bool], list[bool], list[bool], list[bool], float]:
     """Return for each image: right when clean, fooled, in the ball, valid; and the largest size."""
     asked = AttackedModel(model, batch_size)
+    validate_classes(images.labels, asked(images.take(torch.arange(1))))
+    allowed = limit(threat_model.epsilon.value, threat_model.norm)
     rows: list[Tensor] = []
     largest = 0.0
     for part in torch.arange(len(images)).split(asked.chunk):
         clean, labels = images.take(part), images.labels[part.to(images.labels.device)]
         shown = adversarial[part].to(clean.device)
-        validate_classes(labels, asked(clean[:1]))
         valid = valid_pixels(shown)
         sizes = distances(shown, clean, threat_model.norm)
-        near = sizes <= threat_model.epsilon.value + TOLERANCE
+        near = sizes <= allowed
         correct, fooled = asked.predict(clean) == labels, asked.predict(shown) != labels
         rows.append(torch.stack([correct, fooled, near, valid]).cpu())
         largest = max(largest, float(sizes.nan_to_num(0, 0).max()))
