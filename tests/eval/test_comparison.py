@@ -138,3 +138,12 @@ def test_mistakes_get_one_sentence(run_eval, tmp_path, words, message):
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_targeted_attacks_of_older_records_are_compared_as_what_they_are():
+    old = with_attack_setting(make(pgd20=150), "pgd20", targeted=True)  # said in settings alone
+    other = with_attack_setting(make(name="arnas.digits", pgd20=140), "pgd20", targeted=True)
+    assert [row.name for row in compare(old, other).rows] == ["clean", "pgd20-targeted"]
+    plain = compare(old, make(name="arnas.digits", pgd20=140))
+    assert [row.name for row in plain.rows] == ["clean"]
+    assert "only racl.digits was judged under pgd20-targeted" in plain.notes

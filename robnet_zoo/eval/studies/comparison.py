@@ -178,7 +178,7 @@ def _function_notes(first: EvaluationRecord, second: EvaluationRecord) -> Iterab
 
 
 def _shared(first: EvaluationRecord, second: EvaluationRecord) -> list[str]:
-    return [a.name for a in first.attacks if a.name in {b.name for b in second.attacks}]
+    return [name for name in first.attack_names if name in second.attack_names]
 
 
 def _attack_rows(first: EvaluationRecord, second: EvaluationRecord, n: int) -> list[Row]:
@@ -224,7 +224,7 @@ def _validate_prefix(record: EvaluationRecord, root: Path | None) -> None:
 def _notes(first: EvaluationRecord, second: EvaluationRecord, shared: list[str]) -> Iterable[str]:
     """Say what differs beside the models, and what makes a record doubtful."""
     for record, other in ((first, second), (second, first)):
-        extra = [attack.name for attack in record.attacks if attack.name not in shared]
+        extra = [name for name in record.attack_names if name not in shared]
         if extra:
             yield f"only {record.model.name} was judged under {', '.join(extra)}"
         if record.data.n > other.data.n:
@@ -233,7 +233,7 @@ def _notes(first: EvaluationRecord, second: EvaluationRecord, shared: list[str])
         if difference.setting.split()[0] in ("seed", "epsilon", "step", *shared):
             yield str(difference)
     for record in (first, second):
-        failed = [check.name for check in record.checks if check.verdict == "failed"]
+        failed = [check.name for check in record.failed_checks]
         if failed:
             yield f"checks of {record.model.name} failed: {', '.join(failed)}"
 

@@ -29,7 +29,7 @@ def differences(first: EvaluationRecord, second: EvaluationRecord) -> list[Diffe
     has a single one.
     """
     single = len(first.attacks) == len(second.attacks) == 1
-    shared = {a.name for a in first.attacks} & {b.name for b in second.attacks}
+    shared = set(first.attack_names) & set(second.attack_names)
     sides = [
         dict(_flat("", _settings(record) | _attack_settings(record, shared, single)))
         for record in (first, second)
@@ -56,7 +56,7 @@ def _settings(record: EvaluationRecord) -> dict[str, Any]:
         "epsilon": threat.epsilon_value,
         "step": threat.step_value,
         **{key.replace("_", " "): value for key, value in settings.items()},
-        "attacks": ", ".join(record.settings.attacks),
+        "attacks": ", ".join(record.attack_names),
         "images": record.data.n,
         "environment": record.environment,
     }
@@ -64,11 +64,11 @@ def _settings(record: EvaluationRecord) -> dict[str, Any]:
 
 def _attack_settings(record: EvaluationRecord, shared: set[str], single: bool) -> dict[str, Any]:
     return {
-        attack.name if attack.name in shared else "attack": {
+        attack.full_name if attack.full_name in shared else "attack": {
             key: value for key, value in attack.settings.items() if key not in ("name", "step")
         }
         for attack in record.attacks
-        if attack.name in shared or single
+        if attack.full_name in shared or single
     }
 
 
