@@ -136,12 +136,14 @@ THREAT_MODELS: dict[str, ThreatModel] = {
 }
 
 
-def get_threat_model(name: str) -> ThreatModel:
-    """Return the table's row for a data set.
+def get_threat_model(name: str | ThreatModel) -> ThreatModel:
+    """Return the table's row for a data set; a threat model as it is.
 
     Raises:
         ZooError: no such row; the nearest names are shown.
     """
+    if isinstance(name, ThreatModel):
+        return name
     if name not in THREAT_MODELS:
         raise unknown_name("threat model", name, THREAT_MODELS)
     return THREAT_MODELS[name]

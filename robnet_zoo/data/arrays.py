@@ -45,7 +45,7 @@ def read_arrays(name: str, threat_model: str | ThreatModel | None) -> tuple[Data
             f"'{name}' needs a threat model; name a row of the table with --threat-model: "
             f"{', '.join(THREAT_MODELS)}; an evaluation also takes --norm and --eps in its place."
         )
-    row = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
+    row = get_threat_model(threat_model)
     entries = _load(path)
     missing = {"x", "y"} - set(entries)
     if missing:

@@ -149,9 +149,7 @@ def dataset_info(name: str, threat_model: str | ThreatModel | None = None) -> Da
     dataset = ROWS[name].dataset
     if threat_model is None:
         return dataset
-    if isinstance(threat_model, str):
-        threat_model = get_threat_model(threat_model)
-    return replace(dataset, threat_model=threat_model)
+    return replace(dataset, threat_model=get_threat_model(threat_model))
 
 
 def load_split(

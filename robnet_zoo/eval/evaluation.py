@@ -128,7 +128,7 @@ def evaluate(
     validate_precision(model)
     source = None if surrogate is None else as_module(surrogate, "surrogate")
     adaptive = Adaptive(surrogate=source, eot=eot, draws=draws, decide=decide)
-    threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
+    threat = get_threat_model(threat_model)
     chosen = choose_attacks(attacks, threat, adaptive, loss)
     validate_numbers(seed, batch_size)
     path = None if out is None else Path(out)
