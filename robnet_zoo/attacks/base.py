@@ -190,6 +190,20 @@ def run_confirmed(
     return output, model
 
 
+def admitted(
+    attack: Attack, adversarial: Tensor, images: Tensor, threat_model: ThreatModel
+) -> Tensor:
+    """Return what an attack made of images (N, C, H, W) as it is judged.
+
+    Images of minimal attacks are moved into the ball; those that lie outside come back clean.
+    """
+    moved = adversarial.detach().float()
+    if attack.traits.minimal:
+        moved = into_ball(moved, images, threat_model)
+    inside = within(moved, images, threat_model)
+    return torch.where(inside[:, None, None, None], moved, images)
+
+
 def perturb(
     attack: Attack | Suite,
     model: Model,
@@ -221,7 +235,7 @@ def perturb(
         ZooError: an unknown threat model, a number out of range, images, labels or a model of a
             wrong form, or an attack that cannot run here.
     """
-    threat = get_threat_model(threat_model) if isinstance(threat_model, str) else threat_model
+    threat = get_threat_model(threat_model)
     validate(attack, threat)
     validate_numbers(seed, batch_size)
     model = as_module(model)
@@ -253,11 +267,7 @@ def perturb(
             )
             with preserve_state(model, seed + number):
                 output, _ = run_confirmed(part, attacked, batch, threat)
-                moved = output.adversarial.detach().float()
-                if part.traits.minimal:
-                    moved = into_ball(moved, batch.images, threat)
-                inside = within(moved, batch.images, threat)
-                moved = torch.where(inside[:, None, None, None], moved, batch.images)
+                moved = admitted(part, output.adversarial, batch.images, threat)
                 adversarial[indices] = moved
                 standing[indices] = attacked.predict(moved) == batch.labels
     return adversarial.to(images.device)

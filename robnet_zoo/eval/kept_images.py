@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robnet_zoo.attacks.base import Attack
+from robnet_zoo.attacks.base import Attack, admitted
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch, AttackOutput
-from robnet_zoo.attacks.verdicts import into_ball, within
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.results import BlockResult
@@ -50,11 +49,7 @@ class KeptImages:
     ) -> None:
         """Keep what an attack made of a block, as it was judged."""
         made = output.adversarial if output.first_broken is None else output.first_broken
-        made = made.detach().float()
-        if attack.traits.minimal:
-            made = into_ball(made, batch.images, threat_model)
-        inside = within(made, batch.images, threat_model)
-        made = torch.where(inside[:, None, None, None], made, batch.images)
+        made = admitted(attack, made, batch.images, threat_model)
         path = self._path(stage, batch.number)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.save(file, made.cpu().numpy())
