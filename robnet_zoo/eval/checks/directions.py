@@ -107,11 +107,11 @@ def check_whole_gradient(given: ModelUnderTest) -> Finding | Skipped:
     if not start.gradient.isfinite().all():
         return Skipped("Not all gradients are finite")
     misfits: dict[str, _Misfit] = {}
-    floor: Tensor | float = 0.0
+    floor = start.logits.new_zeros(len(start.images))
     for name, directions in _directions(start.images).items():
         inside = [~start.at_bound * direction for direction in directions]
         misfit = _misfit(given, start, inside, allowed=OFF, floor=floor)
-        floor = torch.maximum(misfit.rate * MATTERS, misfit.rate.new_zeros(()) + floor)
+        floor = torch.maximum(misfit.rate * MATTERS, floor)
         if misfit.enough:
             misfits[name] = misfit
     if not misfits:
@@ -160,7 +160,7 @@ def _misfit(
     directions: Sequence[Tensor],
     *,
     allowed: float,
-    floor: Tensor | float = 0.0,
+    floor: Tensor | None = None,
 ) -> _Misfit:
     """Return how far change and promise are apart, at the length that suits each image best.
 
@@ -169,12 +169,12 @@ def _misfit(
         start: where the directions start from.
         directions: each (N, C, H, W), for a step of length 1.
         allowed: parts of the change from which an image needs no longer step.
-        floor: change for a step of length 1 (N,) below which directions do not matter.
+        floor: change for a step of length 1 (N,) below which directions do not matter; 0 if None.
     """
     model, n = attacked(given), len(start.images)
     before = margin(start.logits, start.labels)
     off, rate = before.new_full((n,), torch.inf), before.new_zeros(n)
-    floor = rate + floor
+    floor = torch.zeros_like(rate) if floor is None else floor
     left = torch.arange(n, device=before.device)
     for length in LENGTHS:
         images = start.images[left]

@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.attacks.pgd import margin
-from robnet_zoo.eval.checks.model import ModelUnderTest
+from robnet_zoo.eval.checks.model import ModelUnderTest, margin_gradient
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 
 IMAGES, AVERAGES = 32, 4  # that are compared; two may agree by chance where draws are few
@@ -47,8 +46,5 @@ def check_steady_gradient(given: ModelUnderTest) -> Finding | Skipped:
 def _gradient(given: ModelUnderTest) -> torch.Tensor:
     """Return the gradient of the margin (N, pixels) by new draws."""
     model = AttackedModel(given.model.model, IMAGES, adaptive=given.adaptive)
-    with torch.enable_grad():
-        leaf = given.images[:IMAGES].detach().clone().requires_grad_()
-        losses = margin(model(leaf), given.labels[:IMAGES]).sum()
-        (gradient,) = torch.autograd.grad(losses, leaf)
+    _, gradient = margin_gradient(model, given.images[:IMAGES], given.labels[:IMAGES])
     return gradient.flatten(1)

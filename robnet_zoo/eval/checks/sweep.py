@@ -7,8 +7,8 @@ from itertools import pairwise
 from robnet_zoo.eval.checks.gaps import largest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Sweep
+from robnet_zoo.eval.checks.settings import ALL_GREY
 
-GREY = 0.5  # from which every image may become one and the same, under Linf
 SWEEP_GAP = 0.01  # of n that a larger epsilon may break less, or one without bound not at all
 
 
@@ -40,7 +40,7 @@ def check_unbounded(sweep: Sweep) -> Finding | Skipped:
     """Accuracy falls to nothing where any image is allowed."""
     last = sweep.records[-1]
     size = last.threat_model.epsilon_value
-    if last.threat_model.norm != "Linf" or size < GREY:
+    if last.threat_model.norm != "Linf" or size < ALL_GREY:
         return Skipped("No epsilon of 0.5 or more, where every image may turn grey, was tried")
     alike = 0 if size >= 1 else max(totals.n for totals in last.totals.per_class)
     epsilon, left = sweep.robust[-1]
