@@ -72,11 +72,7 @@ class EvaluationRecord(
             KeyError: there is no attack of this name.
         """
         results = self.attacks if name is None else (self.attack(name),)
-        return Passes.mean(
-            sum(result.forwards for result in results),
-            sum(result.backwards for result in results),
-            self.clean.accuracy.correct,
-        )
+        return Passes.over(results, self.clean.accuracy.correct)
 
     @property
     def attack_names(self) -> list[str]:

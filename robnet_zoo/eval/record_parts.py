@@ -184,6 +184,12 @@ class Passes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         of = max(attacked, 1)
         return cls(forwards=round(forwards / of, 1), backwards=round(backwards / of, 1))
 
+    @classmethod
+    def over(cls, results: Iterable[AttackResult], attacked: int) -> Passes:
+        """Return the passes of several attacks together for each image attacked."""
+        counts = [(result.forwards, result.backwards) for result in results]
+        return cls.mean(sum(f for f, _ in counts), sum(b for _, b in counts), attacked)
+
     def __str__(self) -> str:
         return f"{self.forwards:,.0f}/{self.backwards:,.0f}"
 

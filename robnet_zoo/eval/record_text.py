@@ -63,7 +63,7 @@ def rows(clean: Clean, attacks: Sequence[AttackResult], totals: Totals) -> list[
     """Return clean accuracy, that under each attack and its parts, and under all of them."""
     table = [Row(("clean", *_accuracy(clean.accuracy), "", "", "")), *_draws(clean.draws)]
     for result in attacks:
-        passes = Passes.mean(result.forwards, result.backwards, clean.accuracy.correct)
+        passes = Passes.over([result], clean.accuracy.correct)
         last = "" if result.last is None else f"{100 * result.last.accuracy:.2f} %"
         cost = str(passes), _seconds(result.seconds)
         table.append(Row((result.full_name, *_accuracy(result.robust), last, *cost)))
@@ -76,9 +76,7 @@ def rows(clean: Clean, attacks: Sequence[AttackResult], totals: Totals) -> list[
             rate = _accuracy(result.on_source)
             table.append(Row(("  on the source", *rate, "", "", ""), "dim"))
     if len(attacks) > 1:
-        forwards = sum(result.forwards for result in attacks)
-        backwards = sum(result.backwards for result in attacks)
-        passes = Passes.mean(forwards, backwards, clean.accuracy.correct)
+        passes = Passes.over(attacks, clean.accuracy.correct)
         rate, time = _accuracy(totals.robust), _seconds(totals.seconds)
         table.append(Row(("all attacks", *rate, "", str(passes), time), "bold"))
     return table

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from robnet_zoo.attacks.registry import heading
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record_parts import AttackResult, Passes
 from robnet_zoo.eval.studies.judges import CHEAP, REFERENCE, Judged, agreement, plots
 from robnet_zoo.eval.studies.plots import write_plot
 from robnet_zoo.runtime.errors import ZooError
@@ -52,11 +52,12 @@ def table(models: Sequence[Judged]) -> str:
     """Return every cheaper attack of every model as CSV; passes are for each image attacked."""
     rows = []
     for model in models:
-        record, attacked = model.record, max(1, model.record.clean.accuracy.correct)
+        record = model.record
         for name in (*CHEAP, REFERENCE):
             if name not in model.results:
                 continue
             result, compared = model.results[name], agreement(model, name)
+            passes = Passes.over([result], record.clean.accuracy.correct)
             rows.append(
                 [
                     record.data.name,
@@ -69,8 +70,8 @@ def table(models: Sequence[Judged]) -> str:
                     f"{compared.points:.2f}",
                     compared.missed,
                     compared.more,
-                    f"{result.forwards / attacked:.1f}",
-                    f"{result.backwards / attacked:.1f}",
+                    f"{passes.forwards:.1f}",
+                    f"{passes.backwards:.1f}",
                     f"{compared.cost:.4f}",
                 ]
             )
