@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +14,7 @@ from msgspec import Meta, Struct
 
 from robnet_zoo.eval import record, record_parts
 from robnet_zoo.eval.record_parts import bits, proportion_of
-from robnet_zoo.eval.studies.plots import Plot, write_plot
-from robnet_zoo.plotting import accuracy as figures
+from robnet_zoo.eval.studies.plots import Plot, against_epsilon, write_plot
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, to_builtins
 from robnet_zoo.runtime.statistics import Proportion
@@ -105,13 +103,7 @@ class Certificate(
             "certified": [(0.0, clean), *((at, certain(radii, at)) for at in places)],
         }
         caption = f"certified accuracy against epsilon ({self.data.name}, n = {self.data.n:,})"
-        return Plot(
-            stem=stem,
-            caption=caption,
-            axis="epsilon",
-            lines=lines,
-            draw=partial(figures.curves, lines, f"epsilon ({norm})", caption),
-        )
+        return against_epsilon(stem, caption, lines, norm)
 
 
 def averaged(each: Sequence[float]) -> Radii:

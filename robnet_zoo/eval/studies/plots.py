@@ -61,6 +61,17 @@ def plots(records: Sequence[EvaluationRecord]) -> list[Plot]:
     return allowed
 
 
+def against_epsilon(stem: str, caption: str, lines: Lines, norm: str) -> Plot:
+    """Return a plot of accuracies against epsilon in a norm."""
+    return Plot(
+        stem=stem,
+        caption=caption,
+        axis="epsilon",
+        lines=lines,
+        draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
+    )
+
+
 def write_plot(plot: Plot, folder: Path) -> list[Path]:
     """Write a plot as CSV and PNG; return their paths."""
     rows = [
@@ -81,7 +92,7 @@ def class_plot(record: EvaluationRecord) -> Figure:
         [totals.name for totals in classes],
         [totals.clean / totals.n for totals in classes],
         [totals.robust / totals.n for totals in classes],
-        f"{record.model.name} under {', '.join(map(heading, record.settings.attacks))} "
+        f"{record.model.name} under {', '.join(map(heading, record.attack_names))} "
         f"({_where([record])})",
     )
 
@@ -163,15 +174,9 @@ def _groups(
 def _against_epsilon(
     records: Sequence[EvaluationRecord], attack: str, data: str, norm: str
 ) -> Plot:
-    lines = epsilon_lines(records, attack)
     caption = f"{heading(attack)} against epsilon ({data}, {norm}, {_images(records)})"
-    return Plot(
-        stem=file_name(f"epsilon-{attack}-{data}"),
-        caption=caption,
-        axis="epsilon",
-        lines=lines,
-        draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
-    )
+    stem = file_name(f"epsilon-{attack}-{data}")
+    return against_epsilon(stem, caption, epsilon_lines(records, attack), norm)
 
 
 def _security(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
@@ -185,15 +190,7 @@ def _security(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
         return []
     data, norm = records[0].data.name, records[0].threat_model.norm
     caption = f"{heading(attack)}: accuracy at most ({data}, {norm}, {_images(records)})"
-    return [
-        Plot(
-            stem=file_name(f"security-{attack}-{data}-{norm}"),
-            caption=caption,
-            axis="epsilon",
-            lines=lines,
-            draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
-        )
-    ]
+    return [against_epsilon(file_name(f"security-{attack}-{data}-{norm}"), caption, lines, norm)]
 
 
 def _against_steps(records: Sequence[EvaluationRecord], attack: str) -> list[Plot]:
