@@ -102,19 +102,18 @@ def run_protocol(
     records: dict[ProtocolRun, EvaluationRecord] = {}
     failed: dict[ProtocolRun, str] = {}
 
-    def table() -> MeasuredTable:
-        return _table(protocol, plans, records, failed, folders)
-
-    keep(table())
+    table = _table(protocol, plans, records, failed, folders)
+    keep(table)
     for run, attacks in _attacks_of_runs(plans).items():
         try:
             known = read_weights(folders[run.weights])
             records[run] = _evaluate(run, attacks, known, options, out, resume)
         except ZooError as error:
             failed[run] = str(error)
-        keep(table())
+        table = _table(protocol, plans, records, failed, folders)
+        keep(table)
     notes = [f"{run.weights} was skipped: {why}" for run, why in failed.items()]
-    return table(), (*absent.values(), *notes)
+    return table, (*absent.values(), *notes)
 
 
 def _absent_data(protocol: Protocol, folders: Folders, options: EvalOptions) -> dict[str, str]:
