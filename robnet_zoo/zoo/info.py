@@ -13,6 +13,7 @@ from robnet_zoo.zoo.registry import default_tag, get_weights, local_weights, tag
 from robnet_zoo.zoo.weights import Weights
 
 LABEL, WIDTH = 14, 96
+FAILED = "†"  # behind a number of an evaluation that failed a check
 
 
 def describe(name: str) -> str:
@@ -101,9 +102,6 @@ def _describe_published(name: str) -> str:
             "to get them": f"robnet-zoo download {name}",
         },
     )
-
-
-FAILED = "†"  # behind a number of an evaluation that failed a check
 
 
 def attacked(weights: Weights) -> dict[str, str]:
