@@ -21,8 +21,9 @@ ROOMS = {
     "studies.diff studies.diff_script studies.diff_tools studies.judges studies.plots "
     "studies.protocol studies.sweep studies.transfer_matrix studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
-    "attacks": "'' adaptive base batch calling fingerprint model naming pass_files pass_log pgd "
-    "registry verdicts methods.apgd methods.fab methods.gradient methods.square methods.transfer",
+    "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
+    "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
+    "methods.square methods.transfer",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry "
     "state_dicts weights",
     "models": "baselines cells count layers networks operations fast.folded fast.grouped "

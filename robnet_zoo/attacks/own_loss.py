@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from robnet_zoo.attacks.pgd import Loss
+from robnet_zoo.attacks.losses import Loss
 from robnet_zoo.runtime.errors import ZooError
 
 

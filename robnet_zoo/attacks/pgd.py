@@ -18,49 +18,24 @@ image, so an image's path is the same in whatever batch it travels (given a mode
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from robnet_zoo.attacks.losses import LOSSES, Loss
+from robnet_zoo.attacks.noise import Start, draw_noise
+from robnet_zoo.attacks.norms import TINY, l2_norms
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.threat_models import GRADIENT_NORMS, NORMS, Norm
 
 Model = Callable[[Tensor], Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
-Start = Literal["clean", "uniform", "gaussian"]
 STARTS: tuple[str, ...] = get_args(Start)
 
-TINY = torch.finfo(torch.float32).tiny  # keeps 0/0 out of the normalisation of zero gradients
 GAUSSIAN_SIZE = 0.001  # the usual standard deviation of a Gaussian start (TRADES, ARNAS, AdvRush)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of each image (N,)."""
-    return F.cross_entropy(logits, labels, reduction="none")
-
-
-def kl_divergence(logits: Tensor, clean_logits: Tensor) -> Tensor:
-    """Return KL(clean || adversarial) of each image (N,), TRADES' inner objective (Eq. 3)."""
-    return F.kl_div(
-        logits.log_softmax(1), clean_logits.log_softmax(1), reduction="none", log_target=True
-    ).sum(1)
-
-
-def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the best other logit minus the label's (N,): above 0 where the image is broken."""
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -math.inf)
-    return others.amax(1) - own[:, 0]
-
-
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "kl": kl_divergence, "margin": margin}
 
 
 class Ascent(NamedTuple):
@@ -130,19 +105,8 @@ class Adversary:
             raise ZooError(f"steps {self.steps} is out of range; it must be at least 1.")
 
     def draw_noise(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return unit noise for a batch, from a generator on the images' device.
-
-        Uniform on [-1,1] per pixel (Linf), uniform in the unit ball (L2) or standard normal
-        (start="gaussian"): the shape of the start, which `begin` scales.
-        """
-        noise = torch.empty_like(images)
-        if self.start != "gaussian" and self.norm == "Linf":
-            return noise.uniform_(-1, 1, generator=generator)
-        noise.normal_(generator=generator)
-        if self.start == "gaussian":
-            return noise
-        radius = torch.rand(len(images), device=images.device, generator=generator)
-        return _into_ball(noise, radius)
+        """Return unit noise (N, C, H, W) for a start, as `noise.draw_noise`; `begin` scales it."""
+        return draw_noise(images, self.start, self.norm, generator)
 
     def begin(
         self, images: Tensor, noise: Tensor | None = None, scale: Tensor | None = None
@@ -203,7 +167,7 @@ class Adversary:
             if velocity is not None:
                 gradient.add_(velocity, alpha=self.momentum)
             velocity = gradient
-        direction = gradient.sign() if self.norm == "Linf" else gradient / _norms(gradient)
+        direction = gradient.sign() if self.norm == "Linf" else gradient / l2_norms(gradient)
         moved = _moved(adversarial.detach(), direction, self.step_size, scale)
         return Ascent(self._bound(moved, images, scale), velocity, logits.detach())
 
@@ -215,7 +179,7 @@ class Adversary:
             moved.sub_(images)
             if self.norm == "L2":
                 radius = self.epsilon if scale is None else self.epsilon * scale
-                moved.mul_((radius / _norms(moved)).clamp_(max=1))
+                moved.mul_((radius / l2_norms(moved)).clamp_(max=1))
             elif scale is None:
                 moved.clamp_(-self.epsilon, self.epsilon)
             else:
@@ -253,66 +217,7 @@ class Adversary:
         return adversarial
 
 
-def noise_for(
-    indices: Tensor | Sequence[int],
-    shape: Sequence[int],
-    *,
-    seed: int,
-    attack: str,
-    restart: int = 0,
-    start: Start = "uniform",
-    norm: Norm = "Linf",
-) -> Tensor:
-    """Return unit noise (N, *shape) that depends on nothing but each image's own index.
-
-    Drawn on the CPU from a counter-based generator keyed by (seed, attack, restart) and the
-    index, so that verdicts depend on neither batch size, order, resumption nor device.
-
-    Args:
-        indices: positions of the images in their data set (N,).
-        shape: shape of one image, such as (3, 32, 32).
-        seed: the evaluation's seed.
-        attack: name of the attack, so that attacks are independent.
-        restart: number of the random restart.
-        start: distribution, as in `Adversary.draw_noise`.
-        norm: norm of the ball that a uniform start fills.
-    """
-    stream = hashlib.sha256(f"{seed}/{attack}/{restart}".encode()).digest()[:8]
-    key = np.array([int.from_bytes(stream, "little"), 0], np.uint64)
-    positions = indices.tolist() if isinstance(indices, Tensor) else list(indices)
-    noise = np.empty((len(positions), *shape), np.float32)
-    radius = np.ones(len(positions), np.float32)
-    normal = start == "gaussian" or norm == "L2"
-    for row, index in enumerate(positions):
-        key[1] = index
-        source = np.random.Generator(np.random.Philox(key=key))
-        if normal:
-            source.standard_normal(out=noise[row], dtype=np.float32)
-            radius[row] = source.random(dtype=np.float32)
-        else:
-            source.random(out=noise[row], dtype=np.float32)
-    drawn = torch.from_numpy(noise)
-    if start == "gaussian":
-        return drawn
-    return _into_ball(drawn, torch.from_numpy(radius)) if normal else drawn.mul_(2).sub_(1)
-
-
 def _moved(images: Tensor, direction: Tensor, size: float, scale: Tensor | None) -> Tensor:
     if scale is None:
         return torch.add(images, direction, alpha=size)
     return torch.addcmul(images, direction, scale, value=size)
-
-
-def _norms(images: Tensor) -> Tensor:
-    """Return each image's L2 norm (N, 1, 1, 1), kept above 0.
-
-    Summed in float64: squares of a confident image's gradient would vanish in float32.
-    """
-    norms = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
-    return norms.to(images.dtype).clamp_(min=TINY)
-
-
-def _into_ball(normal: Tensor, radius: Tensor) -> Tensor:
-    """Turn standard normal images and radii uniform on [0,1] into points uniform in the L2 ball."""
-    dimensions = normal[0].numel() if len(normal) else 1
-    return normal.mul_(radius.pow(1 / dimensions)[:, None, None, None] / _norms(normal))

@@ -17,8 +17,8 @@ from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.attacks.batch import BLOCK_SIZE, validate_numbers
 from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.fingerprint import function_fingerprint
+from robnet_zoo.attacks.losses import Loss
 from robnet_zoo.attacks.model import device_of, preserve_state, validate_precision
-from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_results, check_state, fingerprint

@@ -12,6 +12,7 @@ from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.base import Attack, Suite, validate
 from robnet_zoo.attacks.calling import model_name
 from robnet_zoo.attacks.fingerprint import function_fingerprint
+from robnet_zoo.attacks.losses import Loss
 from robnet_zoo.attacks.methods.gradient import with_loss
 from robnet_zoo.attacks.model import (
     AttackedModel,
@@ -20,7 +21,6 @@ from robnet_zoo.attacks.model import (
     state_sha256,
     validate_precision,
 )
-from robnet_zoo.attacks.pgd import Loss
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval.identity import first_images
 from robnet_zoo.eval.inputs import Images

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from robnet_zoo.attacks.pgd import kl_divergence
+from robnet_zoo.attacks.losses import kl_divergence
 from robnet_zoo.train.recipes import Recipe
 
 Forward = Callable[[Tensor], Tensor]

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robnet_zoo.attacks.pgd import Adversary, margin, noise_for
+from robnet_zoo.attacks.losses import margin
+from robnet_zoo.attacks.noise import noise_for
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.runtime.errors import ZooError
 
 ROUNDING = 1e-6

@@ -6,7 +6,8 @@ from helpers.random_nets import RandomNet, random_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robnet_zoo.attacks.pgd import Adversary, margin
+from robnet_zoo.attacks.losses import margin
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.certify import bounds, certified_margin, certified_radius
 from robnet_zoo.certify.margins import METHODS
 from robnet_zoo.genotypes import published

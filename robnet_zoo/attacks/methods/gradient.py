@@ -10,9 +10,11 @@ from torch import Tensor
 
 from robnet_zoo.attacks.base import Attack, Suite, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
+from robnet_zoo.attacks.losses import Loss
 from robnet_zoo.attacks.model import AttackedModel
+from robnet_zoo.attacks.noise import noise_for
 from robnet_zoo.attacks.own_loss import OwnLoss
-from robnet_zoo.attacks.pgd import Adversary, Loss, noise_for
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.attacks.verdicts import classes, within
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.threat_models import Epsilon, ThreatModel

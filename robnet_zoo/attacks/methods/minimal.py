@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from robnet_zoo.attacks.base import Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.library import LibraryAttack, require
+from robnet_zoo.attacks.losses import margin
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.attacks.pgd import margin
 from robnet_zoo.attacks.verdicts import ORDERS, classes, distances
 from robnet_zoo.threat_models import NORMS, Norm, ThreatModel
 

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from robnet_zoo.attacks.base import Attack, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
+from robnet_zoo.attacks.losses import Loss, cross_entropy
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.attacks.pgd import Adversary, Loss, cross_entropy, noise_for
+from robnet_zoo.attacks.noise import noise_for
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.attacks.verdicts import classes, into_ball, within
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel

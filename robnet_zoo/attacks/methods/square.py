@@ -20,8 +20,8 @@ from robnet_zoo.attacks.base import Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.library import LibraryAttack, require
 from robnet_zoo.attacks.logit_cache import LogitCache
+from robnet_zoo.attacks.losses import margin
 from robnet_zoo.attacks.model import AttackedModel
-from robnet_zoo.attacks.pgd import margin
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import NORMS, ThreatModel
 

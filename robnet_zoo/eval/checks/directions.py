@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robnet_zoo.attacks.pgd import Adversary, margin
+from robnet_zoo.attacks.losses import margin
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.eval.checks.forms import attacked
 from robnet_zoo.eval.checks.gradients import noise
 from robnet_zoo.eval.checks.model import ModelUnderTest, margin_gradient

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robnet_zoo.attacks.pgd import TINY, Adversary, cross_entropy, margin
+from robnet_zoo.attacks.losses import cross_entropy, margin
+from robnet_zoo.attacks.norms import TINY
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.eval.checks.forms import attacked
 from robnet_zoo.eval.checks.gradients import NO_WAY, noise
 from robnet_zoo.eval.checks.model import ModelUnderTest

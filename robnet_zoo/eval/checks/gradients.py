@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.pgd import TINY, Adversary, margin, noise_for
+from robnet_zoo.attacks.losses import margin
+from robnet_zoo.attacks.noise import noise_for
+from robnet_zoo.attacks.norms import TINY
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.eval.checks.forms import attacked
 from robnet_zoo.eval.checks.model import ModelUnderTest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check

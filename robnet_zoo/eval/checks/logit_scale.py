@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.pgd import TINY
+from robnet_zoo.attacks.norms import TINY
 from robnet_zoo.eval.checks.gradient_attacks import STEPS, ascend
 from robnet_zoo.eval.checks.gradients import NO_WAY
 from robnet_zoo.eval.checks.model import ModelUnderTest

@@ -12,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.calling import Model, as_module, explained
+from robnet_zoo.attacks.losses import cross_entropy, margin
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.attacks.pgd import TINY, cross_entropy, margin
+from robnet_zoo.attacks.norms import TINY
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval.checks.registry import Finding, run_checks
 from robnet_zoo.eval.record_parts import Check

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.attacks.pgd import Adversary, noise_for
+from robnet_zoo.attacks.noise import noise_for
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError

@@ -15,7 +15,8 @@ import optuna
 import torch
 from torch import Tensor
 
-from robnet_zoo.attacks.pgd import Adversary, noise_for
+from robnet_zoo.attacks.noise import noise_for
+from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
 from robnet_zoo.models.networks import Network
