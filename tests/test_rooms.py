@@ -14,7 +14,7 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 ROOMS = {
     "cli": "main",
     "search": "registry",
-    "eval": "'' checks evaluation external inputs record record_parts saved_images target "
+    "eval": "'' checks evaluation external inputs record record.check saved_images target "
     "reports.attach reports.certificate reports.comparison reports.diff reports.examples "
     "reports.html reports.judges reports.protocol reports.tables reports.terminal "
     "reports.verification studies.certificate studies.certify studies.comparison "

@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 from torch import Tensor
 
 from robnet_zoo.attacks.verdicts import classes
-from robnet_zoo.eval.record_parts import Draws, bits
+from robnet_zoo.eval.record.fields import bits
+from robnet_zoo.eval.record.results import Draws
 from robnet_zoo.runtime.statistics import wilson
 
 Part = tuple[Sequence[int], Sequence[str]]  # positions of images, and one string a draw for them

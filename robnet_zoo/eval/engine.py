@@ -25,7 +25,9 @@ from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.kept_images import KeptImages
-from robnet_zoo.eval.record_parts import AttackResult, Check, Clean, bits, proportion_of
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.fields import bits, proportion_of
+from robnet_zoo.eval.record.results import AttackResult, Clean
 from robnet_zoo.eval.results import BlockResult
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.runtime.console import Progress

@@ -28,7 +28,7 @@ from robnet_zoo.eval.identity import first_images, identify, settings_of
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.kept_images import keep_images, validate_save_images
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import Settings, ThreatInfo
+from robnet_zoo.eval.record.setup import Settings, ThreatInfo
 from robnet_zoo.eval.request import (
     adaptive_settings,
     averaged_draws,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from robnet_zoo.eval.identity import identity_of, validate_identity
 from robnet_zoo.eval.record import EvaluationRecord, read
-from robnet_zoo.eval.record_parts import Addition
+from robnet_zoo.eval.record.setup import Addition
 from robnet_zoo.runtime.errors import ZooError
 
 KEPT = "It is not overwritten: name another --out, or delete it"

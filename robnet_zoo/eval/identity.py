@@ -15,7 +15,7 @@ from robnet_zoo.attacks.fingerprint import IMAGES, Fingerprint
 from robnet_zoo.attacks.methods.transfer import Transfer
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.record import SCHEMA, EvaluationRecord
-from robnet_zoo.eval.record_parts import DataInfo, ModelInfo, Settings, ThreatInfo
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, Settings, ThreatInfo
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel

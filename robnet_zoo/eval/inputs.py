@@ -16,7 +16,7 @@ from robnet_zoo.attacks.calling import model_name, precision_of
 from robnet_zoo.attacks.model import state_sha256
 from robnet_zoo.data import to_float
 from robnet_zoo.eval.checks.results import Card
-from robnet_zoo.eval.record_parts import DataInfo, ModelInfo
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo
 from robnet_zoo.eval.sources import is_split, read_pair
 from robnet_zoo.runtime.errors import ZooError
 

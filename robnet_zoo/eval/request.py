@@ -24,7 +24,8 @@ from robnet_zoo.attacks.model import (
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval.identity import first_images
 from robnet_zoo.eval.inputs import Images
-from robnet_zoo.eval.record_parts import Check, SurrogateInfo
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.setup import SurrogateInfo
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 

@@ -16,7 +16,8 @@ from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
 from robnet_zoo.attacks.model import AttackedModel
 from robnet_zoo.attacks.verdicts import distances, into_ball, valid_pixels, within
 from robnet_zoo.eval import draws
-from robnet_zoo.eval.record_parts import (
+from robnet_zoo.eval.record.fields import bits, proportion_of
+from robnet_zoo.eval.record.results import (
     AttackResult,
     ClassTotals,
     Part,
@@ -24,8 +25,6 @@ from robnet_zoo.eval.record_parts import (
     Queries,
     Totals,
     Trace,
-    bits,
-    proportion_of,
 )
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import ThreatModel

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.eval.inputs import RunMetadata
-from robnet_zoo.eval.record_parts import bits
+from robnet_zoo.eval.record.fields import bits
 from robnet_zoo.eval.studies.comparison import contrast
 from robnet_zoo.eval.studies.diff_pgd import PgdPair
 from robnet_zoo.eval.studies.diff_suites import SuitePair

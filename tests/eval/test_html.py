@@ -13,7 +13,8 @@ from PIL import Image
 
 from robnet_zoo.eval import evaluate, record
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.record_parts import Check, Part
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.results import Part
 from robnet_zoo.eval.reports import html as report
 from robnet_zoo.eval.reports.examples import Example, examples, remake
 from robnet_zoo.eval.studies.transfer_matrix import MatrixData, MatrixThreat, TransferMatrix

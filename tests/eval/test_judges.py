@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.record_parts import Part, proportion_of
+from robnet_zoo.eval.record.fields import proportion_of
+from robnet_zoo.eval.record.results import Part
 from robnet_zoo.eval.reports.judges import summary
 from robnet_zoo.eval.studies import judges
 

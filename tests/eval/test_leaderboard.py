@@ -8,9 +8,9 @@ from msgspec import structs
 from msgspec.structs import replace
 from rich.console import Console
 
-from robnet_zoo.eval import record, record_parts
+from robnet_zoo.eval import record
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.record_parts import Check
+from robnet_zoo.eval.record.check import Check
 from robnet_zoo.eval.reports.leaderboard import leaderboard
 from robnet_zoo.eval.reports.readme import results_table
 from robnet_zoo.eval.reports.tables import ROOT
@@ -96,7 +96,7 @@ def test_results_stand_beside_the_natural_twin(checkout):
 
 def test_numbers_of_a_run_that_failed_a_check_are_marked(checkout):
     path = checkout / "eval" / "results" / "racl.digits.json"
-    failed = record_parts.Check.make("converged", False, "pgd100 broke 9 more", "quote autoattack")
+    failed = Check.make("converged", False, "pgd100 broke 9 more", "quote autoattack")
     record.write(structs.replace(record.read(path), checks=(failed,)), path)
     run(checkout)
     text = (checkout / "README.md").read_text()

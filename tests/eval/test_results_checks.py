@@ -7,7 +7,8 @@ from helpers.made_records import attack, make
 from msgspec.structs import replace
 
 from robnet_zoo.eval.checks import Card, check_results, check_sweep
-from robnet_zoo.eval.record_parts import ClassTotals, Part, Queries, proportion_of
+from robnet_zoo.eval.record.fields import proportion_of
+from robnet_zoo.eval.record.results import ClassTotals, Part, Queries
 
 N = 1000
 PGD = {"step_value": 2 / 255, "loss": "ce", "momentum": None, "restarts": 1, "targeted": False}

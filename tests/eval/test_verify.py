@@ -10,7 +10,7 @@ from helpers.small_nets import DIGITS, digits, robust_net
 from robnet_zoo.attacks import get_attack
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval import evaluate
-from robnet_zoo.eval.record_parts import bits
+from robnet_zoo.eval.record.fields import bits
 from robnet_zoo.eval.saved_images import read_images
 from robnet_zoo.eval.studies.verify import verify
 from robnet_zoo.runtime.errors import ZooError

@@ -1,7 +1,10 @@
 """Records made of numbers, for what only reads records."""
 
-from robnet_zoo.eval import record, record_parts
-from robnet_zoo.eval.record_parts import AttackResult, Check, ClassTotals, Trace, proportion_of
+from robnet_zoo.eval import record
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.fields import proportion_of
+from robnet_zoo.eval.record.results import AttackResult, ClassTotals, Clean, Totals, Trace
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, Settings, ThreatInfo
 from robnet_zoo.threat_models import get_threat_model
 
 
@@ -47,7 +50,7 @@ def make(
         results.append(attack(key.replace("_", "-"), count, n, last=count, trace=trace))
     total = min([clean, *(result.robust.correct for result in results)])
     return record.EvaluationRecord(
-        model=record_parts.ModelInfo(
+        model=ModelInfo(
             name=name,
             state_sha256=sha,
             parameters=parameters,
@@ -57,10 +60,8 @@ def make(
             weights_file_sha256="",
             genotype_status="published",
         ),
-        data=record_parts.DataInfo(
-            name="digits", split="test", n=n, available=450, sha256="d" * 64
-        ),
-        threat_model=record_parts.ThreatInfo(
+        data=DataInfo(name="digits", split="test", n=n, available=450, sha256="d" * 64),
+        threat_model=ThreatInfo(
             name="digits",
             norm=threat.norm,
             epsilon=threat.epsilon.text,
@@ -68,20 +69,20 @@ def make(
             step=threat.step.text,
             step_value=threat.step.value,
         ),
-        settings=record_parts.Settings(
+        settings=Settings(
             seed=0,
             block_size=256,
             batch_size=256,
             device="cpu",
             attacks=tuple(result.name for result in results),
         ),
-        clean=record_parts.Clean(
+        clean=Clean(
             accuracy=proportion_of(verdicts(clean, n)),
             verdicts=verdicts(clean, n),
             predictions=(0,) * n,
         ),
         attacks=tuple(results),
-        totals=record_parts.Totals(
+        totals=Totals(
             robust=proportion_of(verdicts(total, n)),
             verdicts=verdicts(total, n),
             clean_mistakes=tuple(range(clean, n)),

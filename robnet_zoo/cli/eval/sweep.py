@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     """Sweep, and write records, tables and plots."""
     from robnet_zoo.attacks.registry import get_attack
     from robnet_zoo.eval.checks import check_sweep
-    from robnet_zoo.eval.record_parts import having, summary
+    from robnet_zoo.eval.record.check import having, summary
     from robnet_zoo.eval.studies.plots import plots, write_plot
     from robnet_zoo.eval.studies.sweep import sweep
     from robnet_zoo.eval.target import load_target

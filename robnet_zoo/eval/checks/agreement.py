@@ -6,7 +6,7 @@ from robnet_zoo.eval.checks.attack_facts import is_white_box, parts, traits
 from robnet_zoo.eval.checks.gaps import largest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record.results import AttackResult
 
 LOSS_GAP = 0.1  # of n that attacks on the margin may break more than those on cross-entropy
 BLACK_BOX_GAP = 0.002  # of n that a black box may break more than the white boxes (AutoAttack's)

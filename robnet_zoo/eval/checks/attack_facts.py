@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.attacks.naming import is_targeted
 from robnet_zoo.attacks.registry import declared
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record.results import AttackResult
 
 if TYPE_CHECKING:
     from robnet_zoo.attacks.base import Traits

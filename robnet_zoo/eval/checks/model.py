@@ -17,7 +17,7 @@ from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.norms import TINY
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval.checks.registry import Finding, run_checks
-from robnet_zoo.eval.record_parts import Check
+from robnet_zoo.eval.record.check import Check
 from robnet_zoo.threat_models import ThreatModel
 
 IMAGES = 64  # that single passes look at

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
-from robnet_zoo.eval.record_parts import Check
+from robnet_zoo.eval.record.check import Check
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.tables import markdown_table
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from robnet_zoo.eval.checks.registry import run_checks
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import AttackResult, Check
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.results import AttackResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from itertools import chain
 from torch import nn
 
 from robnet_zoo.eval.checks.registry import Finding, check, run_checks
-from robnet_zoo.eval.record_parts import Check
+from robnet_zoo.eval.record.check import Check
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

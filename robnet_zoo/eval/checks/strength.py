@@ -18,7 +18,7 @@ from robnet_zoo.eval.checks.attack_facts import (
 from robnet_zoo.eval.checks.gaps import largest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 from robnet_zoo.eval.checks.results import Results
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record.results import AttackResult
 
 LONG = 50  # steps from which its own trace tells
 STEPS_GAP = 0.01  # of n that more steps may break, or fail to break

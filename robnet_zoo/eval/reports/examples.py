@@ -18,7 +18,7 @@ from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record.results import AttackResult
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import Epsilon, ThreatModel

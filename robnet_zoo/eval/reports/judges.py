@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from robnet_zoo.attacks.registry import heading
-from robnet_zoo.eval.record_parts import AttackResult, Passes
+from robnet_zoo.eval.record.results import AttackResult, Passes
 from robnet_zoo.eval.studies.judges import CHEAP, REFERENCE, Judged, agreement, plots
 from robnet_zoo.eval.studies.plots import write_plot
 from robnet_zoo.runtime.errors import ZooError

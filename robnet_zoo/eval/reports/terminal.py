@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_text import COLUMNS
+from robnet_zoo.eval.record.text import COLUMNS
 
 STYLES = {"note": "dim", "warning": "yellow", "failure": "red"}
 

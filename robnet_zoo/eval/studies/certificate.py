@@ -12,8 +12,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from robnet_zoo.eval import record, record_parts
-from robnet_zoo.eval.record_parts import bits, proportion_of
+from robnet_zoo.eval import record
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.fields import Size, Timestamp, Verdicts, bits, proportion_of
+from robnet_zoo.eval.record.results import Clean
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
 from robnet_zoo.eval.studies.plots import Plot, against_epsilon, write_plot
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import Amount, Count, PositiveCount, to_builtins
@@ -30,10 +33,10 @@ class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     epsilon: str
-    epsilon_value: record_parts.Size
+    epsilon_value: Size
     certified: Proportion
     attacked: Proportion
-    attacked_verdicts: record_parts.Verdicts
+    attacked_verdicts: Verdicts
 
 
 class Radii(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,19 +75,19 @@ class Certificate(
         checks: whether the attack broke an image within its certified radius.
     """
 
-    model: record_parts.ModelInfo
-    data: record_parts.DataInfo
-    threat_model: record_parts.ThreatInfo
+    model: ModelInfo
+    data: DataInfo
+    threat_model: ThreatInfo
     settings: CertifySettings
-    clean: record_parts.Clean
+    clean: Clean
     radii: Annotated[dict[Norm, Radii], Meta(min_length=1)]
     certified: Proportion
-    verdicts: record_parts.Verdicts
+    verdicts: Verdicts
     points: Annotated[tuple[Point, ...], Meta(min_length=1)]
     seconds: Amount
     environment: dict[str, Any]
-    created: record_parts.Timestamp
-    checks: tuple[record_parts.Check, ...]
+    created: Timestamp
+    checks: tuple[Check, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
@@ -128,7 +131,7 @@ def point(evaluation: record.EvaluationRecord, radii: Sequence[float]) -> Point:
     )
 
 
-def check(points: Sequence[Point], radii: Sequence[float]) -> record_parts.Check:
+def check(points: Sequence[Point], radii: Sequence[float]) -> Check:
     """Return whether no image was broken at a size within its certified radius."""
     broken = [
         f"image {index} at {point.epsilon}"
@@ -137,7 +140,7 @@ def check(points: Sequence[Point], radii: Sequence[float]) -> record_parts.Check
         if verdict == "0" and radii[index] >= point.epsilon_value
     ]
     detail = f"the attack broke {', '.join(broken) or 'no image'} within a certified radius"
-    return record_parts.Check(name="certificates-hold", passed=not broken, detail=detail)
+    return Check(name="certificates-hold", passed=not broken, detail=detail)
 
 
 def write(certificate: Certificate, path: Path) -> list[Path]:

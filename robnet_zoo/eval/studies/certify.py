@@ -22,7 +22,7 @@ from robnet_zoo.certify.graph import trace
 from robnet_zoo.certify.margins import BISECTIONS, refuse_large
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.inputs import Images, take_first
-from robnet_zoo.eval.record_parts import bits
+from robnet_zoo.eval.record.fields import bits
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.studies import certificate
 from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate, CertifySettings

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from robnet_zoo.attacks.fingerprint import Fingerprint
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import bits, proportion_of
+from robnet_zoo.eval.record.fields import bits, proportion_of
 from robnet_zoo.eval.studies.differences import differences
 from robnet_zoo.runtime.decode import Count, PositiveCount
 from robnet_zoo.runtime.errors import ZooError

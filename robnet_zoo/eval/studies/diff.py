@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from robnet_zoo.eval.record_parts import DataInfo, ModelInfo, ThreatInfo, bits, proportion_of
+from robnet_zoo.eval.record.fields import bits, proportion_of
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.decode import Count
 from robnet_zoo.runtime.errors import ZooError

@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from robnet_zoo.eval.record_parts import DataInfo, ModelInfo, ThreatInfo, bits, proportion_of
+from robnet_zoo.eval.record.fields import bits, proportion_of
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
 from robnet_zoo.eval.studies.diff import Change
 from robnet_zoo.eval.studies.diff_kernel import PgdRunner, PgdSettings
 from robnet_zoo.runtime.decode import Fraction

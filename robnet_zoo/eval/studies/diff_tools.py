@@ -13,7 +13,7 @@ from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import device_of
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval.inputs import Images, model_info, take_first
-from robnet_zoo.eval.record_parts import ThreatInfo
+from robnet_zoo.eval.record.setup import ThreatInfo
 from robnet_zoo.eval.studies.diff import Explanation, explain
 from robnet_zoo.eval.studies.diff_kernel import PgdRunner
 from robnet_zoo.eval.studies.diff_pgd import NAMES, PgdPair

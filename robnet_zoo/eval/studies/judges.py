@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record.results import AttackResult
 from robnet_zoo.eval.studies.plots import Plot
 from robnet_zoo.plotting import accuracy
 from robnet_zoo.runtime.files import file_name

@@ -15,7 +15,7 @@ import msgspec
 
 from robnet_zoo.attacks.verdicts import limit
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import AttackResult
+from robnet_zoo.eval.record.results import AttackResult
 from robnet_zoo.runtime.statistics import Proportion, proportion
 
 POINTS = 100  # of a curve, besides the record's own epsilon

@@ -23,7 +23,7 @@ from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.attacks.verdicts import within
 from robnet_zoo.eval.inputs import take_first
-from robnet_zoo.eval.record_parts import Verdicts, bits, proportion_of
+from robnet_zoo.eval.record.fields import Verdicts, bits, proportion_of
 from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
 from robnet_zoo.plotting import accuracy
 from robnet_zoo.plotting.style import save

@@ -15,14 +15,8 @@ from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.attacks.verdicts import distances, limit, valid_pixels, validate_classes
 from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record_parts import (
-    DataInfo,
-    ModelInfo,
-    ThreatInfo,
-    Verdicts,
-    bits,
-    proportion_of,
-)
+from robnet_zoo.eval.record.fields import Verdicts, bits, proportion_of
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
 from robnet_zoo.eval.saved_images import SavedImages
 from robnet_zoo.eval.sources import is_split, read_pair
 from robnet_zoo.eval.target import BATCH_SIZE

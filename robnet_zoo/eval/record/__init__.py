@@ -10,21 +10,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from robnet_zoo.eval import record_text
-from robnet_zoo.eval.record_parts import (
-    Addition,
-    AttackResult,
-    Check,
-    Clean,
-    DataInfo,
-    ModelInfo,
-    Passes,
-    Settings,
-    ThreatInfo,
-    Timestamp,
-    Totals,
-    having,
-)
+from robnet_zoo.eval.record import text
+from robnet_zoo.eval.record.check import Check, having
+from robnet_zoo.eval.record.fields import Timestamp
+from robnet_zoo.eval.record.results import AttackResult, Clean, Passes, Totals
+from robnet_zoo.eval.record.setup import Addition, DataInfo, ModelInfo, Settings, ThreatInfo
 from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import read_json, to_builtins
 from robnet_zoo.runtime.errors import ZooError
@@ -81,22 +71,22 @@ class EvaluationRecord(
 
     def __str__(self) -> str:
         """Return the table of the terminal as plain text."""
-        return record_text.text(self.headings, self.rows, self.closing)
+        return text.render(self.headings, self.rows, self.closing)
 
     @property
     def headings(self) -> list[str]:
         """What was judged, in lines of text."""
-        return record_text.headings(self.model, self.data, self.threat_model, self.settings)
+        return text.headings(self.model, self.data, self.threat_model, self.settings)
 
     @property
-    def rows(self) -> list[record_text.Row]:
-        """Accuracies as rows of a table with `record_text.COLUMNS`."""
-        return record_text.rows(self.clean, self.attacks, self.totals)
+    def rows(self) -> list[text.Row]:
+        """Accuracies as rows of a table with `text.COLUMNS`."""
+        return text.rows(self.clean, self.attacks, self.totals)
 
     @property
-    def closing(self) -> list[record_text.Line]:
+    def closing(self) -> list[text.Line]:
         """What stands below the table: warnings, failed checks and how many passed."""
-        return record_text.closing(self.attacks, self.warnings, self.checks)
+        return text.closing(self.attacks, self.warnings, self.checks)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values, tuples as lists."""
@@ -106,9 +96,9 @@ class EvaluationRecord(
 
 def write(record: EvaluationRecord, path: Path) -> None:
     """Write the record atomically; lists of plain values stay on one line."""
-    text = json.dumps(to_builtins(record), indent=2, allow_nan=False, ensure_ascii=False)
-    text = re.sub(r"\[\n([^][{}]*?)\n\s*\]", _on_one_line, text)
-    files.write_text(path, text + "\n")
+    encoded = json.dumps(to_builtins(record), indent=2, allow_nan=False, ensure_ascii=False)
+    encoded = re.sub(r"\[\n([^][{}]*?)\n\s*\]", _on_one_line, encoded)
+    files.write_text(path, encoded + "\n")
 
 
 def _on_one_line(match: re.Match[str]) -> str:

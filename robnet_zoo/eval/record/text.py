@@ -7,20 +7,9 @@ from typing import Literal, NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from robnet_zoo.eval.record_parts import (
-    AttackResult,
-    Check,
-    Clean,
-    DataInfo,
-    Draws,
-    ModelInfo,
-    Passes,
-    Settings,
-    ThreatInfo,
-    Totals,
-    having,
-    summary,
-)
+from robnet_zoo.eval.record.check import Check, having, summary
+from robnet_zoo.eval.record.results import AttackResult, Clean, Draws, Passes, Totals
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, Settings, ThreatInfo
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.runtime.tables import text_table
 
@@ -96,7 +85,7 @@ def closing(
     return [*lines, Line(f"checks: {summary(checks)}", "note")]
 
 
-def text(headings: Sequence[str], rows: Sequence[Row], closing: Sequence[Line]) -> str:
+def render(headings: Sequence[str], rows: Sequence[Row], closing: Sequence[Line]) -> str:
     """Return all of it as plain text."""
     table = text_table(COLUMNS, [row.cells for row in rows])
     return "\n".join([*headings, table, *(line.text for line in closing)])
