@@ -121,7 +121,7 @@ def test_the_command_shows_and_writes_the_comparison(run_eval, tmp_path):
     assert len(rows[1]["images_only_first"].split()) == int(rows[1]["only_first"]) == 40
     assert main(["compare", "a.json", "b.json", "--out", "c.json"]) == 0
     written = json.loads((tmp_path / "c.json").read_text())
-    assert written["schema"] == "robnet_zoo.comparison/1"
+    assert written["schema"] == "robnet_zoo.paired/1"
     assert written["rows"][1]["only_first"] == list(range(60, 100))
 
 

@@ -16,7 +16,7 @@ from robnet_zoo.runtime.decode import Count, PositiveCount
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import PairedDifference, Proportion, paired_difference
 
-SCHEMA = "robnet_zoo.comparison/1"
+SCHEMA = "robnet_zoo.paired/1"
 
 
 class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
