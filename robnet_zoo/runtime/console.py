@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.table import Table
 
 from robnet_zoo.runtime.errors import ZooError
 
@@ -29,6 +30,11 @@ def run(main: Callable[[], int | None]) -> int:
 def note(text: str) -> None:
     """Tell the user something beside a command's output, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def plain_table() -> Table:
+    """Return a table for the terminal, without lines around its cells."""
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
 class Progress:

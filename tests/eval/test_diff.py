@@ -11,6 +11,7 @@ from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.eval.inputs import RunMetadata
 from robnet_zoo.eval.record.fields import bits
 from robnet_zoo.eval.studies.comparison import contrast
+from robnet_zoo.eval.studies.diff_case import Case
 from robnet_zoo.eval.studies.diff_pgd import PgdPair
 from robnet_zoo.eval.studies.diff_suites import SuitePair
 from robnet_zoo.eval.studies.diff_tools import explain_accuracy, explain_tool
@@ -21,17 +22,21 @@ N = 80
 L2 = DIGITS.at("0.8", "L2")
 
 
-def pair(attack, tool, threat_model=DIGITS, kind=PgdPair, n=N, **settings):
-    return kind(
-        attack,
-        tool,
-        robust_net(),
-        *digits(n),
-        threat_model,
+def case(model, n=N, threat_model=DIGITS):
+    images, labels = digits(n)
+    return Case(
+        model=model,
+        images=images,
+        labels=labels,
+        threat_model=threat_model,
         seed=3,
         batch_size=48,
-        tool_settings={key: str(value) for key, value in settings.items()},
     )
+
+
+def pair(attack, tool, threat_model=DIGITS, kind=PgdPair, n=N, **settings):
+    tool_settings = {key: str(value) for key, value in settings.items()}
+    return kind(attack, tool, case(robust_net(), n, threat_model), tool_settings)
 
 
 def target():
@@ -207,7 +212,7 @@ def test_the_models_state_and_the_generator_are_left_as_they_were():
     torch.manual_seed(5)
     wanted = torch.rand(1)
     torch.manual_seed(5)
-    both = PgdPair(get_attack("pgd2"), "foolbox", net, *digits(8), DIGITS, seed=0, batch_size=16)
+    both = PgdPair(get_attack("pgd2"), "foolbox", case(net, n=8))
     both.run_tool(seed=0, batch_size=8)
     both.run(both.theirs)
     assert net.training

@@ -43,6 +43,11 @@ class DataInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     available: PositiveCount
     sha256: Sha256
 
+    @property
+    def title(self) -> str:
+        """The data set and its split, such as "digits test"."""
+        return f"{self.name} {self.split}".strip()
+
 
 class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the attacker may do: sizes as written and as floats, for pixels in [0,1]."""

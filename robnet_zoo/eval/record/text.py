@@ -42,7 +42,7 @@ def headings(
     size = f"{threat_model.norm}, epsilon {threat_model.epsilon}, step {threat_model.step}"
     return [
         f"{model.name}  {model.parameters:,} parameters, weights sha256 {sha[:8]}{genotype}",
-        f"{data.name} {data.split}".strip() + f", {images}, seed {settings.seed}",
+        f"{data.title}, {images}, seed {settings.seed}",
         f"threat model {threat_model.name}: {size}",
         *([settings.adaptation] if settings.adaptation else []),
     ]

@@ -9,7 +9,7 @@ def show(certificate: Certificate) -> None:
     """Print what is certain, and what the attack leaves."""
     threat, attack = certificate.threat_model, certificate.settings.attack
     data = certificate.data
-    print(f"{certificate.model.name}: {data.n} images of {data.name} {data.split}")
+    print(f"{certificate.model.name}: {data.n} images of {data.title}")
     print(f"clean: {certificate.clean.accuracy}")
     for point in certificate.points:
         print(

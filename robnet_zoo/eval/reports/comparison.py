@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from robnet_zoo.eval.studies.comparison import Comparison, Row
 from robnet_zoo.runtime import files
+from robnet_zoo.runtime.console import plain_table
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.tables import csv_table
@@ -36,7 +36,7 @@ def show(comparison: Comparison, *, images: bool = False, console: Console | Non
 
 def show_rows(rows: Iterable[Row], *, images: bool, console: Console) -> None:
     """Print a line for each row, and what the columns mean."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("")
     for heading in ("A", "B", "A - B", "95 % interval", "A only", "B only", "p"):
         table.add_column(heading, justify="right", no_wrap=True)

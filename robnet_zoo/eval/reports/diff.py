@@ -9,17 +9,16 @@ from rich.text import Text
 from robnet_zoo.eval.studies.diff import Explanation, Trial
 from robnet_zoo.eval.studies.diff_script import Guesses
 from robnet_zoo.eval.studies.differences import shown
+from robnet_zoo.runtime.console import plain_table
 from robnet_zoo.runtime.statistics import Proportion
 
 
 def show(explained: Explanation, console: Console | None = None) -> None:
     """Print both accuracies, what each setting explains, and the conclusion."""
     console = console or Console()
-    model, data, threat = explained.model, explained.data, explained.threat_model
-    n, tool = data.n, explained.tool
-    images = f"{data.name} {data.split}".strip() + f", {n:,} images"
+    tool = explained.tool
     lines = [
-        Text.assemble((model.name, "bold"), f"  {images}, {threat.norm}, epsilon {threat.epsilon}"),
+        _heading(explained),
         Text(f"ours    {_accuracy(explained.ours)}  {explained.attack}"),
         Text(f"theirs  {_accuracy(explained.theirs)}  {explained.call}"),
         Text(
@@ -42,17 +41,13 @@ def show(explained: Explanation, console: Console | None = None) -> None:
 def show_guesses(guesses: Guesses, console: Console | None = None) -> None:
     """Print ours, theirs and what comes near to theirs, the nearest first."""
     console = console or Console()
-    data, threat = guesses.data, guesses.threat_model
-    images = f"{data.name} {data.split}".strip() + f", {data.n:,} images"
     for line in (
-        Text.assemble(
-            (guesses.model.name, "bold"), f"  {images}, {threat.norm}, epsilon {threat.epsilon}"
-        ),
+        _heading(guesses),
         Text(f"ours    {_accuracy(guesses.ours)}  {guesses.attack}"),
         Text(f"theirs  {100 * guesses.accuracy:.2f} %"),
     ):
         console.print(line, soft_wrap=True, highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("our attack, when")
     for heading in ("accuracy", "from theirs"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -63,8 +58,14 @@ def show_guesses(guesses: Guesses, console: Console | None = None) -> None:
     console.print(Text(guesses.conclusion, style="bold"), soft_wrap=True)
 
 
+def _heading(result: Explanation | Guesses) -> Text:
+    data, threat = result.data, result.threat_model
+    images, ball = f"{data.title}, {data.n:,} images", f"{threat.norm}, epsilon {threat.epsilon}"
+    return Text.assemble((result.model.name, "bold"), f"  {images}, {ball}")
+
+
 def _table(explained: Explanation) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("our attack with")
     for heading in ("ours", "theirs", "accuracy", "differ on"):
         table.add_column(heading, justify="right", no_wrap=True)

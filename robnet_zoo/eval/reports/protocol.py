@@ -10,6 +10,7 @@ from rich.text import Text
 
 from robnet_zoo.eval.studies.protocol import Cell, MeasuredTable
 from robnet_zoo.eval.studies.protocol_plan import NO_WEIGHTS
+from robnet_zoo.runtime.console import plain_table
 from robnet_zoo.zoo.protocols import CLEAN, Protocol
 
 NOTHING = (
@@ -45,7 +46,7 @@ def show(
 
 
 def _grid(protocol: Protocol, table: MeasuredTable, part: slice, names: int) -> Table:
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    grid = plain_table()
     grid.add_column("", min_width=names)
     for column in protocol.columns[part]:
         grid.add_column(column.name, justify="right", width=WIDTH - 2, overflow="fold")

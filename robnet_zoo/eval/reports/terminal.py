@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.text import COLUMNS
+from robnet_zoo.runtime.console import plain_table
 
 STYLES = {"note": "dim", "warning": "yellow", "failure": "red"}
 
@@ -22,7 +22,7 @@ def show(record: EvaluationRecord, console: Console | None = None) -> None:
     console.print(Text.assemble((name, "bold"), first.removeprefix(name)), highlight=False)
     for heading in others:
         console.print(Text(heading), highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     for column in COLUMNS:
         table.add_column(column, justify="right" if column else "left")
     for row in record.rows:

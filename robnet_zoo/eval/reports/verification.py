@@ -18,7 +18,7 @@ def show(verified: Verification, console: Console | None = None) -> None:
     model, data, threat = verified.model, verified.data, verified.threat_model
     lines = [
         Text.assemble((model.name, "bold"), f"  state sha256 {model.state_sha256[:8]}"),
-        Text(f"{data.name} {data.split}".strip() + f", {data.n:,} of {data.available:,} images"),
+        Text(f"{data.title}, {data.n:,} of {data.available:,} images"),
         Text(f"threat model: {threat.norm}, epsilon {threat.epsilon}"),
         Text(f"clean   {verified.clean}"),
         Text(f"robust  {verified.robust}", style="bold"),

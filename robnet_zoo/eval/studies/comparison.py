@@ -156,7 +156,7 @@ def common_images(
     one, other = first.data, second.data
     if (one.sha256, one.n) == (other.sha256, other.n):
         return one.n
-    names = [f"{it.name} {it.split}".strip() for it in (one, other)]
+    names = [it.title for it in (one, other)]
     if one.n == other.n or names[0] != names[1]:
         raise ZooError(
             f"The records are not of the same images ({one.n} of {names[0]}, sha256 "
@@ -217,7 +217,7 @@ def _validate_prefix(record: EvaluationRecord, root: Path | None) -> None:
     if len(split) < data.n or split.subset(torch.arange(data.n)).fingerprint != data.sha256:
         raise ZooError(
             f"The {data.n} images of the record of {record.model.name} are not the first of "
-            f"{data.name} {data.split}; judge both models on the same ones."
+            f"{data.title}; judge both models on the same ones."
         )
 
 

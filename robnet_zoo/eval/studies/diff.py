@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from robnet_zoo.eval.record.fields import bits, proportion_of
 from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
+from robnet_zoo.eval.studies.diff_case import Case
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.decode import Count
 from robnet_zoo.runtime.errors import ZooError
@@ -22,6 +23,10 @@ START = "random_numbers"  # the setting that gives both attacks the same start
 
 class AttackPair(Protocol):
     """An attack of ours and that of a tool, on the same model and images."""
+
+    attack: Any  # ours, which has a name
+    tool: str
+    case: Case
 
     @property
     def ours(self) -> Any:
@@ -60,6 +65,16 @@ class Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     setting: str
     ours: Any
     theirs: Any
+
+    @classmethod
+    def of(cls, field: str, ours: Any, theirs: Any) -> Change:
+        """Return the change of a field of our settings."""
+        return cls(setting=field.replace("_", " "), ours=ours, theirs=theirs)
+
+    @property
+    def field(self) -> str:
+        """The field of our settings."""
+        return self.setting.replace(" ", "_")
 
     def __str__(self) -> str:
         return f"{self.setting} is {shown(self.theirs)} in place of {shown(self.ours)}"
@@ -140,16 +155,17 @@ class Search:
         self.pair, self.reference = pair, list(reference)
         self._done: dict[Any, list[bool]] = {}
         names = [field.name for field in fields(pair.ours)]
-        differing = [
-            name for name in names if getattr(pair.ours, name) != getattr(pair.theirs, name)
+        every = [
+            Change.of(name, getattr(pair.ours, name), getattr(pair.theirs, name)) for name in names
         ]
-        self.start = tuple(_change(pair, name) for name in differing if name == START)
-        self.changes = tuple(_change(pair, name) for name in differing if name != START)
+        differing = [change for change in every if change.ours != change.theirs]
+        self.start = tuple(change for change in differing if change.field == START)
+        self.changes = tuple(change for change in differing if change.field != START)
 
     def trial(self, changes: Sequence[Change]) -> Trial:
         """Run our attack from the tool's start with these settings changed to the tool's."""
         taken = (*self.start, *changes)
-        values = {change.setting.replace(" ", "_"): change.theirs for change in taken}
+        values = {change.field: change.theirs for change in taken}
         robust = self.run(replace(self.pair.ours, **values))
         return Trial(
             changes=taken,
@@ -182,29 +198,15 @@ def disagreements(first: Sequence[bool], second: Sequence[bool]) -> int:
     return sum(one != other for one, other in zip(first, second, strict=True))
 
 
-def explain(
-    pair: AttackPair,
-    *,
-    model: ModelInfo,
-    data: DataInfo,
-    threat_model: ThreatInfo,
-    attack: str,
-    tool: str,
-    seed: int,
-    batch_size: int,
-) -> Explanation:
+def explain(pair: AttackPair, *, model: ModelInfo, data: DataInfo) -> Explanation:
     """Find the settings that make a tool's verdicts differ from ours.
 
     Args:
         pair: the two attacks on the same model and images.
         model: what the result says about it.
         data: what it says about the images.
-        threat_model: what it says about the ball.
-        attack: name of our attack.
-        tool: name of the other library.
-        seed: of both.
-        batch_size: of the tool's batches.
     """
+    seed, batch_size = pair.case.seed, pair.case.batch_size
     theirs = pair.run_tool(seed=seed, batch_size=batch_size)
     other_seed = pair.run_tool(seed=seed + 1, batch_size=batch_size)
     halves = pair.run_tool(seed=seed, batch_size=max(1, min(batch_size, len(theirs)) // 2))
@@ -214,9 +216,9 @@ def explain(
     return Explanation(
         model=model,
         data=data,
-        threat_model=threat_model,
-        attack=attack,
-        tool=tool,
+        threat_model=ThreatInfo.of(pair.case.threat_model),
+        attack=pair.attack.name,
+        tool=pair.tool,
         call=pair.call,
         ours=proportion_of(bits(ours)),
         theirs=proportion_of(bits(theirs)),
@@ -228,14 +230,6 @@ def explain(
         cause=search.fewest(together, together.differing + len(theirs) // 200),
         seed_noise=disagreements(theirs, other_seed),
         batch_noise=disagreements(theirs, halves),
-    )
-
-
-def _change(pair: AttackPair, name: str) -> Change:
-    return Change(
-        setting=name.replace("_", " "),
-        ours=getattr(pair.ours, name),
-        theirs=getattr(pair.theirs, name),
     )
 
 

@@ -7,16 +7,16 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.noise import noise_for
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.attacks.verdicts import classes
+from robnet_zoo.eval.studies.diff_case import Case
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,43 +47,26 @@ class PgdSettings:
 
 
 class PgdRunner:
-    """Our attack on a model and images, with any settings.
+    """Our attack on a case, with any settings.
 
     Args:
         attack: ours, untargeted on the cross-entropy.
-        model: from images with pixels in [0,1] to logits, on the device to use.
-        images: (N, C, H, W), float32.
-        labels: (N,).
-        threat_model: the ball.
-        seed: of all randomness.
-        batch_size: images in a forward pass.
+        case: the model, images and ball.
 
     Raises:
         ZooError: a targeted attack, or one on another loss.
     """
 
-    def __init__(
-        self,
-        attack: GradientAttack,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        threat_model: ThreatModel,
-        *,
-        seed: int,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, attack: GradientAttack, case: Case) -> None:
         if attack.targeted or attack.loss != "ce":
             raise ZooError(
                 f"diff cannot explain '{attack.name}', which is targeted or on another loss than "
                 "the cross-entropy; compare fgsm, bimN, pgdN or mifgsmN."
             )
-        self.attack, self.model = attack, model
-        self.images, self.labels, self.norm = images, labels, threat_model.norm
-        self.seed, self.batch_size = seed, batch_size
-        kernel = attack.adversary(threat_model)
-        form = fold(model, image_size=images.shape[-1])
-        self.asked = AttackedModel(model, batch_size, attack_model=form)
+        self.attack, self.case = attack, case
+        kernel = attack.adversary(case.threat_model)
+        form = fold(case.model, image_size=case.images.shape[-1])
+        self.asked = AttackedModel(case.model, case.batch_size, attack_model=form)
         self.ours = PgdSettings(
             epsilon=kernel.epsilon,
             step_size=kernel.step_size,
@@ -93,17 +76,17 @@ class PgdRunner:
             random_numbers="image" if attack.start == "uniform" else "stream",
             judged="any",
             clean_mistakes="broken",
-            gradients="itself" if form is model else "folded",
+            gradients="itself" if form is case.model else "folded",
         )
 
     def run(self, settings: PgdSettings) -> list[bool]:
         """Return whether each image survives our attack with these settings."""
-        with preserve_state(self.model, self.seed):
+        with preserve_state(self.case.model, self.case.seed):
             asked = self.asked if settings.gradients == "folded" else self.asked.plain()
-            robust = torch.ones_like(self.labels, dtype=torch.bool)
+            robust = torch.ones_like(self.case.labels, dtype=torch.bool)
             for restart in range(settings.restarts):
                 noise = self._noise(settings, restart)
-                for part in torch.arange(len(self.labels)).split(asked.chunk):
+                for part in self.case.batches(asked.chunk):
                     started = None if noise is None else noise[part]
                     robust[part] &= self._survive(asked, settings, part, started)
             if settings.clean_mistakes == "broken":
@@ -114,18 +97,18 @@ class PgdRunner:
     @cached_property
     def correct(self) -> Tensor:
         """Whether the model is right on each clean image (N,)."""
-        return self.asked.predict(self.images) == self.labels
+        return self.asked.predict(self.case.images) == self.case.labels
 
     def _survive(
         self, asked: AttackedModel, settings: PgdSettings, part: Tensor, noise: Tensor | None
     ) -> Tensor:
         """Run one restart on some of the images; return whether each survives."""
-        images, labels = self.images[part], self.labels[part]
+        images, labels = self.case.images[part], self.case.labels[part]
         kernel = Adversary(
             epsilon=settings.epsilon,
             step_size=settings.step_size,
             steps=settings.steps,
-            norm=self.norm,
+            norm=self.case.threat_model.norm,
             start=settings.start,
             momentum=self.attack.momentum,
         )
@@ -142,19 +125,20 @@ class PgdRunner:
     def _noise(self, settings: PgdSettings, restart: int) -> Tensor | None:
         if settings.start == "clean":
             return None
+        case = self.case
         if settings.random_numbers == "stream":
-            generator = torch.Generator(self.images.device).manual_seed(self.seed + restart)
-            parts = self.images.split(self.batch_size)
+            generator = torch.Generator(case.images.device).manual_seed(case.seed + restart)
+            parts = case.images.split(case.batch_size)
             return torch.cat([self._drawn(part, generator) for part in parts])
         noise = noise_for(
-            torch.arange(len(self.labels)),
-            self.images.shape[1:],
-            seed=self.seed,
+            torch.arange(len(case.labels)),
+            case.images.shape[1:],
+            seed=case.seed,
             attack="pgd",
             restart=restart,
-            norm=self.norm,
+            norm=case.threat_model.norm,
         )
-        return noise.to(self.images.device)
+        return noise.to(case.images.device)
 
     def _drawn(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the unit noise of one stream of random numbers for a batch (B, C, H, W)."""

@@ -12,16 +12,17 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.eval.studies.diff import import_tool
+from robnet_zoo.eval.studies.diff_case import Case
 from robnet_zoo.eval.studies.diff_kernel import PgdRunner, PgdSettings
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import override
-from robnet_zoo.threat_models import Norm, ThreatModel
+from robnet_zoo.threat_models import Norm
 
 Kind = Literal["fgsm", "bim", "pgd", "mifgsm"]
 NAMES: dict[str, dict[tuple[Kind, Norm], str]] = {
@@ -52,12 +53,7 @@ class PgdPair(PgdRunner):
     Args:
         attack: ours.
         tool: "torchattacks" or "foolbox".
-        model: from images with pixels in [0,1] to logits, on the device to use.
-        images: (N, C, H, W), float32.
-        labels: (N,).
-        threat_model: the ball, of both.
-        seed: of both.
-        batch_size: images in a forward pass, and in a batch of the tool's.
+        case: the model, images and ball.
         tool_settings: what the tool is called with in place of its defaults, as text by name.
 
     Raises:
@@ -68,30 +64,22 @@ class PgdPair(PgdRunner):
         self,
         attack: GradientAttack,
         tool: str,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        threat_model: ThreatModel,
-        *,
-        seed: int,
-        batch_size: int,
+        case: Case,
         tool_settings: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(
-            attack, model, images, labels, threat_model, seed=seed, batch_size=batch_size
-        )
-        self.tool, self.kind = tool, _kind(attack)
-        name = NAMES[tool].get((self.kind, self.norm))
+        super().__init__(attack, case)
+        self.tool, kind, norm = tool, _kind(attack), case.threat_model.norm
+        name = NAMES[tool].get((kind, norm))
         if name is None:
             raise ZooError(
-                f"{tool} has no counterpart of '{attack.name}' under {self.norm}; compare "
+                f"{tool} has no counterpart of '{attack.name}' under {norm}; compare "
                 f"{_counterparts(tool)}."
             )
         library = import_tool(tool)
         self.name = name
         self.method = getattr(library.attacks if tool == "foolbox" else library, name)
         theirs = override(
-            _defaults(tool, self.kind, self.method, self.ours.epsilon),
+            _defaults(tool, kind, self.method, self.ours.epsilon),
             tool_settings or {},
             fixed=OURS_ALONE,
             what="setting of the tool",
@@ -112,18 +100,18 @@ class PgdPair(PgdRunner):
     @torch.no_grad()
     def run_tool(self, *, seed: int, batch_size: int) -> list[bool]:
         """Return whether the model is right on what the tool returns for each image."""
-        with preserve_state(self.model, seed):
-            asked = AttackedModel(self.model, self.batch_size)
-            attack = self._built(asked)
-            made = []
+        case = self.case
+        with preserve_state(case.model, seed):
+            attack = self._built(AttackedModel(case.model, case.batch_size))
             with torch.enable_grad():
-                for part in torch.arange(len(self.labels)).split(batch_size):
-                    made.append(attack(self.images[part].clone(), self.labels[part]).detach())
-            robust: list[bool] = (asked.predict(torch.cat(made)) == self.labels).tolist()
-        return robust
+                made = [
+                    attack(case.images[part].clone(), case.labels[part]).detach()
+                    for part in case.batches(batch_size)
+                ]
+        return case.survivors(torch.cat(made))
 
     def _drawn(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return _drawn(self.tool, self.norm, images, generator)
+        return _drawn(self.tool, self.case.threat_model.norm, images, generator)
 
     def _arguments(self) -> dict[str, Any]:
         """Return the tool's arguments for its settings."""
@@ -142,11 +130,11 @@ class PgdPair(PgdRunner):
         """Return the tool's attack on a model, from images and labels to adversarial images."""
         if self.tool == "torchattacks":
             attack = self.method(model, **self._arguments())
-            attack.set_device(self.images.device)
+            attack.set_device(self.case.images.device)
             made: Callable[[Tensor, Tensor], Tensor] = attack
             return made
         foolbox = import_tool("foolbox")
-        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=self.images.device)
+        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=self.case.images.device)
         method = self.method(**self._arguments())
 
         def run(images: Tensor, labels: Tensor) -> Tensor:

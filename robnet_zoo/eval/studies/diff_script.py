@@ -64,14 +64,7 @@ class Guesses(
         )
 
 
-def guess(
-    runner: PgdRunner,
-    accuracy: float,
-    *,
-    model: ModelInfo,
-    data: DataInfo,
-    threat_model: ThreatInfo,
-) -> Guesses:
+def guess(runner: PgdRunner, accuracy: float, *, model: ModelInfo, data: DataInfo) -> Guesses:
     """Try what scripts often do otherwise, one at a time, against an accuracy.
 
     Args:
@@ -79,7 +72,6 @@ def guess(
         accuracy: theirs, as a fraction, on the same images.
         model: what the result says about it.
         data: what it says about the images.
-        threat_model: what it says about the ball.
 
     Raises:
         ZooError: an accuracy that is none.
@@ -93,8 +85,7 @@ def guess(
         guesses.append(
             Guess(
                 changes=tuple(
-                    Change(setting=name.replace("_", " "), ours=getattr(ours, name), theirs=value)
-                    for name, value in values.items()
+                    Change.of(name, getattr(ours, name), value) for name, value in values.items()
                 ),
                 robust=robust,
                 distance=abs(robust.accuracy - accuracy),
@@ -103,7 +94,7 @@ def guess(
     return Guesses(
         model=model,
         data=data,
-        threat_model=threat_model,
+        threat_model=ThreatInfo.of(runner.case.threat_model),
         attack=runner.attack.name,
         accuracy=accuracy,
         ours=proportion_of(bits(runner.run(ours))),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.attacks.methods.apgd import Apgd
@@ -19,9 +19,9 @@ from robnet_zoo.attacks.methods.fab import Fab
 from robnet_zoo.attacks.methods.square import Square
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.eval.studies.diff import import_tool
+from robnet_zoo.eval.studies.diff_case import Case
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import override
-from robnet_zoo.threat_models import ThreatModel
 
 KNOWN = ("autoattack", "apgd-ce")
 
@@ -51,12 +51,7 @@ class SuitePair:
     Args:
         attack: ours, "autoattack" or "apgd-ce".
         tool: "torchattacks" or "pyautoattack".
-        model: from images with pixels in [0,1] to logits, on the device to use.
-        images: (N, C, H, W), float32.
-        labels: (N,).
-        threat_model: the ball, of both.
-        seed: of both.
-        batch_size: images in a forward pass, and in a batch of the tool's.
+        case: the model, images and ball.
         tool_settings: what the tool is called with in place of its defaults, as text by name.
 
     Raises:
@@ -67,13 +62,7 @@ class SuitePair:
         self,
         attack: Attack | Suite,
         tool: str,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        threat_model: ThreatModel,
-        *,
-        seed: int,
-        batch_size: int,
+        case: Case,
         tool_settings: Mapping[str, str] | None = None,
     ) -> None:
         if attack.name not in KNOWN:
@@ -81,18 +70,18 @@ class SuitePair:
                 f"{tool} has no counterpart of '{attack.name}' that diff knows; compare "
                 f"{' or '.join(KNOWN)}."
             )
-        if tool == "torchattacks" and threat_model.norm == "L1":
+        if tool == "torchattacks" and case.threat_model.norm == "L1":
             raise ZooError("torchattacks has no AutoAttack under L1; use --tool pyautoattack.")
         import_tool(tool)
-        self.attack, self.tool, self.model = attack, tool, model
-        self.images, self.labels, self.threat_model = images, labels, threat_model
-        self.seed, self.batch_size = seed, batch_size
+        self.attack, self.tool, self.case = attack, tool, case
         self.whole = attack.name == "autoattack"
         self.ours = _settings_of(attack)
         theirs = replace(self.ours, apgd_restarts=1 if self.whole or tool != "pyautoattack" else 5)
         if tool == "torchattacks":
             fab = 10 if self.whole else self.ours.fab_steps
-            apart: Literal["packed", "apart"] = "packed" if len(labels) <= batch_size else "apart"
+            apart: Literal["packed", "apart"] = (
+                "packed" if len(case.labels) <= case.batch_size else "apart"
+            )
             theirs = replace(theirs, apgd_steps=10, fab_steps=fab, batches=apart)
         free = ("apgd_steps", "apgd_restarts") if tool == "torchattacks" and not self.whole else ()
         fixed = {"apgd_steps", "apgd_restarts", "fab_steps", "queries", "batches"} - set(free)
@@ -101,7 +90,8 @@ class SuitePair:
     @property
     def call(self) -> str:
         """How the tool is called, in Python."""
-        ball = f"norm='{self.threat_model.norm}', eps={self.threat_model.epsilon.value:.6g}"
+        threat_model = self.case.threat_model
+        ball = f"norm='{threat_model.norm}', eps={threat_model.epsilon.value:.6g}"
         if self.tool == "pyautoattack":
             version = "" if self.whole else ", version='custom', attacks=['apgd-ce']"
             return f"pyautoattack.AutoAttack(model, {ball}{version}).run_standard_evaluation(...)"
@@ -112,41 +102,44 @@ class SuitePair:
 
     def run(self, settings: SuiteSettings) -> list[bool]:
         """Return whether each image survives our attack with these settings."""
-        attack = _with_settings(self.attack, settings)
-        apart = self.batch_size if settings.batches == "apart" else len(self.labels)
+        attack, case = _with_settings(self.attack, settings), self.case
         made = [
             attack(
-                self.model,
-                self.images[part],
-                self.labels[part],
-                self.threat_model,
-                seed=self.seed,
-                batch_size=self.batch_size,
+                case.model,
+                case.images[part],
+                case.labels[part],
+                case.threat_model,
+                seed=case.seed,
+                batch_size=case.batch_size,
             )
-            for part in torch.arange(len(self.labels)).split(apart)
+            for part in case.batches(
+                case.batch_size if settings.batches == "apart" else len(case.labels)
+            )
         ]
-        return self._judge(torch.cat(made))
+        return case.survivors(torch.cat(made))
 
     def run_tool(self, *, seed: int, batch_size: int) -> list[bool]:
         """Return whether the model is right on what the tool returns for each image."""
-        with preserve_state(self.model, seed):
-            asked = AttackedModel(self.model, self.batch_size)
+        case = self.case
+        with preserve_state(case.model, seed):
+            asked = AttackedModel(case.model, case.batch_size)
             if self.tool == "pyautoattack":
                 made = self._pyautoattack(asked, seed, batch_size)
             else:
                 attack = self._torchattacks(asked, seed)
-                attack.set_device(self.images.device)
+                attack.set_device(case.images.device)
                 made = torch.cat(
                     [
-                        attack(self.images[part].clone(), self.labels[part])
-                        for part in torch.arange(len(self.labels)).split(batch_size)
+                        attack(case.images[part].clone(), case.labels[part])
+                        for part in case.batches(batch_size)
                     ]
                 )
-        return self._judge(made)
+        return case.survivors(made)
 
     def _torchattacks(self, asked: AttackedModel, seed: int) -> Any:
         library = import_tool("torchattacks")
-        ball = {"norm": self.threat_model.norm, "eps": self.threat_model.epsilon.value}
+        threat_model = self.case.threat_model
+        ball = {"norm": threat_model.norm, "eps": threat_model.epsilon.value}
         if not self.whole:
             return library.APGD(
                 asked,
@@ -156,29 +149,24 @@ class SuitePair:
                 **ball,
             )
         with torch.no_grad():
-            classes = asked(self.images[:1]).shape[1]
+            classes = asked(self.case.images[:1]).shape[1]
         return library.AutoAttack(asked, n_classes=min(classes, 10), seed=seed, **ball)
 
     def _pyautoattack(self, asked: AttackedModel, seed: int, batch_size: int) -> Tensor:
+        case = self.case
         own = {} if self.whole else {"version": "custom", "attacks": ["apgd-ce"]}
         suite = import_tool("pyautoattack").AutoAttack(
             asked,
-            norm=self.threat_model.norm,
-            eps=self.threat_model.epsilon.value,
+            norm=case.threat_model.norm,
+            eps=case.threat_model.epsilon.value,
             seed=seed,
-            device=self.images.device,
+            device=case.images.device,
             **own,
         )
         made: Tensor = suite.run_standard_evaluation(
-            self.images.clone(), self.labels, batch_size=batch_size
+            case.images.clone(), case.labels, batch_size=batch_size
         )[0]
         return made
-
-    def _judge(self, adversarial: Tensor) -> list[bool]:
-        with preserve_state(self.model):
-            predicted = AttackedModel(self.model, self.batch_size).predict(adversarial)
-        robust: list[bool] = (predicted == self.labels).tolist()
-        return robust
 
 
 def _settings_of(attack: Attack | Suite) -> SuiteSettings:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import torch
-from torch import Tensor, nn
 
 from robnet_zoo.attacks.base import Attack, Suite, validate
 from robnet_zoo.attacks.batch import validate_numbers
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import device_of
 from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.eval.inputs import Images, model_info, take_first
-from robnet_zoo.eval.record.setup import ThreatInfo
+from robnet_zoo.eval.inputs import model_info, take_first
+from robnet_zoo.eval.record.setup import DataInfo, ModelInfo
 from robnet_zoo.eval.studies.diff import Explanation, explain
+from robnet_zoo.eval.studies.diff_case import Case
 from robnet_zoo.eval.studies.diff_kernel import PgdRunner
 from robnet_zoo.eval.studies.diff_pgd import NAMES, PgdPair
 from robnet_zoo.eval.studies.diff_script import Guesses, guess
 from robnet_zoo.eval.studies.diff_suites import SuitePair
 from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import Epsilon, ThreatModel
+from robnet_zoo.threat_models import Epsilon
 
 SIZES = ("epsilon", "step_size")  # settings that may be written as fractions
 
@@ -51,7 +52,7 @@ def explain_tool(
         ZooError: an attack that the tool has no counterpart of, a tool that is not installed, or
             a setting that it does not have.
     """
-    chosen, images, settings = _prepared(target, attack, n, seed, batch_size)
+    chosen, case, judged = _prepared(target, attack, n, seed, batch_size)
     given = {
         key: str(Epsilon.parse(text, key).value) if key in SIZES else text
         for key, text in (tool_settings or {}).items()
@@ -60,25 +61,12 @@ def explain_tool(
     if isinstance(chosen, GradientAttack):
         if tool not in NAMES:
             raise ZooError(f"{tool} has no '{attack}'; use --tool {' or '.join(NAMES)}.")
-        pair = PgdPair(
-            chosen, tool, *settings, seed=seed, batch_size=batch_size, tool_settings=given
-        )
+        pair = PgdPair(chosen, tool, case, given)
     else:
         if tool == "foolbox":
             raise ZooError(f"foolbox has no '{attack}'; use --tool torchattacks or pyautoattack.")
-        pair = SuitePair(
-            chosen, tool, *settings, seed=seed, batch_size=batch_size, tool_settings=given
-        )
-    return explain(
-        pair,
-        model=model_info(target.model, target.metadata),
-        data=images.info(target.metadata),
-        threat_model=ThreatInfo.of(target.threat_model),
-        attack=attack,
-        tool=tool,
-        seed=seed,
-        batch_size=batch_size,
-    )
+        pair = SuitePair(chosen, tool, case, given)
+    return explain(pair, **judged)
 
 
 def explain_accuracy(
@@ -103,25 +91,38 @@ def explain_accuracy(
     Raises:
         ZooError: an attack that is not of the gradient family, or an accuracy that is none.
     """
-    chosen, images, settings = _prepared(target, attack, n, seed, batch_size)
+    chosen, case, judged = _prepared(target, attack, n, seed, batch_size)
     if not isinstance(chosen, GradientAttack):
         raise ZooError(f"diff cannot vary '{attack}'; give fgsm, bimN, pgdN or mifgsmN.")
-    return guess(
-        PgdRunner(chosen, *settings, seed=seed, batch_size=batch_size),
-        accuracy,
-        model=model_info(target.model, target.metadata),
-        data=images.info(target.metadata),
-        threat_model=ThreatInfo.of(target.threat_model),
-    )
+    return guess(PgdRunner(chosen, case), accuracy, **judged)
+
+
+class _Judged(TypedDict):
+    """What results say was judged."""
+
+    model: ModelInfo
+    data: DataInfo
 
 
 def _prepared(
     target: EvalTarget, attack: str, n: int | None, seed: int, batch_size: int
-) -> tuple[Attack | Suite, Images, tuple[nn.Module, Tensor, Tensor, ThreatModel]]:
-    """Return the attack, the images, and what every pair of attacks is given of a target."""
+) -> tuple[Attack | Suite, Case, _Judged]:
+    """Return the attack, what it is run on, and what results say about that."""
     validate_numbers(seed, batch_size)
-    chosen, threat = get_attack(attack), target.threat_model
-    validate(chosen, threat)
+    chosen = get_attack(attack)
+    validate(chosen, target.threat_model)
     images = take_first(target.split, n, device_of(target.model))
-    pixels = images.take(torch.arange(len(images)))
-    return chosen, images, (target.model, pixels, images.labels, threat)
+    case = Case(
+        model=target.model,
+        images=images.take(torch.arange(len(images))),
+        labels=images.labels,
+        threat_model=target.threat_model,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    metadata = target.metadata
+    return (
+        chosen,
+        case,
+        _Judged(model=model_info(target.model, metadata), data=images.info(metadata)),
+    )
