@@ -22,7 +22,18 @@ from robnet_zoo.threat_models import NORMS, Norm, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fmn(LibraryAttack):
+class AdvLibAttack(LibraryAttack):
+    """What the attacks of adv-lib have in common."""
+
+    library: ClassVar[str] = "adv_lib"
+
+    def check(self) -> None:
+        """Raise ZooError unless the library can be imported."""
+        adv_lib(self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fmn(AdvLibAttack):
     """Fast Minimum-Norm attack (Pintor 2021), in the threat model's norm.
 
     The library's step to the boundary can end on the near side of it, time after time, and finds
@@ -40,16 +51,11 @@ class Fmn(LibraryAttack):
     step: float = 1.0
     gamma: float = 0.05
     lead: float = 0.01
-    library: ClassVar[str] = "adv_lib"
 
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
         return Traits(minimal=True, loss="margin", norms=NORMS)
-
-    def check(self) -> None:
-        """Raise ZooError unless the library can be imported."""
-        adv_lib(self.name)
 
     def cost(self) -> int:
         """Return the forward passes that an image takes."""
@@ -67,7 +73,7 @@ class Fmn(LibraryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ddn(LibraryAttack):
+class Ddn(AdvLibAttack):
     """Decoupled Direction and Norm attack (Rony 2019), in L2, on the cross-entropy.
 
     Attributes:
@@ -79,16 +85,11 @@ class Ddn(LibraryAttack):
     steps: int = 100
     first: float = 1.0
     gamma: float = 0.05
-    library: ClassVar[str] = "adv_lib"
 
     @property
     def traits(self) -> Traits:
         """What the attack needs and is."""
         return Traits(minimal=True, loss="ce", norms=("L2",))
-
-    def check(self) -> None:
-        """Raise ZooError unless the library can be imported."""
-        adv_lib(self.name)
 
     def cost(self) -> int:
         """Return the forward passes that an image takes."""
