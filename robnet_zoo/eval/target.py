@@ -216,8 +216,8 @@ def _validate_fit(weights: Weights, dataset: Dataset) -> None:
 def _device(name: str) -> str:
     """Return the device; of several GPUs, each process that torchrun starts takes its own."""
     device = pick_device(name)
-    return (
-        f"cuda:{os.environ['LOCAL_RANK']}"
-        if device == "cuda" and "LOCAL_RANK" in os.environ
-        else device
-    )
+    if device != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    from robnet_zoo.runtime.distributed import own_device
+
+    return own_device()

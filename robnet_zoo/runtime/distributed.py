@@ -93,7 +93,7 @@ def process_group(device: str = "cpu", timeout: timedelta | None = None) -> Iter
         yield ProcessGroup(device=device)
         return
     if device.startswith("cuda"):
-        device = _own_device()
+        device = own_device()
     joins = not dist.is_initialized()
     if joins:
         backend = "nccl" if device.startswith("cuda") else "gloo"
@@ -105,7 +105,17 @@ def process_group(device: str = "cpu", timeout: timedelta | None = None) -> Iter
             dist.destroy_process_group()
 
 
-def _own_device() -> str:
+def is_main_process() -> bool:
+    """Return whether this process is the one that writes files and shows results, joined or not."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def own_device() -> str:
+    """Return the CUDA device of this process, of those that torchrun started, and select it.
+
+    Raises:
+        ZooError: there are more processes on this machine than CUDA devices.
+    """
     local = int(os.environ["LOCAL_RANK"])
     if local >= torch.cuda.device_count():
         raise ZooError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from robnet_zoo.cli.options import (
@@ -38,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from robnet_zoo.eval.studies import certificate
     from robnet_zoo.eval.studies.certify import certify
     from robnet_zoo.eval.target import load_target
+    from robnet_zoo.runtime.distributed import is_main_process
 
     if options.model is None:
         raise ZooError("No model was named; add --model, such as --model racl.digits.")
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         resume=options.resume,
         quiet=False,
     )
-    if os.environ.get("RANK", "0") == "0":
+    if is_main_process():
         written = certificate.write(certified, out)
         show(certified)
         print_written(written)

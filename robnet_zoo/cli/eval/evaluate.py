@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 from textwrap import fill
@@ -104,6 +103,7 @@ def run(options: argparse.Namespace) -> int:
     from robnet_zoo.eval.evaluation import evaluate
     from robnet_zoo.eval.reports.terminal import show, show_path
     from robnet_zoo.eval.target import load_target
+    from robnet_zoo.runtime.distributed import is_main_process
 
     attacks = _attacks(options)
     model = named_model(options)
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         quiet=False,
         **adaptive.adaptive_options(options, target),
     )
-    if os.environ.get("RANK", "0") == "0":
+    if is_main_process():
         show(record)
         show_path(out)
         if options.save_images is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from robnet_zoo.cli.eval.adaptive import NAMES as ADAPTIVE
@@ -41,8 +40,9 @@ def run(options: argparse.Namespace) -> int:
 
     from robnet_zoo.eval.reports.protocol import show
     from robnet_zoo.eval.studies.protocol import MeasuredTable, run_protocol, write
+    from robnet_zoo.runtime.distributed import is_main_process
 
-    main = os.environ.get("RANK", "0") == "0"
+    main = is_main_process()
 
     def keep(table: MeasuredTable) -> None:
         if main:
