@@ -18,7 +18,7 @@ ROOMS = {
     "reports.attach reports.certificate reports.comparison reports.diff reports.examples "
     "reports.html reports.judges reports.protocol reports.tables reports.terminal "
     "reports.verification studies.certificate studies.certify studies.comparison "
-    "studies.diff studies.diff_script studies.diff_tools studies.judges studies.plots "
+    "studies.diff.explanation studies.diff.script studies.diff.tools studies.judges studies.plots "
     "studies.protocol studies.sweep studies.transfer_matrix studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "

@@ -11,10 +11,10 @@ from robnet_zoo.eval import evaluate, get_attack, record
 from robnet_zoo.eval.inputs import RunMetadata
 from robnet_zoo.eval.record.fields import bits
 from robnet_zoo.eval.studies.comparison import contrast
-from robnet_zoo.eval.studies.diff_case import Case
-from robnet_zoo.eval.studies.diff_pgd import PgdPair
-from robnet_zoo.eval.studies.diff_suites import SuitePair
-from robnet_zoo.eval.studies.diff_tools import explain_accuracy, explain_tool
+from robnet_zoo.eval.studies.diff.case import Case
+from robnet_zoo.eval.studies.diff.pgd import PgdPair
+from robnet_zoo.eval.studies.diff.suites import SuitePair
+from robnet_zoo.eval.studies.diff.tools import explain_accuracy, explain_tool
 from robnet_zoo.eval.target import EvalTarget
 from robnet_zoo.runtime.errors import ZooError
 

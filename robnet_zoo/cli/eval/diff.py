@@ -17,8 +17,8 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_json
 
 if TYPE_CHECKING:
-    from robnet_zoo.eval.studies.diff import Explanation
-    from robnet_zoo.eval.studies.diff_script import Guesses
+    from robnet_zoo.eval.studies.diff.explanation import Explanation
+    from robnet_zoo.eval.studies.diff.script import Guesses
 
 TOOLS = ("torchattacks", "foolbox", "pyautoattack")
 EPILOG = """\
@@ -93,7 +93,7 @@ def _records(options: argparse.Namespace) -> object:
 
 def _attack(options: argparse.Namespace) -> Explanation | Guesses:
     from robnet_zoo.eval.reports.diff import show, show_guesses
-    from robnet_zoo.eval.studies.diff_tools import explain_accuracy, explain_tool
+    from robnet_zoo.eval.studies.diff.tools import explain_accuracy, explain_tool
     from robnet_zoo.eval.target import load_target
     from robnet_zoo.runtime.options import read_pairs
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.studies.diff import Explanation, Trial
-from robnet_zoo.eval.studies.diff_script import Guesses
+from robnet_zoo.eval.studies.diff.explanation import Explanation, Trial
+from robnet_zoo.eval.studies.diff.script import Guesses
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.console import plain_table
 from robnet_zoo.runtime.statistics import Proportion

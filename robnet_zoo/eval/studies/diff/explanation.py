@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from robnet_zoo.eval.record.fields import bits, proportion_of
 from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
-from robnet_zoo.eval.studies.diff_case import Case
+from robnet_zoo.eval.studies.diff.case import Case
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.decode import Count
 from robnet_zoo.runtime.errors import ZooError

@@ -14,7 +14,7 @@ from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.attacks.noise import noise_for
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.attacks.verdicts import classes
-from robnet_zoo.eval.studies.diff_case import Case
+from robnet_zoo.eval.studies.diff.case import Case
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 

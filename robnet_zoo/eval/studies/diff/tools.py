@@ -14,12 +14,12 @@ from robnet_zoo.attacks.model import device_of
 from robnet_zoo.attacks.registry import get_attack
 from robnet_zoo.eval.inputs import model_info, take_first
 from robnet_zoo.eval.record.setup import DataInfo, ModelInfo
-from robnet_zoo.eval.studies.diff import Explanation, explain
-from robnet_zoo.eval.studies.diff_case import Case
-from robnet_zoo.eval.studies.diff_kernel import PgdRunner
-from robnet_zoo.eval.studies.diff_pgd import NAMES, PgdPair
-from robnet_zoo.eval.studies.diff_script import Guesses, guess
-from robnet_zoo.eval.studies.diff_suites import SuitePair
+from robnet_zoo.eval.studies.diff.case import Case
+from robnet_zoo.eval.studies.diff.explanation import Explanation, explain
+from robnet_zoo.eval.studies.diff.kernel import PgdRunner
+from robnet_zoo.eval.studies.diff.pgd import NAMES, PgdPair
+from robnet_zoo.eval.studies.diff.script import Guesses, guess
+from robnet_zoo.eval.studies.diff.suites import SuitePair
 from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import Epsilon

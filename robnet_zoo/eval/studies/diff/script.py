@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from robnet_zoo.eval.record.fields import bits, proportion_of
 from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
-from robnet_zoo.eval.studies.diff import Change
-from robnet_zoo.eval.studies.diff_kernel import PgdRunner, PgdSettings
+from robnet_zoo.eval.studies.diff.explanation import Change
+from robnet_zoo.eval.studies.diff.kernel import PgdRunner, PgdSettings
 from robnet_zoo.runtime.decode import Fraction
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion

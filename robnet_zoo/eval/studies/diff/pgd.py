@@ -16,9 +16,9 @@ from torch import Tensor
 
 from robnet_zoo.attacks.methods.gradient import GradientAttack
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.eval.studies.diff import import_tool
-from robnet_zoo.eval.studies.diff_case import Case
-from robnet_zoo.eval.studies.diff_kernel import PgdRunner, PgdSettings
+from robnet_zoo.eval.studies.diff.case import Case
+from robnet_zoo.eval.studies.diff.explanation import import_tool
+from robnet_zoo.eval.studies.diff.kernel import PgdRunner, PgdSettings
 from robnet_zoo.eval.studies.differences import shown
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import override

@@ -18,8 +18,8 @@ from robnet_zoo.attacks.methods.apgd import Apgd
 from robnet_zoo.attacks.methods.fab import Fab
 from robnet_zoo.attacks.methods.square import Square
 from robnet_zoo.attacks.model import AttackedModel, preserve_state
-from robnet_zoo.eval.studies.diff import import_tool
-from robnet_zoo.eval.studies.diff_case import Case
+from robnet_zoo.eval.studies.diff.case import Case
+from robnet_zoo.eval.studies.diff.explanation import import_tool
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import override
 

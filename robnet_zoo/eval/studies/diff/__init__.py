@@ -1,0 +1,1 @@
+"""Why another tool, or a script of your own, gives another number for the same weights."""
