@@ -10,9 +10,8 @@ from typing import Any
 from torch import nn
 
 from robnet_zoo.data import Dataset
+from robnet_zoo.eval.normalisation import Normalisation
 from robnet_zoo.runtime.errors import ZooError, cause, unknown_name
-
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
-# mean and standard deviation of each channel, as training scripts commonly write them
-NORMALISATIONS = {
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std of each channel
+
+NORMALISATIONS: dict[str, Normalisation] = {  # as training scripts commonly write them
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -60,9 +61,7 @@ class Normalised(nn.Module):
         return self.model((images - self.mean) / self.std)
 
 
-def parse_normalisation(
-    mean: str | None, std: str | None
-) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def parse_normalisation(mean: str | None, std: str | None) -> Normalisation | None:
     """Return mean and standard deviation as `--mean` and `--std` write them; None if neither.
 
     Args:

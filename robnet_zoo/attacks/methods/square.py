@@ -39,6 +39,7 @@ class Square(LibraryAttack):
     queries: int = 5000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.queries < 1:
             raise ZooError(f"queries {self.queries} is out of range; it must be at least 1.")
 

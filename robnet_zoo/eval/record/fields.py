@@ -26,6 +26,11 @@ def bits(flags: Iterable[bool]) -> str:
     return "".join("1" if flag else "0" for flag in flags)
 
 
+def positions(flags: Iterable[bool]) -> tuple[int, ...]:
+    """Return the positions of the images whose flag is set."""
+    return tuple(position for position, flag in enumerate(flags) if flag)
+
+
 def proportion_of(verdicts: str) -> Proportion:
     """Return the proportion of "1" in verdicts."""
     return proportion(verdicts.count("1"), len(verdicts))

@@ -71,6 +71,16 @@ class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             step_value=threat_model.step.value,
         )
 
+    @property
+    def ball(self) -> tuple[Norm, float]:
+        """The norm and the size: accuracies are comparable where both are the same."""
+        return self.norm, self.epsilon_value
+
+    @property
+    def title(self) -> str:
+        """Both as text, such as "Linf 8/255"."""
+        return f"{self.norm} {self.epsilon}"
+
 
 class SurrogateInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose gradients attacks saw in the model's place: its parameters' hash and its function."""

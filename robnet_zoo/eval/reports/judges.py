@@ -61,7 +61,7 @@ def table(models: Sequence[Judged]) -> str:
             rows.append(
                 [
                     record.data.name,
-                    f"{record.threat_model.norm} {record.threat_model.epsilon}",
+                    record.threat_model.title,
                     record.model.name,
                     record.data.n,
                     name,

@@ -29,7 +29,7 @@ def leaderboard(records: Mapping[str, EvaluationRecord]) -> str:
     rows = [
         [
             record.data.name,
-            f"{record.threat_model.norm} {record.threat_model.epsilon}",
+            record.threat_model.title,
             record.data.n,
             record.model.name,
             record.model.genotype_status,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import compress
 from pathlib import Path
 
 from msgspec import Struct
 
 from robnet_zoo.attacks.fingerprint import Fingerprint
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record.fields import bits, proportion_of
+from robnet_zoo.eval.record.fields import bits, positions, proportion_of
 from robnet_zoo.eval.studies.differences import differences
 from robnet_zoo.runtime.decode import Count, PositiveCount
 from robnet_zoo.runtime.errors import ZooError
@@ -63,10 +62,10 @@ def compare(
     Raises:
         ZooError: other images, another epsilon or norm.
     """
-    threats = [f"{it.threat_model.norm} {it.threat_model.epsilon}" for it in (first, second)]
-    if not _same_threat(first, second):
+    one, other = first.threat_model, second.threat_model
+    if one.ball != other.ball:
         raise ZooError(
-            f"The records are of different threat models, {threats[0]} and {threats[1]}, and "
+            f"The records are of different threat models, {one.title} and {other.title}, and "
             "accuracies under them cannot be compared; judge both models under one, by --eps."
         )
     n = common_images(first, second, data)
@@ -137,8 +136,8 @@ def paired_row(name: str, first: str, second: str, n: int) -> Row:
             only_second=pairs.count(("0", "1")),
             neither=pairs.count(("0", "0")),
         ),
-        only_first=_positions(pair == ("1", "0") for pair in pairs),
-        only_second=_positions(pair == ("0", "1") for pair in pairs),
+        only_first=positions(pair == ("1", "0") for pair in pairs),
+        only_second=positions(pair == ("0", "1") for pair in pairs),
     )
 
 
@@ -186,11 +185,6 @@ def _attack_rows(first: EvaluationRecord, second: EvaluationRecord, n: int) -> l
         paired_row(name, first.attack(name).verdicts, second.attack(name).verdicts, n)
         for name in _shared(first, second)
     ]
-
-
-def _same_threat(first: EvaluationRecord, second: EvaluationRecord) -> bool:
-    one, other = first.threat_model, second.threat_model
-    return (one.norm, one.epsilon_value) == (other.norm, other.epsilon_value)
 
 
 def _validate_prefix(record: EvaluationRecord, root: Path | None) -> None:
@@ -241,8 +235,3 @@ def _notes(first: EvaluationRecord, second: EvaluationRecord, shared: list[str])
 def _worst(record: EvaluationRecord, names: list[str]) -> str:
     each = (record.attack(name).flags for name in names)
     return bits(all(flags) for flags in zip(*each, strict=True))
-
-
-def _positions(flags: Iterable[bool]) -> tuple[int, ...]:
-    flags = list(flags)
-    return tuple(compress(range(len(flags)), flags))

@@ -58,8 +58,7 @@ def judged(records: Iterable[EvaluationRecord]) -> list[Judged]:
     """Put records of the same weights, images and threat model together."""
     groups: dict[tuple[object, ...], Judged] = {}
     for record in records:
-        threat = record.threat_model
-        key = record.model.state_sha256, record.data.sha256, threat.norm, threat.epsilon_value
+        key = record.model.state_sha256, record.data.sha256, record.threat_model.ball
         group = groups.setdefault(key, Judged(record, {}))
         group.results.update({result.full_name: result for result in record.attacks})
     return [

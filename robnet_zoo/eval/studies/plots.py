@@ -226,7 +226,7 @@ def _against_parameters(records: Sequence[EvaluationRecord], attack: str) -> lis
 
 
 def _threat(record: EvaluationRecord) -> str:
-    return f"{record.data.name}, {record.threat_model.norm} {record.threat_model.epsilon}"
+    return f"{record.data.name}, {record.threat_model.title}"
 
 
 def _images(records: Sequence[EvaluationRecord]) -> str:

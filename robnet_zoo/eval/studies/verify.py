@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from msgspec import Struct
@@ -108,43 +108,38 @@ def verify(
     if n is not None and not 1 <= n <= len(saved):
         raise ZooError(f"n {n} is out of range; '{saved.path}' holds {len(saved)} images.")
     device = device_of(model)
-    available = len(data[1]) if isinstance(data, tuple) else len(data)
+    available = _available(data)
     indices = _indices(saved, available)[:n]
     images = take_first(_subset(data, indices), None, device)
     _validate_labels(saved, images)
     adversarial = saved.shaped(tuple(images.take(torch.arange(1)).shape[1:]))[:n]
     with preserve_state(model), torch.no_grad():
         judged = _judge(model, images, adversarial, threat_model, batch_size)
-    correct, fooled, near, valid, largest = judged
-    robust = [
-        right and not (hit and inside and fine)
-        for right, hit, inside, fine in zip(correct, fooled, near, valid, strict=True)
-    ]
-    positions, info = indices.tolist(), model_info(model, metadata)
+    robust, places, info = judged.robust, indices.tolist(), model_info(model, metadata)
     claims = []
     if saved.robust is not None:
-        claims.append(_claim("the file", positions, robust, saved.robust[:n].tolist()))
+        claims.append(_claim("the file", places, robust, saved.robust[:n].tolist()))
     if record is not None:
         _validate_record(record, data, threat_model, device)
-        claims.append(_claim_of_record(record, positions, robust))
+        claims.append(_claim_of_record(record, places, robust))
     return Verification(
         file=str(saved.path),
         model=info,
         data=DataInfo(
             name=metadata.data,
             split=metadata.split,
-            n=len(positions),
+            n=len(places),
             available=available,
             sha256=images.sha256,
         ),
         threat_model=ThreatInfo.of(threat_model),
-        indices=tuple(positions),
-        clean=proportion_of(bits(correct)),
+        indices=tuple(places),
+        clean=proportion_of(bits(judged.correct)),
         robust=proportion_of(bits(robust)),
         verdicts=bits(robust),
-        max_perturbation=largest,
-        outside=tuple(compress(positions, (not inside for inside in near))),
-        invalid=tuple(compress(positions, (not fine for fine in valid))),
+        max_perturbation=judged.largest,
+        outside=tuple(compress(places, (not near for near in judged.near))),
+        invalid=tuple(compress(places, (not valid for valid in judged.valid))),
         claims=tuple(claims),
         notes=tuple(_notes(saved, info, threat_model)),
     )
@@ -178,6 +173,10 @@ def _indices(saved: SavedImages, available: int) -> Tensor:
     return saved.indices
 
 
+def _available(data: Split | tuple[Tensor, Tensor]) -> int:
+    return len(data[1]) if isinstance(data, tuple) else len(data)
+
+
 def _subset(data: Split | tuple[Tensor, Tensor], indices: Tensor) -> Split | tuple[Tensor, Tensor]:
     if isinstance(data, tuple):
         return data[0][indices], data[1][indices]
@@ -196,14 +195,30 @@ def _validate_labels(saved: SavedImages, images: Images) -> None:
         )
 
 
+class _Judged(NamedTuple):
+    """What the model and the ball say of each image, and the size of the largest perturbation."""
+
+    correct: list[bool]  # without an attack
+    fooled: list[bool]
+    near: list[bool]  # in the ball
+    valid: list[bool]  # pixels in [0,1]
+    largest: float
+
+    @property
+    def robust(self) -> list[bool]:
+        each = zip(self.correct, self.fooled, self.near, self.valid, strict=True)
+        return [
+            correct and not (fooled and near and valid) for correct, fooled, near, valid in each
+        ]
+
+
 def _judge(
     model: nn.Module,
     images: Images,
     adversarial: Tensor,
     threat_model: ThreatModel,
     batch_size: int,
-) -> tuple[list[bool], list[bool], list[bool], list[bool], float]:
-    """Return for each image: right when clean, fooled, in the ball, valid; and the largest size."""
+) -> _Judged:
     asked = AttackedModel(model, batch_size)
     validate_classes(images.labels, asked(images.take(torch.arange(1))))
     allowed = limit(threat_model.epsilon.value, threat_model.norm)
@@ -219,7 +234,7 @@ def _judge(
         rows.append(torch.stack([correct, fooled, near, valid]).cpu())
         largest = max(largest, float(sizes.nan_to_num(0, 0).max()))
     correct, fooled, near, valid = torch.cat(rows, 1).tolist()
-    return correct, fooled, near, valid, largest
+    return _Judged(correct, fooled, near, valid, largest)
 
 
 def _claim(source: str, positions: Sequence[int], here: list[bool], there: list[bool]) -> Claim:
@@ -250,14 +265,13 @@ def _validate_record(
     device: torch.device,
 ) -> None:
     threat = record.threat_model
-    if (threat.norm, threat.epsilon_value) != (threat_model.norm, threat_model.epsilon.value):
+    if threat.ball != (threat_model.norm, threat_model.epsilon.value):
         raise ZooError(
-            f"The record is of {threat.norm} {threat.epsilon} and the images are judged under "
+            f"The record is of {threat.title} and the images are judged under "
             f"{threat_model}; give --eps {threat.epsilon} --norm {threat.norm}."
         )
-    available = len(data[1]) if isinstance(data, tuple) else len(data)
     n = record.data.n
-    if n > available or take_first(data, n, device).sha256 != record.data.sha256:
+    if n > _available(data) or take_first(data, n, device).sha256 != record.data.sha256:
         raise ZooError(
             f"The record's {n} images are not the first of this data set; name the data set and "
             "split that it was made on."

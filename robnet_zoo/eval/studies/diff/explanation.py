@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from robnet_zoo.eval.record.fields import bits, proportion_of
+from robnet_zoo.eval.record.fields import bits, positions, proportion_of
 from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
 from robnet_zoo.eval.studies.diff.case import Case
 from robnet_zoo.eval.studies.differences import shown
@@ -212,6 +212,7 @@ def explain(pair: AttackPair, *, model: ModelInfo, data: DataInfo) -> Explanatio
     halves = pair.run_tool(seed=seed, batch_size=max(1, min(batch_size, len(theirs)) // 2))
     search = Search(pair, theirs)
     ours = search.run(pair.ours)
+    pairs = list(zip(ours, theirs, strict=True))
     together = search.trial(search.changes)
     return Explanation(
         model=model,
@@ -222,8 +223,8 @@ def explain(pair: AttackPair, *, model: ModelInfo, data: DataInfo) -> Explanatio
         call=pair.call,
         ours=proportion_of(bits(ours)),
         theirs=proportion_of(bits(theirs)),
-        only_ours=_positions(ours, theirs),
-        only_theirs=_positions(theirs, ours),
+        only_ours=positions(own and not its for own, its in pairs),
+        only_theirs=positions(its and not own for own, its in pairs),
         start=search.trial([]) if search.start else None,
         singles=tuple(search.trial([change]) for change in search.changes),
         together=together,
@@ -231,8 +232,3 @@ def explain(pair: AttackPair, *, model: ModelInfo, data: DataInfo) -> Explanatio
         seed_noise=disagreements(theirs, other_seed),
         batch_noise=disagreements(theirs, halves),
     )
-
-
-def _positions(these: Sequence[bool], those: Sequence[bool]) -> tuple[int, ...]:
-    pairs = zip(these, those, strict=True)
-    return tuple(at for at, (one, other) in enumerate(pairs) if one and not other)
