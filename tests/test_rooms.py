@@ -18,8 +18,9 @@ ROOMS = {
     "reports.attach reports.certificate reports.comparison reports.diff reports.examples "
     "reports.html reports.judges reports.protocol reports.tables reports.terminal "
     "reports.verification studies.certificate studies.certify studies.comparison "
-    "studies.diff.explanation studies.diff.script studies.diff.tools studies.judges studies.plots "
-    "studies.protocol studies.sweep studies.transfer_matrix studies.verify",
+    "studies.diff.explanation studies.diff.script studies.diff.tools studies.judges "
+    "studies.plots studies.protocol.run studies.protocol.table studies.sweep "
+    "studies.transfer_matrix studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "

@@ -6,7 +6,7 @@ import pytest
 from helpers.fitted import save_fitted
 
 from robnet_zoo.eval.__main__ import main
-from robnet_zoo.eval.studies.protocol_plan import plan_cell, step_of, threat_of
+from robnet_zoo.eval.studies.protocol.plan import plan_cell, step_of, threat_of
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import get_threat_model
 from robnet_zoo.zoo import protocols

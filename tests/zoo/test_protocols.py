@@ -5,7 +5,7 @@ import re
 import pytest
 
 from robnet_zoo.eval import get_attack
-from robnet_zoo.eval.studies.protocol_plan import published_threat
+from robnet_zoo.eval.studies.protocol.plan import published_threat
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from robnet_zoo.eval.reports.protocol import show
-    from robnet_zoo.eval.studies.protocol import MeasuredTable, run_protocol, write
+    from robnet_zoo.eval.studies.protocol.run import run_protocol
+    from robnet_zoo.eval.studies.protocol.table import MeasuredTable, write
     from robnet_zoo.runtime.distributed import is_main_process
 
     main = is_main_process()

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from robnet_zoo.eval.studies.protocol import Cell, MeasuredTable
-from robnet_zoo.eval.studies.protocol_plan import NO_WEIGHTS
+from robnet_zoo.eval.studies.protocol.plan import NO_WEIGHTS
+from robnet_zoo.eval.studies.protocol.table import Cell, MeasuredTable
 from robnet_zoo.runtime.console import plain_table
 from robnet_zoo.zoo.protocols import CLEAN, Protocol
 

@@ -1,36 +1,22 @@
-"""A protocol run on the weights that exist: published and measured numbers side by side."""
+"""A paper's table as it was measured: cells, what each was done otherwise, and its files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 from msgspec import Struct, structs
 
-from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.data import load_split
-from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.studies.protocol_plan import (
-    CellPlan,
-    Folders,
-    ProtocolRun,
-    datasets,
-    plan_cell,
-    published_threat,
-    step_of,
-    weights_folders,
-)
-from robnet_zoo.eval.target import EvalOptions, load_target
+from robnet_zoo.eval.studies.protocol.plan import CellPlan, ProtocolRun, published_threat
 from robnet_zoo.runtime.decode import to_builtins
-from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.runtime.tables import csv_table
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.protocols import CLEAN, Column, Protocol, Row
-from robnet_zoo.zoo.weights import Weights, read_weights
+from robnet_zoo.zoo.weights import Weights
 
 SCHEMA = "robnet_zoo.comparison/1"
 NOT_RUN = "not run yet"
@@ -62,122 +48,29 @@ class Cell(Struct, frozen=True, kw_only=True):
     record: str = ""
 
 
+class Measurement(NamedTuple):
+    """What was judged, and its record."""
+
+    weights: Weights
+    record: EvaluationRecord
+
+
 MeasuredTable = list[tuple[Row, list[Cell]]]  # a pair for each row of the protocol
 Plans = list[list[CellPlan]]  # a list for each row of the protocol
+Outcome = Measurement | str  # of a run: what was measured, or why it failed
 
 
-def run_protocol(
-    protocol: Protocol,
-    options: EvalOptions,
-    out: Path,
-    *,
-    weights: Path | None = None,
-    resume: bool = False,
-    keep: Callable[[MeasuredTable], None] = lambda table: None,
-) -> tuple[MeasuredTable, tuple[str, ...]]:
-    """Run a protocol on the weights and images at hand.
-
-    What cannot be run is skipped: its cells say why.
-
-    Args:
-        protocol: the table.
-        options: what the models are judged on, and how.
-        out: folder for the table and for the records, one a run.
-        weights: folder of more weights folders than those installed.
-        resume: take finished records and blocks from there.
-        keep: called with the table as far as it is known, at the start and after each run.
-
-    Returns:
-        The table, and a sentence for everything that was skipped and could be had.
-
-    Raises:
-        ZooError: `weights` holds none.
-    """
-    folders = weights_folders(weights)
-    absent = _absent_data(protocol, folders, options)
-    plans = [
-        [plan_cell(protocol, row, column, folders, absent) for column in protocol.columns]
-        for row in protocol.rows
-    ]
-    records: dict[ProtocolRun, EvaluationRecord] = {}
-    failed: dict[ProtocolRun, str] = {}
-
-    table = _table(protocol, plans, records, failed, folders)
-    keep(table)
-    for run, attacks in _attacks_of_runs(plans).items():
-        try:
-            known = read_weights(folders[run.weights])
-            records[run] = _evaluate(run, attacks, known, options, out, resume)
-        except ZooError as error:
-            failed[run] = str(error)
-        table = _table(protocol, plans, records, failed, folders)
-        keep(table)
-    notes = [f"{run.weights} was skipped: {why}" for run, why in failed.items()]
-    return table, (*absent.values(), *notes)
-
-
-def _absent_data(protocol: Protocol, folders: Folders, options: EvalOptions) -> dict[str, str]:
-    """Return the data sets whose images are not here, and what to do about it."""
-    absent = {}
-    for name in datasets(protocol, folders):
-        try:
-            load_split(name, options.split, root=options.data)
-        except ZooError as error:
-            absent[name] = str(error)
-    return absent
-
-
-def _attacks_of_runs(plans: Plans) -> dict[ProtocolRun, list[str]]:
-    """Return the attacks of every evaluation that the cells need."""
-    attacks: dict[ProtocolRun, list[str]] = {}
-    for plan in (plan for row_plans in plans for plan in row_plans):
-        if plan.run is not None:
-            attacks.setdefault(plan.run, []).append(plan.attack)
-    return attacks
-
-
-def _table(
-    protocol: Protocol,
-    plans: Plans,
-    records: Mapping[ProtocolRun, EvaluationRecord],
-    failed: Mapping[ProtocolRun, str],
-    folders: Folders,
+def fill(
+    protocol: Protocol, plans: Plans, outcomes: Mapping[ProtocolRun, Outcome]
 ) -> MeasuredTable:
+    """Return a protocol's table as far as its runs are known."""
     return [
         (
             row,
-            [
-                _cell(protocol, row, number, plan, records, failed, folders)
-                for number, plan in enumerate(row_plans)
-            ],
+            [_cell(protocol, row, number, plan, outcomes) for number, plan in enumerate(row_plans)],
         )
         for row, row_plans in zip(protocol.rows, plans, strict=True)
     ]
-
-
-def _evaluate(
-    run: ProtocolRun,
-    attacks: list[str],
-    weights: Weights,
-    options: EvalOptions,
-    out: Path,
-    resume: bool,
-) -> EvaluationRecord:
-    target = load_target(weights, options)
-    settings = {} if run.step is None else {"step": step_of(run.step, run.threat_model).text}
-    return evaluate(
-        target.model,
-        target.split,
-        [get_attack(name, **settings) for name in dict.fromkeys(attacks) if name != CLEAN],
-        run.threat_model,
-        n=options.n,
-        seed=options.seed,
-        batch_size=options.batch_size,
-        out=out / run.file,
-        resume=resume,
-        metadata=target.metadata,
-        quiet=False,
-    )
 
 
 def _cell(
@@ -185,15 +78,13 @@ def _cell(
     row: Row,
     number: int,
     plan: CellPlan,
-    records: Mapping[ProtocolRun, EvaluationRecord],
-    failed: Mapping[ProtocolRun, str],
-    folders: Folders,
+    outcomes: Mapping[ProtocolRun, Outcome],
 ) -> Cell:
     column, published = protocol.columns[number], row.published[number]
-    if plan.run is None or plan.run not in records:
-        missing = plan.missing or failed.get(cast(ProtocolRun, plan.run), NOT_RUN)
-        return Cell(column=column.name, published=published, missing=missing)
-    weights, record = read_weights(folders[plan.run.weights]), records[plan.run]
+    outcome = plan.missing if plan.run is None else outcomes.get(plan.run, NOT_RUN)
+    if plan.run is None or isinstance(outcome, str):
+        return Cell(column=column.name, published=published, missing=str(outcome))
+    weights, record = outcome
     return Cell(
         column=column.name,
         published=published,

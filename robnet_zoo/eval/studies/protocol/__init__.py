@@ -1,0 +1,1 @@
+"""A table of the papers, measured with the weights that exist."""
