@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from msgspec.structs import replace
@@ -25,10 +26,12 @@ from robnet_zoo.eval.checks import check_results, check_state, fingerprint
 from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.finished import add_attacks, find_finished
 from robnet_zoo.eval.identity import first_images, identify, settings_of
-from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
+from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
 from robnet_zoo.eval.kept_images import keep_images, validate_save_images
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record.setup import Settings, ThreatInfo
+from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.results import AttackResult, Clean
+from robnet_zoo.eval.record.setup import ModelInfo, Settings, ThreatInfo
 from robnet_zoo.eval.request import (
     adaptive_settings,
     averaged_draws,
@@ -48,6 +51,29 @@ from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
     from robnet_zoo.eval.sources import Data
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    """What an evaluation was asked for; `attacks` has the settings of each by name."""
+
+    model: ModelInfo
+    images: Images
+    threat_model: ThreatModel
+    metadata: RunMetadata
+    attacks: dict[str, Any]
+    settings: Settings
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the verdicts."""
+        return identify(
+            model=self.model,
+            data=self.images.info(self.metadata),
+            threat_model=ThreatInfo.of(self.threat_model),
+            settings=self.settings,
+            attacks=self.attacks,
+        )
 
 
 def evaluate(
@@ -140,29 +166,27 @@ def evaluate(
     validate_adaptive(adaptive, device, compile)
     before = fingerprint(model)
     chosen = fitted(chosen, threat, model, images)
-    info = replace(
-        model_info(model, metadata),
-        fingerprint=function_fingerprint(model, first_images(images)),
+    job = _Job(
+        model=replace(
+            model_info(model, metadata),
+            fingerprint=function_fingerprint(model, first_images(images)),
+        ),
+        images=images,
+        threat_model=threat,
+        metadata=metadata,
+        attacks={attack.name: settings_of(attack, threat, images) for attack in chosen},
+        settings=Settings(
+            seed=seed,
+            block_size=BLOCK_SIZE,
+            batch_size=batch_size,
+            device=str(device),
+            attacks=tuple(attack.name for attack in chosen),
+            folded=folded,
+            compile=compile,
+            **adaptive_settings(adaptive, images, metadata.surrogate),
+        ),
     )
-    attack_settings = {attack.name: settings_of(attack, threat, images) for attack in chosen}
-    settings = Settings(
-        seed=seed,
-        block_size=BLOCK_SIZE,
-        batch_size=batch_size,
-        device=str(device),
-        attacks=tuple(attack_settings),
-        folded=folded,
-        compile=compile,
-        **adaptive_settings(adaptive, images, metadata.surrogate),
-    )
-    identity = identify(
-        model=info,
-        data=images.info(metadata),
-        threat_model=ThreatInfo.of(threat),
-        settings=settings,
-        attacks=attack_settings,
-    )
-    earlier = find_finished(path, identity, resume)
+    earlier = find_finished(path, job.identity, resume)
     if images_path is not None:
         finished = path if earlier is not None else None
         validate_save_images(images_path, randomised=adaptive.randomised, finished=finished)
@@ -175,20 +199,13 @@ def evaluate(
 
     held = nullcontext() if source is None else preserve_state(source)
     with held, process_group(timeout=PATIENCE) as processes:
-        shards = Shards(path and path.with_name(f"{path.name}.parts"), identity)
+        shards = Shards(path and path.with_name(f"{path.name}.parts"), job.identity)
         if processes.main:
             shards.open(resume)
         processes.wait()
-        with preserve_state(model):  # in full precision, which decides the form
-            faster = folded and adaptive.plain
-            attack_model = fold(model, image_size=images.side) if faster else model
-            if compile is not None:
-                attack_model = cast(
-                    nn.Module, torch.compile(attack_model, mode=compile, dynamic=False)
-                )
         work = Engine(
             model=model,
-            attack_model=attack_model,
+            attack_model=_attacked_form(model, images, adaptive, folded=folded, compile=compile),
             compiled=compile is not None,
             images=images,
             threat_model=threat,
@@ -208,42 +225,11 @@ def evaluate(
             checks = work.check(averaged_draws(chosen, adaptive))
             validate_gradients(chosen, checks)
             attacked = tuple(
-                work.attack(attack, attack_settings[attack.name], correct) for attack in chosen
+                work.attack(attack, job.attacks[attack.name], correct) for attack in chosen
             )
-        record = EvaluationRecord(
-            model=info,
-            data=images.info(metadata),
-            threat_model=ThreatInfo.of(threat),
-            settings=replace(
-                settings,
-                batch_size=work.batch_size,
-                attacks=tuple(attack.name for attack in chosen),
-                folded=folded and work.attack_model is not model,
-            ),
-            clean=clean,
-            attacks=attacked,
-            totals=results.total(
-                correct,
-                attacked if earlier is None else (*earlier.attacks, *attacked),
-                images.labels.tolist(),
-                metadata.class_names,
-            ),
-            environment=environment(str(device)),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            warnings=tuple(dict.fromkeys(work.warnings)),
-            checks=(*checks, *check_state(model, before)),
-        )
-        if earlier is not None:
-            record = add_attacks(earlier, record)
-        judged = check_results(
-            record,
-            len(metadata.class_names) or None,
-            metadata.card,
-            image_size=images.side,
-            usual_size=metadata.image_size,
-            swept=metadata.swept,
-        )
-        record = replace(record, checks=(*record.checks, *judged))
+        record = _record(work, job, clean, attacked, earlier)
+        own = (*checks, *check_state(model, before))
+        record = replace(record, checks=(*own, *_check_results(record, job)))
         if processes.main and images_path is not None and work.kept_images is not None:
             work.kept_images.write(images_path, record, images)
         if processes.main and path is not None:
@@ -251,3 +237,61 @@ def evaluate(
             shards.remove()
         processes.wait()
     return record
+
+
+def _attacked_form(
+    model: nn.Module, images: Images, adaptive: Adaptive, *, folded: bool, compile: Compile | None
+) -> nn.Module:
+    """Return the model as attacks see it: folded where that may be, compiled where asked for."""
+    with preserve_state(model):  # in full precision, which decides the form
+        form = fold(model, image_size=images.side) if folded and adaptive.plain else model
+        if compile is None:
+            return form
+        return cast(nn.Module, torch.compile(form, mode=compile, dynamic=False))
+
+
+def _record(
+    work: Engine,
+    job: _Job,
+    clean: Clean,
+    attacked: tuple[AttackResult, ...],
+    earlier: EvaluationRecord | None,
+) -> EvaluationRecord:
+    """Return what was found, behind the attacks of an earlier record; without checks."""
+    images, every = job.images, attacked if earlier is None else (*earlier.attacks, *attacked)
+    record = EvaluationRecord(
+        model=job.model,
+        data=images.info(job.metadata),
+        threat_model=ThreatInfo.of(job.threat_model),
+        settings=replace(
+            job.settings,
+            batch_size=work.batch_size,
+            attacks=tuple(result.name for result in attacked),
+            folded=job.settings.folded and work.attack_model is not work.model,
+        ),
+        clean=clean,
+        attacks=attacked,
+        totals=results.total(
+            [verdict == "1" for verdict in clean.verdicts],
+            every,
+            images.labels.tolist(),
+            job.metadata.class_names,
+        ),
+        environment=environment(str(images.device)),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        warnings=tuple(dict.fromkeys(work.warnings)),
+        checks=(),
+    )
+    return record if earlier is None else add_attacks(earlier, record)
+
+
+def _check_results(record: EvaluationRecord, job: _Job) -> tuple[Check, ...]:
+    metadata = job.metadata
+    return check_results(
+        record,
+        len(metadata.class_names) or None,
+        metadata.card,
+        image_size=job.images.side,
+        usual_size=metadata.image_size,
+        swept=metadata.swept,
+    )
