@@ -79,16 +79,16 @@ class PassFiles:
         for path in sorted(self.folder.glob(f"{escape(self.stem)}.passes.*")):
             try:
                 file = safe_open(path, "pt")  # open as long as its values are wanted
-                told = json.loads(file.metadata()["events"])
+                header = json.loads(file.metadata()["events"])
                 self.seconds = float(file.metadata()["seconds"])
             except (OSError, SafetensorError, KeyError, TypeError, ValueError):
                 break
-            void = told["void"]
+            void = header["void"]
             events = [event for event in events if void is None or event.place < tuple(void)]
-            for number, (place, kind, key, count, note) in enumerate(told["events"]):
+            for number, (place, kind, key, count, note) in enumerate(header["events"]):
                 values = _Stored(file, number, count)
                 events.append(Event(tuple(place), kind, key, values, note))
-            self.pieces[path] = [tuple(place) for place, *_ in told["events"]]
+            self.pieces[path] = [tuple(place) for place, *_ in header["events"]]
             self.bytes += path.stat().st_size
         return _in_order(events)
 
@@ -111,9 +111,9 @@ class PassFiles:
             for number, event in enumerate(events)
             for index, value in enumerate(event.values)
         }
-        told = {"void": void, "events": rows}
+        header = {"void": void, "events": rows}
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, {"events": json.dumps(told), "seconds": str(seconds)})
+            save_file(tensors, temporary, {"events": json.dumps(header), "seconds": str(seconds)})
         self.pieces[path] = [event.place for event in events]
         self.bytes += path.stat().st_size
         self._remove({event.place[0] for event in events if event.kind == "step"})

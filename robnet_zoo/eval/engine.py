@@ -204,7 +204,7 @@ class Engine:
             self.model, self.batch_size, adaptive=self.adaptive, seed=self.seed + number
         )
         logits = model.draw(self.images.take(indices))
-        labels = self.images.labels[indices.to(self.images.labels.device)]
+        labels = self.images.labels_of(indices)
         validate_classes(labels, logits[0])
         return Predictions(
             predictions=tuple(self.adaptive.verdict(logits).tolist()),
@@ -228,7 +228,7 @@ class Engine:
             number=number,
             indices=indices,
             images=self.images.take(indices),
-            labels=self.images.labels[indices.to(self.images.labels.device)],
+            labels=self.images.labels_of(indices),
             seed=self.seed,
             watch=watch,
         )

@@ -257,7 +257,7 @@ def _record(
     attacked: tuple[AttackResult, ...],
     earlier: EvaluationRecord | None,
 ) -> EvaluationRecord:
-    """Return what was found, behind the attacks of an earlier record; without checks."""
+    """Return the record, with the attacks of an earlier one before its own; without checks."""
     images, every = job.images, attacked if earlier is None else (*earlier.attacks, *attacked)
     record = EvaluationRecord(
         model=job.model,

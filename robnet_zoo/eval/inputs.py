@@ -117,6 +117,10 @@ class Images:
             return self.source[indices]
         return to_float(self.source.images(indices))
 
+    def labels_of(self, indices: Tensor) -> Tensor:
+        """Return the labels (B,) for positions (B,)."""
+        return self.labels[indices.to(self.device)]
+
 
 def take_first(data: Data, n: int | None, device: torch.device | None) -> Images:
     """Return the first n images of the data (all if None), on a device, or where they are if None.

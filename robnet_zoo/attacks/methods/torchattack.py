@@ -164,9 +164,9 @@ def _attack_class(method: str) -> type[TorchAttack]:
     library = require(PREFIX + method, LIBRARY)
     base = library.attack.Attack
     known: dict[str, Any] = {
-        name: found
-        for name, found in vars(library).items()
-        if isclass(found) and issubclass(found, base) and found is not base and name not in REFUSED
+        name: kind
+        for name, kind in vars(library).items()
+        if isclass(kind) and issubclass(kind, base) and kind is not base and name not in REFUSED
     }
     if method in REFUSED:
         raise ZooError(f"Attack '{PREFIX}{method}' cannot be judged by itself: {REFUSED[method]}.")

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from robnet_zoo.attacks.fingerprint import Fingerprint
 from robnet_zoo.eval.record.fields import Sha256, Size, Timestamp
 from robnet_zoo.runtime.decode import Count, PositiveCount
-from robnet_zoo.threat_models import Norm, ThreatModel
+from robnet_zoo.threat_models import Epsilon, Norm, ThreatModel
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +69,15 @@ class ThreatInfo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             epsilon_value=threat_model.epsilon.value,
             step=threat_model.step.text,
             step_value=threat_model.step.value,
+        )
+
+    def threat_model(self) -> ThreatModel:
+        """Return the threat model that this is about."""
+        return ThreatModel(
+            self.name,
+            self.norm,
+            Epsilon(self.epsilon_value, self.epsilon),
+            Epsilon(self.step_value, self.step),
         )
 
     @property

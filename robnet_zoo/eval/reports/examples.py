@@ -19,9 +19,9 @@ from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.eval.inputs import RunMetadata, model_info, take_first
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.results import AttackResult
+from robnet_zoo.eval.record.setup import Settings
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import Epsilon, ThreatModel
 
 if TYPE_CHECKING:
     from robnet_zoo.data.splits import Split
@@ -90,25 +90,12 @@ def examples(
         number=0,
         indices=indices,
         images=images.take(indices),
-        labels=images.labels[indices.to(images.labels.device)],
+        labels=images.labels_of(indices),
         seed=record.settings.seed,
     )
-    threat = record.threat_model
-    threat_model = ThreatModel(
-        threat.name,
-        threat.norm,
-        Epsilon(threat.epsilon_value, threat.epsilon),
-        Epsilon(threat.step_value, threat.step),
-    )
-    chosen = record.settings
-    adaptive = Adaptive(
-        eot=1 if chosen.eot is UNSET else chosen.eot,
-        draws=1 if chosen.draws is UNSET else chosen.draws,
-        decide="majority" if chosen.decide is UNSET else chosen.decide,
-    )
+    threat_model, adaptive = record.threat_model.threat_model(), _adaptive(record.settings)
     with preserve_state(model):
-        folded = record.settings.folded
-        attack_model = fold(model, image_size=images.side) if folded else model
+        attack_model = fold(model, image_size=images.side) if record.settings.folded else model
         attacked_model = AttackedModel(
             model,
             len(indices),
@@ -130,6 +117,14 @@ def examples(
         )
         if parts[2] != parts[3]
     ]
+
+
+def _adaptive(settings: Settings) -> Adaptive:
+    return Adaptive(
+        eot=1 if settings.eot is UNSET else settings.eot,
+        draws=1 if settings.draws is UNSET else settings.draws,
+        decide="majority" if settings.decide is UNSET else settings.decide,
+    )
 
 
 def _strongest(record: EvaluationRecord) -> tuple[AttackResult, GradientAttack]:

@@ -29,8 +29,8 @@ def show(verified: Verification, console: Console | None = None) -> None:
         ("have pixels outside [0,1]", verified.invalid),
     ):
         if positions:
-            told = f"{len(positions):,} images {what} and count as robust"
-            lines.append(Text(f"violation: {told}: {_few(positions)}", style="red"))
+            counted = f"{len(positions):,} images {what} and count as robust"
+            lines.append(Text(f"violation: {counted}: {_few(positions)}", style="red"))
     for claim in verified.claims:
         differing = len(claim.only_here) + len(claim.only_there)
         lines.append(

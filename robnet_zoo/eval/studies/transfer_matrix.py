@@ -150,7 +150,7 @@ def transfer_matrix(
                 number=number,
                 indices=indices,
                 images=images.take(indices),
-                labels=images.labels[indices.to(images.labels.device)],
+                labels=images.labels_of(indices),
                 seed=seed,
             )
             right = [own.predict(batch.images) == batch.labels for own in attacked_models]

@@ -225,7 +225,7 @@ def _judge(
     rows: list[Tensor] = []
     largest = 0.0
     for part in torch.arange(len(images)).split(asked.chunk):
-        clean, labels = images.take(part), images.labels[part.to(images.labels.device)]
+        clean, labels = images.take(part), images.labels_of(part)
         shown = adversarial[part].to(clean.device)
         valid = valid_pixels(shown)
         sizes = distances(shown, clean, threat_model.norm)
