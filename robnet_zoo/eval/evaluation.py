@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from msgspec.structs import replace
@@ -25,14 +24,15 @@ from robnet_zoo.eval import results
 from robnet_zoo.eval.checks import check_results, check_state, fingerprint
 from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.finished import add_attacks, find_finished
-from robnet_zoo.eval.identity import first_images, identify, settings_of
+from robnet_zoo.eval.identity import first_images, settings_of
 from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
 from robnet_zoo.eval.kept_images import keep_images, validate_save_images
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.check import Check
 from robnet_zoo.eval.record.results import AttackResult, Clean
-from robnet_zoo.eval.record.setup import ModelInfo, Settings, ThreatInfo
+from robnet_zoo.eval.record.setup import Settings, ThreatInfo
 from robnet_zoo.eval.request import (
+    Request,
     adaptive_settings,
     averaged_draws,
     choose_attacks,
@@ -51,29 +51,6 @@ from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 if TYPE_CHECKING:
     from robnet_zoo.eval.sources import Data
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
-    """What an evaluation was asked for; `attacks` has the settings of each by name."""
-
-    model: ModelInfo
-    images: Images
-    threat_model: ThreatModel
-    metadata: RunMetadata
-    attacks: dict[str, Any]
-    settings: Settings
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the verdicts."""
-        return identify(
-            model=self.model,
-            data=self.images.info(self.metadata),
-            threat_model=ThreatInfo.of(self.threat_model),
-            settings=self.settings,
-            attacks=self.attacks,
-        )
 
 
 def evaluate(
@@ -166,7 +143,7 @@ def evaluate(
     validate_adaptive(adaptive, device, compile)
     before = fingerprint(model)
     chosen = fitted(chosen, threat, model, images)
-    job = _Job(
+    request = Request(
         model=replace(
             model_info(model, metadata),
             fingerprint=function_fingerprint(model, first_images(images)),
@@ -186,7 +163,7 @@ def evaluate(
             **adaptive_settings(adaptive, images, metadata.surrogate),
         ),
     )
-    earlier = find_finished(path, job.identity, resume)
+    earlier = find_finished(path, request.identity, resume)
     if images_path is not None:
         finished = path if earlier is not None else None
         validate_save_images(images_path, randomised=adaptive.randomised, finished=finished)
@@ -199,7 +176,7 @@ def evaluate(
 
     held = nullcontext() if source is None else preserve_state(source)
     with held, process_group(timeout=PATIENCE) as processes:
-        shards = Shards(path and path.with_name(f"{path.name}.parts"), job.identity)
+        shards = Shards(path and path.with_name(f"{path.name}.parts"), request.identity)
         if processes.main:
             shards.open(resume)
         processes.wait()
@@ -225,11 +202,11 @@ def evaluate(
             checks = work.check(averaged_draws(chosen, adaptive))
             validate_gradients(chosen, checks)
             attacked = tuple(
-                work.attack(attack, job.attacks[attack.name], correct) for attack in chosen
+                work.attack(attack, request.attacks[attack.name], correct) for attack in chosen
             )
-        record = _record(work, job, clean, attacked, earlier)
+        record = _record(work, request, clean, attacked, earlier)
         own = (*checks, *check_state(model, before))
-        record = replace(record, checks=(*own, *_check_results(record, job)))
+        record = replace(record, checks=(*own, *_check_results(record, request)))
         if processes.main and images_path is not None and work.kept_images is not None:
             work.kept_images.write(images_path, record, images)
         if processes.main and path is not None:
@@ -252,22 +229,22 @@ def _attacked_form(
 
 def _record(
     work: Engine,
-    job: _Job,
+    request: Request,
     clean: Clean,
     attacked: tuple[AttackResult, ...],
     earlier: EvaluationRecord | None,
 ) -> EvaluationRecord:
     """Return the record, with the attacks of an earlier one before its own; without checks."""
-    images, every = job.images, attacked if earlier is None else (*earlier.attacks, *attacked)
+    images, every = request.images, attacked if earlier is None else (*earlier.attacks, *attacked)
     record = EvaluationRecord(
-        model=job.model,
-        data=images.info(job.metadata),
-        threat_model=ThreatInfo.of(job.threat_model),
+        model=request.model,
+        data=images.info(request.metadata),
+        threat_model=ThreatInfo.of(request.threat_model),
         settings=replace(
-            job.settings,
+            request.settings,
             batch_size=work.batch_size,
             attacks=tuple(result.name for result in attacked),
-            folded=job.settings.folded and work.attack_model is not work.model,
+            folded=request.settings.folded and work.attack_model is not work.model,
         ),
         clean=clean,
         attacks=attacked,
@@ -275,7 +252,7 @@ def _record(
             [verdict == "1" for verdict in clean.verdicts],
             every,
             images.labels.tolist(),
-            job.metadata.class_names,
+            request.metadata.class_names,
         ),
         environment=environment(str(images.device)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -285,13 +262,13 @@ def _record(
     return record if earlier is None else add_attacks(earlier, record)
 
 
-def _check_results(record: EvaluationRecord, job: _Job) -> tuple[Check, ...]:
-    metadata = job.metadata
+def _check_results(record: EvaluationRecord, request: Request) -> tuple[Check, ...]:
+    metadata = request.metadata
     return check_results(
         record,
         len(metadata.class_names) or None,
         metadata.card,
-        image_size=job.images.side,
+        image_size=request.images.side,
         usual_size=metadata.image_size,
         swept=metadata.swept,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,12 +23,35 @@ from robnet_zoo.attacks.model import (
     validate_precision,
 )
 from robnet_zoo.attacks.registry import get_attack
-from robnet_zoo.eval.identity import first_images
-from robnet_zoo.eval.inputs import Images
+from robnet_zoo.eval.identity import first_images, identify
+from robnet_zoo.eval.inputs import Images, RunMetadata
 from robnet_zoo.eval.record.check import Check
-from robnet_zoo.eval.record.setup import SurrogateInfo
+from robnet_zoo.eval.record.setup import ModelInfo, Settings, SurrogateInfo, ThreatInfo
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What an evaluation was asked for; `attacks` has the settings of each by name."""
+
+    model: ModelInfo
+    images: Images
+    threat_model: ThreatModel
+    metadata: RunMetadata
+    attacks: dict[str, Any]
+    settings: Settings
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the verdicts."""
+        return identify(
+            model=self.model,
+            data=self.images.info(self.metadata),
+            threat_model=ThreatInfo.of(self.threat_model),
+            settings=self.settings,
+            attacks=self.attacks,
+        )
 
 
 def validate_adaptive(adaptive: Adaptive, device: torch.device, compile: str | None) -> None:
