@@ -84,14 +84,14 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
+def explained(action: str, what: str = "model") -> Iterator[None]:
     """Turn what a model's own code raises into one sentence; `action` is what it cannot do."""
     try:
         yield
     except (ZooError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        raise ZooError(f"The model cannot {action}: {cause(error)}.") from error
+        raise ZooError(f"The {what} cannot {action}: {cause(error)}.") from error
 
 
 def precision_of(model: nn.Module, default: torch.dtype = torch.float32) -> torch.dtype:

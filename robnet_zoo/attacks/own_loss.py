@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from robnet_zoo.attacks.calling import explained
 from robnet_zoo.attacks.losses import Loss
 from robnet_zoo.runtime.errors import ZooError
 
@@ -55,13 +56,24 @@ class OwnLoss:
         """Return the losses (N,).
 
         Raises:
-            ZooError: the function returned something else.
+            ZooError: the function fails, or returned something else.
         """
-        losses = self.function(logits, labels)
+        with explained("be computed", f"loss '{self.name}'"):
+            losses = self.function(logits, labels)
         if not isinstance(losses, Tensor) or losses.shape != labels.shape:
             shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise ZooError(
                 f"Loss '{self.name}' must return one value an image, {list(labels.shape)}; it "
                 f"returned {shape}."
+            )
+        if logits.requires_grad and not losses.requires_grad:
+            raise ZooError(
+                f"Loss '{self.name}' does not depend on the logits for autograd, so no attack can "
+                "raise it; take detach, no_grad and NumPy out of it."
+            )
+        if losses.isnan().any():
+            raise ZooError(
+                f"Loss '{self.name}' is not a number (NaN) for {int(losses.isnan().sum())} of "
+                f"{len(losses)} images; look for a root, logarithm or division that meets 0."
             )
         return losses

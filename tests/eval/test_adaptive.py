@@ -199,6 +199,29 @@ def mean_loss(logits, labels):
     return F.cross_entropy(logits, labels)
 
 
+def detached_loss(logits, labels):
+    return half_margin(logits.detach(), labels)
+
+
+def endless_loss(logits, labels):
+    return half_margin(logits, labels) * torch.nan
+
+
+def broken_loss(logits, labels):
+    return F.cross_entropy(logits, labels[:, None])
+
+
+def sum_loss(logits, labels):
+    return logits.sum(1)
+
+
+def test_a_useless_loss_is_named_once_and_the_model_is_not_blamed_for_it():
+    attacks = [get_attack(name, loss=sum_loss) for name in ("fgsm", "pgd20")]
+    report = judge(robust_net(), [*attacks, "square"])
+    assert [check.name for check in report.failed_checks] == ["strong-attack"]
+    assert "pgd20 raises a loss of its own" in report.failed_checks[0].detail
+
+
 def test_a_loss_of_ones_own_is_raised_and_recorded(tmp_path):
     own = judge(robust_net(), loss=half_margin, out=tmp_path / "a.json").attack("pgd5")
     assert own.settings["loss"] == f"{__name__}:half_margin" and own.settings["loss_sha256"]
@@ -213,6 +236,13 @@ def test_a_loss_of_ones_own_is_raised_and_recorded(tmp_path):
     [
         ("must be a function at the top of a module", "pgd5", {"loss": lambda x, y: x[:, 0]}),
         ("must return one value an image", "pgd5", {"loss": mean_loss}),
+        ("does not depend on the logits", "pgd5", {"loss": detached_loss}),
+        (r"not a number \(NaN\) for 1[0-9] of 1[0-9] images", "pgd5", {"loss": endless_loss}),
+        (
+            "broken_loss' cannot be computed: .*adaptive.py, line",
+            "pgd5",
+            {"loss": broken_loss},
+        ),
         ("Unknown loss 'entropy'", "pgd5", {"loss": "entropy"}),
         ("raises a loss of its own", "apgd-ce", {"loss": "margin"}),
         ("averages 20 draws a step of its own", "autoattack-rand", {"eot": 2}),

@@ -145,6 +145,25 @@ def test_weak_attacks_are_caught(case):
     assert ": " in checks[name].detail
 
 
+OWN = {"loss": "mine:loss", "loss_sha256": "a"}
+ALONE = [result("fgsm", 560, **OWN), result("pgd20", 700, last=760, **OWN)]
+
+
+@pytest.mark.parametrize(
+    ("attacks", "alarms"),
+    [
+        (ALONE, ["strong-attack"]),
+        ([*ALONE, result("pgd100", 750, **OWN)], ["strong-attack"]),
+        ([*ALONE, square(500)], ["strong-attack"]),
+        ([*ALONE, result("pgd100", 500), square(499)], []),
+        # one that breaks more than what is strong tells of the model all the same
+        ([result("pgd20", 400, **OWN), suite(250, 50, 0, 0)], ["more-steps"]),
+    ],
+)
+def test_what_a_loss_of_ones_own_misses_is_not_held_against_the_model(attacks, alarms):
+    assert failed(results_of(*attacks)) == alarms
+
+
 def skipped(checks):
     return {name for name, check in checks.items() if check.verdict == "skipped"}
 

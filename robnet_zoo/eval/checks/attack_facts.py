@@ -41,8 +41,15 @@ def is_gradient(attack: AttackResult) -> bool:
     return "step_value" in attack.settings and not is_targeted(attack.settings)
 
 
+def has_own_loss(settings: Mapping[str, Any]) -> bool:
+    """Whether it raises a loss of the user's own: where that fails, the model need not be why."""
+    return "loss_sha256" in settings
+
+
 def is_white_box(attack: AttackResult) -> bool:
     """Whether it follows gradients at epsilon for long enough to be held against a black box."""
+    if has_own_loss(attack.settings):
+        return False
     if attack.parts:
         return any(
             known.gradients and _number(own, "steps", LONG_ENOUGH) >= LONG_ENOUGH
@@ -115,7 +122,7 @@ def _weak(
         return f"{name} looks for the smallest change"
     if not known.gradients or gradients == 0 < survivors:
         return f"{name} follows no gradients"
-    if "loss_sha256" in settings:
+    if has_own_loss(settings):
         return f"{name} raises a loss of its own"
     if count < LONG_ENOUGH or gradients < LONG_ENOUGH * survivors:
         taken = min(count, gradients // max(1, survivors))

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from robnet_zoo.eval.checks.attack_facts import (
     LONG_ENOUGH,
     REACH,
+    has_own_loss,
     is_gradient,
     is_white_box,
     steps,
@@ -143,7 +144,7 @@ def check_last_iterate(results: Results) -> Finding | Skipped:
             f"The last iterate of {attack.full_name} spared {{}} again",
         )
         for attack in results.attacks
-        if attack.last is not None
+        if attack.last is not None and not has_own_loss(attack.settings)
     ]
     remedy = "the attack passes its goal; quote the accuracy under any iterate, not the last"
     nothing = "No attack tells its last iterate from the earlier ones"
@@ -156,11 +157,14 @@ def _final(attack: AttackResult) -> int:
 
 
 def _pairs(attacks: Sequence[AttackResult]) -> Iterator[tuple[AttackResult, AttackResult]]:
-    """Yield attacks that differ in their number of steps alone, fewer first, and FGSM with all."""
+    """Yield attacks that differ in their number of steps alone, fewer first, and FGSM with all.
+
+    The second never raises a loss of the user's own, which more steps need not help.
+    """
     gradient = [attack for attack in attacks if is_gradient(attack)]
     for short, long in permutations(gradient, 2):
         alike = steps(short) == 1 or _method(short) == _method(long)
-        if steps(short) < steps(long) and alike:
+        if steps(short) < steps(long) and alike and not has_own_loss(long.settings):
             yield short, long
 
 
