@@ -98,6 +98,19 @@ def test_sizes_and_data_sets_are_not_mixed():
     assert not plots.plots([make(pgd3=120)])
 
 
+def test_figures_of_two_norms_have_files_of_their_own(tmp_path):
+    reports = [
+        make(pgd20=100 - size, epsilon=f"{size}/10", norm=norm)
+        for norm in ("Linf", "L2")
+        for size in (1, 2)
+    ]
+    names = [
+        path.name for study in plots.plots(reports) for path in plots.write_plot(study, tmp_path)
+    ]
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    assert "epsilon-pgd20-digits-L2.csv" in names and len(names) == 4
+
+
 def test_one_record_of_a_minimal_attack_holds_the_whole_curve(tmp_path):
     report = evaluate(robust_net(), digits(48), ["deepfool", "fgsm"], get_threat_model("digits"))
     record.write(report, tmp_path / "record.json")
@@ -127,7 +140,7 @@ class TestCommand:
         sizes = ["--epsilons", "0.02,1/10", "--iterations", "3", "--eps", "0.05"]
         assert main(["sweep", *options, *sizes, "--out", str(tmp_path)]) == 0
         told = capsys.readouterr().out
-        found = rows(tmp_path / "epsilon-pgd2-digits.csv")
+        found = rows(tmp_path / "epsilon-pgd2-digits-Linf.csv")
         assert [row["epsilon"] for row in found] == ["0", "0.02", "0.1"]
         counts = [int(row["correct"]) for row in found]
         assert counts == sorted(counts, reverse=True)
@@ -136,7 +149,7 @@ class TestCommand:
         assert first.threat_model.step_value == pytest.approx(0.005)
         steps = rows(tmp_path / "steps-pgd3-digits-Linf-0.05.csv")
         assert [row["step"] for row in steps if row["name"] == "last iterate"] == list("0123")
-        for name in ("epsilon-pgd2-digits.png", "steps-pgd3-digits-Linf-0.05.png"):
+        for name in ("epsilon-pgd2-digits-Linf.png", "steps-pgd3-digits-Linf-0.05.png"):
             assert str(tmp_path / name) in told
             assert (tmp_path / name).is_file()
 
@@ -169,3 +182,16 @@ class TestCommand:
             "classes-pc_darts.digits.png",
         }
         assert "Written:" in capsys.readouterr().out
+
+    def test_records_of_one_file_name_do_not_overwrite_each_other(
+        self, tmp_path, monkeypatch, capsys
+    ):
+        monkeypatch.chdir(tmp_path)
+        for folder in ("results", "judges"):
+            record.write(make(fgsm=90), tmp_path / folder / "racl.digits.json")
+        records = [f"{folder}/racl.digits.json" for folder in ("results", "judges")]
+        assert main(["figures", *records, "--out", "out"]) == 0
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {
+            "classes-results-racl.digits.png",
+            "classes-judges-racl.digits.png",
+        }

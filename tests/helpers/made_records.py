@@ -36,14 +36,21 @@ def attack(name, robust, n, last=None, trace=(), **fields):
 
 
 def make(
-    name="racl.digits", clean=180, n=200, epsilon=None, parameters=1000, sha="a" * 64, **robust
+    name="racl.digits",
+    clean=180,
+    n=200,
+    epsilon=None,
+    parameters=1000,
+    sha="a" * 64,
+    norm=None,
+    **robust,
 ):
     """Return a record of a model with so many images right, clean and under each attack.
 
     Attack names have underscores for hyphens; a pair stands for (any iterate, trace).
     """
     threat = get_threat_model("digits")
-    threat = threat if epsilon is None else threat.at(epsilon)
+    threat = threat if epsilon is None else threat.at(epsilon, norm)
     results = []
     for key, value in robust.items():
         count, trace = value if isinstance(value, tuple) else (value, ())

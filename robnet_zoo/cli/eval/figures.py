@@ -24,12 +24,16 @@ def run(options: argparse.Namespace) -> None:
     from robnet_zoo.eval import record
     from robnet_zoo.eval.studies.plots import class_plot, plots, write_plot
     from robnet_zoo.plotting.style import save
+    from robnet_zoo.runtime.files import file_name
 
     records = {path: record.read(path) for path in options.records}
     check_writable(options.out / "figure.png")
     together = plots(list(records.values()))
     written = [path for plot in together for path in write_plot(plot, options.out)]
+    stems = [path.stem for path in records]
     for path, evaluation in records.items():
-        written.append(options.out / f"classes-{path.stem}.png")
+        alone = stems.count(path.stem) == 1
+        name = path.stem if alone else file_name(str(path.with_suffix("")).strip("/"))
+        written.append(options.out / f"classes-{name}.png")
         save(class_plot(evaluation), written[-1])
     print_written(written)

@@ -112,7 +112,7 @@ def epsilon_lines(records: Sequence[EvaluationRecord], attack: str) -> Lines:
         if rates:
             points = lines.setdefault(label(record, records), [(0.0, record.clean.accuracy)])
             points.append((record.threat_model.epsilon_value, rates[0]))
-    return {name: points for name, points in lines.items() if len(points) > 2}
+    return {name: points for name, points in lines.items() if len(dict(points)) > 2}
 
 
 def step_lines(records: Sequence[EvaluationRecord], attack: str) -> Lines:
@@ -175,7 +175,7 @@ def _against_epsilon(
     records: Sequence[EvaluationRecord], attack: str, data: str, norm: str
 ) -> Plot:
     caption = f"{heading(attack)} against epsilon ({data}, {norm}, {_images(records)})"
-    stem = file_name(f"epsilon-{attack}-{data}")
+    stem = file_name(f"epsilon-{attack}-{data}-{norm}")
     return against_epsilon(stem, caption, epsilon_lines(records, attack), norm)
 
 
