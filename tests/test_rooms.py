@@ -14,8 +14,8 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 ROOMS = {
     "cli": "main",
     "search": "registry",
-    "eval": "'' checks evaluation external inputs record record.check saved_images target "
-    "reports.attach reports.certificate reports.comparison reports.diff reports.examples "
+    "eval": "'' attack_names checks evaluation external inputs record record.check saved_images "
+    "target reports.attach reports.certificate reports.comparison reports.diff reports.examples "
     "reports.html reports.judges reports.protocol reports.tables reports.terminal "
     "reports.verification studies.certificate studies.certify studies.comparison "
     "studies.diff.explanation studies.diff.script studies.diff.tools studies.judges "
@@ -24,7 +24,7 @@ ROOMS = {
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
-    "methods.square methods.transfer",
+    "methods.square methods.transfer methods.transfer_source",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry "
     "state_dicts weights",
     "models": "baselines cells count layers networks operations fast.folded fast.grouped "

@@ -52,7 +52,9 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
 
     Args:
         name: as on the command line.
-        settings: fields of the attack to change, such as restarts=5 or targeted=True.
+        settings: fields of the attack to change, such as restarts=5 or targeted=True. For a
+            transfer attack also source=, a model in the place of one of the zoo, which the record
+            then calls SOURCE.
 
     Raises:
         ZooError: unknown name, no or too many steps, or a setting the attack does not have.
@@ -66,7 +68,10 @@ def get_attack(name: str, **settings: Any) -> Attack | Suite:
         raise unknown_name("attack", name, [*usual, *more])
     row, steps = entry
     if row.name == TRANSFER:
-        return row.build(name=name, make_base=lambda base: get_attack(base, **settings))
+        model = settings.pop("source", None)
+        return row.build(
+            name=name, make_base=lambda base: get_attack(base, **settings), model=model
+        )
     if aims(name):
         settings = {"targeted": True, **settings}
     if steps is None:

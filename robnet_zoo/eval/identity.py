@@ -31,7 +31,7 @@ def settings_of(
     """Return what a repetition of an attack needs, with the fingerprint of a transfer's source."""
     settings = attack.settings(threat_model)
     if isinstance(attack, Transfer):
-        fingerprint = attack.source_fingerprint(first_images(images))
+        fingerprint = attack.source.fingerprint(first_images(images))
         settings["source_fingerprint"] = to_builtins(fingerprint)
     return settings
 

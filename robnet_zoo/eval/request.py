@@ -22,7 +22,7 @@ from robnet_zoo.attacks.model import (
     state_sha256,
     validate_precision,
 )
-from robnet_zoo.attacks.registry import get_attack
+from robnet_zoo.eval.attack_names import named_attack
 from robnet_zoo.eval.identity import first_images, identify
 from robnet_zoo.eval.inputs import Images, RunMetadata
 from robnet_zoo.eval.record.check import Check
@@ -96,7 +96,7 @@ def choose_attacks(
     Raises:
         ZooError: there is none, one is unknown, named twice, or cannot run here.
     """
-    chosen = [get_attack(name) if isinstance(name, str) else name for name in attacks]
+    chosen = [named_attack(name) if isinstance(name, str) else name for name in attacks]
     if loss is not None:
         chosen = [with_loss(attack, loss) for attack in chosen]
     if not chosen:

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.fitted import save_fitted
-from helpers.small_nets import DIGITS, digits, robust_net
+from helpers.small_nets import DIGITS, digits, robust_net, seeded_net
 from torch import nn
 
-from robnet_zoo.attacks.methods.transfer import Source, Transfer, cache_folder, split
+from robnet_zoo.attacks.methods.transfer import Transfer
+from robnet_zoo.attacks.methods.transfer_cache import cache_folder
+from robnet_zoo.attacks.methods.transfer_source import Source, split
 from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.checks import check_results
@@ -67,6 +69,15 @@ def judge(*attacks, n=96, **options):
         ("transfer:local-dir:runs/copy", ("local-dir:runs/copy", "pgd20")),
         ("transfer:local-dir:runs/copy:pgd100", ("local-dir:runs/copy", "pgd100")),
         ("transfer:hf-hub:org/net:mifgsm", ("hf-hub:org/net", "mifgsm")),
+        ("transfer:net.py:build", ("net.py:build", "pgd20")),
+        ("transfer:runs/a b/net.py:build:pgd5", ("runs/a b/net.py:build", "pgd5")),
+        ("transfer:timm:resnet18.a1_in1k", ("timm:resnet18.a1_in1k", "pgd20")),
+        ("transfer:torchvision:resnet50:fgsm", ("torchvision:resnet50", "fgsm")),
+        (
+            "transfer:net.py:build:torchattacks:VMIFGSM",
+            ("net.py:build", "torchattacks:VMIFGSM"),
+        ),
+        ("transfer:local-dir:runs/a:b:pgd5", ("local-dir:runs/a:b", "pgd5")),
     ],
 )
 def test_a_name_says_source_and_attack(name, parts):
@@ -95,8 +106,8 @@ def test_images_are_kept_and_used_again(cache):
     first = judge(transfer(source)).attacks[0]
     calls = source.calls
     second = judge(transfer(source)).attacks[0]
-    looks = source.calls - calls  # at whose function it is, for the record and for each block
-    assert looks == 2
+    looks = source.calls - calls  # whose function it is, for record and block; is it ever right
+    assert looks == 3
     assert calls > looks + 5
     assert (first.verdicts, first.on_source) == (second.verdicts, second.on_source)
     assert len(list(cache.iterdir())) == 1
@@ -126,6 +137,32 @@ def test_another_pass_of_the_same_parameters_has_images_of_its_own(cache):
     cache.rename(cache.with_name("other"))
     assert judge(half).attacks[0].verdicts == stale.verdicts
     assert stale.settings["source_fingerprint"] != first.settings["source_fingerprint"]
+
+
+def test_no_name_of_a_source_counts_for_its_images(cache):
+    first = judge(get_attack("transfer:one:pgd5", source=relative())).attacks[0]
+    same = judge(get_attack("transfer:two:pgd5", source=relative())).attacks[0]
+    assert len(list(cache.iterdir())) == 1
+    other = judge(get_attack("transfer:one:pgd5", source=relative(0.3))).attacks[0]
+    assert len(list(cache.iterdir())) == 2
+    assert same.verdicts == first.verdicts != other.verdicts
+    assert (first.name, first.settings["source"]) == ("transfer:one:pgd5", "one")
+
+
+def test_a_function_is_a_source_too(cache):
+    nets = relative(), relative(0.3)  # nothing tells them apart but what they do
+    whole, other = (
+        judge(get_attack("transfer:mine:pgd5", source=lambda images, net=net: net(images)))
+        for net in nets
+    )
+    assert whole.attacks[0].verdicts == judge(transfer(nets[0])).attacks[0].verdicts
+    assert other.attacks[0].verdicts != whole.attacks[0].verdicts
+
+
+def test_a_source_that_is_wrong_by_itself_is_named():
+    report = judge(get_attack("transfer:new:fgsm", source=seeded_net(1)))
+    assert any("wrong on most images without any attack" in text for text in report.warnings)
+    assert not judge(transfer(relative())).warnings
 
 
 def test_a_record_is_not_resumed_with_another_function_of_a_source(tmp_path):
@@ -191,9 +228,30 @@ def test_sources_of_other_images_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("net", "The source is the text 'net'; give an nn.Module"),
+        (nn.Conv2d, "The source is the class Conv2d; give an instance"),
+        (nn.Conv2d(3, 3, 3), "Source 'mine': The model cannot take images of shape"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1000)), "knows 1000 classes and the model 10"),
+        (robust_net().half(), r"source's '0.weight' is float16; .*: source.float\(\)"),
+        (torch.no_grad()(robust_net()), "No gradient flows from the logits of source 'mine'"),
+    ],
+)
+def test_sources_that_cannot_be_used_are_refused(source, told):
+    with pytest.raises(ZooError, match=told):
+        judge(get_attack("transfer:mine:fgsm", source=source), n=16)
+
+
+@pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("transfer:", "names no source; write transfer:SOURCE:ATTACK"),
+        ("transfer:", "names no source, or no attack behind its last colon; write transfer:SOURCE"),
+        ("transfer:racl.digits:", "no attack behind its last colon"),
+        ("transfer:timm:", "names no source"),
+        ("transfer:timm", "names no source"),
+        ("transfer:net.py::pgd5", "names no source"),
+        ("transfer:net.py:build:pgd5", "none of the zoo's: hand the attack's name to evaluate"),
         ("transfer:racl.digits:square", "Attack 'square' cannot be transferred"),
         ("transfer:resnet19:pgd5", "did you mean resnet18"),
         ("transfer:local-dir:nowhere:pgd5", "No weights in 'nowhere'"),

@@ -169,6 +169,42 @@ def test_a_network_of_timm_takes_the_channels_of_the_data(run, tmp_path):
     assert info["arguments"] == {"spec": "timm:resnet10t", "num_classes": 10, "in_chans": 1}
 
 
+def test_images_are_made_on_a_source_out_of_a_file(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROBNET_ZOO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "loaded.py").write_text(
+        CODE + '\n\nnet.load_state_dict(torch.load("net.pt", weights_only=True))\n'
+    )
+    options = ("--dataset", "digits", "--weights", "net.pt", "--mean", "0.5", "--std", "1")
+    attack = "transfer:loaded.py:net:pgd2"
+    assert run("--model", "net.py:build", *options, "--attack", f"pgd2,{attack}")[0] == 0
+    white, black = json.loads((tmp_path / "a.json").read_text())["attacks"]
+    assert black["verdicts"] == white["last_verdicts"]  # the same network, made on itself
+    assert (black["name"], black["settings"]["source"]) == (attack, "loaded.py:net")
+    source = black["settings"]["source_arguments"]
+    assert (source["spec"], source["mean"], source["std"]) == ("loaded.py:net", [0.5], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        ("transfer:no.py:build:pgd2", "There is no file 'no.py'"),
+        ("transfer:net.py:pgd2", "Unknown name in net.py: 'pgd2'"),
+        ("transfer:net.py", "write net.py:NAME"),
+        ("transfer:net.py:broken:pgd2", "(2x3 and 2x3) ({folder}/net.py, line 19)"),
+        ("transfer:net.py:Wrong:pgd2", "Source 'net.py:Wrong': The model cannot take images"),
+        ("transfer:net.py:build:pdg2", "Unknown attack 'pdg2'; did you mean pgd2"),
+        ("transfer:no.py:build:square", "Attack 'square' cannot be transferred"),
+        ("transfer:torchvision:resnet81:pgd2", "did you mean resnet18"),
+    ],
+)
+def test_sources_that_are_none_are_said_in_one_sentence(run, tmp_path, attack, message):
+    options = ("--weights", "net.pt", "--dataset", "digits")
+    code, out, err = run("--model", "net.py:net", *options, "--attack", attack)
+    assert (code, out) == (2, "")
+    assert message.format(folder=tmp_path) in err
+    assert err.startswith("error: ") and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,80 +1,29 @@
-"""Transfer attacks: adversarial images made on one model and shown to another.
-
-`transfer:SOURCE` and `transfer:SOURCE:ATTACK` name one, where SOURCE is a model of the zoo
-("vgg19.digits"), a weights folder ("local-dir:runs/copy") or a repository ("hf-hub:org/name"), and
-ATTACK one of the gradient family (pgd20 if left out), or one of torchattacks that keeps to a ball
-("torchattacks:VMIFGSM").
-
-Images that were made once are kept, in blocks, under a name that hashes everything they depend on
-but the source's forward and backward pass. A kept block is used only if its bytes are those that
-were written, and if the source does to the block's first images what it did then.
-"""
+"""Transfer attacks: adversarial images made on one model and shown to another."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import msgspec
-from torch import Tensor, nn
+from torch import Tensor
 
 from robnet_zoo.attacks.base import Attack, Suite, Traits
 from robnet_zoo.attacks.batch import AttackBatch, AttackOutput
-from robnet_zoo.attacks.fingerprint import Fingerprint, function_fingerprint
+from robnet_zoo.attacks.calling import Model, as_module
+from robnet_zoo.attacks.methods import transfer_cache
 from robnet_zoo.attacks.methods.gradient import GradientAttack
-from robnet_zoo.attacks.methods.torchattack import PREFIX as OF_TORCHATTACKS
 from robnet_zoo.attacks.methods.torchattack import TorchAttack
-from robnet_zoo.attacks.model import AttackedModel, preserve_state, state_sha256
+from robnet_zoo.attacks.methods.transfer_source import PREFIX, Source, load_source, split
+from robnet_zoo.attacks.model import AttackedModel, preserve_state
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import atomic_path
 from robnet_zoo.threat_models import ThreatModel
 
 Transferable = GradientAttack | TorchAttack
-PREFIX = "transfer:"
-DEFAULT_BASE = "pgd20"
 FORMAT = "robnet_zoo.adversarial/2"
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A model that adversarial images are made on.
-
-    Attributes:
-        name: as in the attack's name and the record.
-        model: from images (N, C, H, W) in [0,1] to logits.
-        shape: channels, height and width of the images it takes, where known.
-    """
-
-    name: str
-    model: nn.Module
-    shape: tuple[int, int, int] | None = None
-
-    @cached_property
-    def sha256(self) -> str:
-        """The hash of its parameters and buffers."""
-        return state_sha256(self.model)
-
-
-def load_source(name: str) -> Source:
-    """Return a model with weights by name.
-
-    Raises:
-        ZooError: no such model or weights.
-    """
-    from robnet_zoo.zoo import create_model, get_weights
-
-    weights = get_weights(name)
-    side = weights.image_size
-    shape = (weights.arguments.get("in_channels", 3), side, side)
-    return Source(name, create_model(name, pretrained=True), shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,16 +56,14 @@ class Transfer(Attack):
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return the source and the settings of the attack on it."""
+        own = {"source_arguments": dict(self.source.arguments)} if self.source.arguments else {}
         return {
             "name": self.name,
             "source": self.source.name,
+            **own,
             "source_sha256": self.source.sha256,
             "base": self.base.settings(threat_model),
         }
-
-    def source_fingerprint(self, images: Tensor) -> Fingerprint:
-        """Return what the source does to the first of some images (N, C, H, W)."""
-        return function_fingerprint(self.source.model.to(images.device), images)
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
@@ -126,12 +73,17 @@ class Transfer(Attack):
         return AttackOutput(adversarial=made, on_source=survived)
 
 
-def transfer(name: str, make_base: Callable[[str], Attack | Suite]) -> Transfer:
+def transfer(
+    name: str,
+    make_base: Callable[[str], Attack | Suite],
+    model: Source | Model | None = None,
+) -> Transfer:
     """Return the attack of a name such as "transfer:vgg19.digits:pgd10".
 
     Args:
         name: of the attack.
         make_base: from a name to the attack on the source.
+        model: the source, where it is not to be found in the zoo by its name.
 
     Raises:
         ZooError: no such source, or no attack that can be transferred.
@@ -140,28 +92,11 @@ def transfer(name: str, make_base: Callable[[str], Attack | Suite]) -> Transfer:
     base = transferable(make_base(made_by))
     if getattr(base, "targeted", False):
         name = f"{PREFIX}{source}:{base.name}"
-    return Transfer(name=name, source=load_source(source), base=base)
-
-
-def split(name: str) -> tuple[str, str]:
-    """Return source and attack of a name; a source may hold a colon of its own ("local-dir:DIR").
-
-    Raises:
-        ZooError: there is no source.
-    """
-    rest = name.removeprefix(PREFIX)
-    source, colon, method = rest.rpartition(f":{OF_TORCHATTACKS}")
-    if colon:
-        return source, OF_TORCHATTACKS + method
-    source, colon, base = rest.rpartition(":")
-    if not colon or source in ("local-dir", "hf-hub"):
-        source, base = rest, DEFAULT_BASE
-    if not source:
-        raise ZooError(
-            f"Attack '{name}' names no source; write transfer:SOURCE:ATTACK, such as "
-            "transfer:vgg19.digits:pgd10."
-        )
-    return source, base
+    if model is None:
+        model = load_source(source)
+    elif not isinstance(model, Source):
+        model = Source(source, as_module(model, "source"))
+    return Transfer(name=name, source=model, base=base)
 
 
 def transferable(attack: Attack | Suite) -> Transferable:
@@ -192,18 +127,13 @@ def adversarial_block(
         attacked_model: lends its batch size, and counts the passes for the progress bar.
 
     Raises:
-        ZooError: the source takes images of another shape.
+        ZooError: the source takes images of another shape, or knows other classes.
     """
-    source, shape = attack.source, tuple(batch.images.shape[1:])
-    if source.shape is not None and source.shape != shape:
-        raise ZooError(
-            f"Source '{source.name}' takes images of shape {_times(source.shape)} and these are "
-            f"{_times(shape)}; transfer from a model of the same data set."
-        )
+    source = attack.source
+    fingerprint = source.fingerprint(batch.images)
+    source.validate(batch, attacked_model)
     key = _key(attack, batch, threat_model)
-    path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    fingerprint = attack.source_fingerprint(batch.images)
-    kept = _fetch(path, key, fingerprint)
+    kept = transfer_cache.fetch(key, fingerprint)
     if kept is not None:
         return kept[0].to(batch.images.device), kept[1].to(batch.images.device)
     model = source.model
@@ -219,18 +149,8 @@ def adversarial_block(
         quiet = replace(batch, watch=lambda robust: None)  # it would tell of the source's fate
         made = attack.base.run(own, quiet, threat_model).adversarial
         survived = own.predict(made) == batch.labels
-    _keep(path, key, fingerprint, made, survived)
+    transfer_cache.keep(key, fingerprint, made, survived)
     return made, survived
-
-
-def cache_folder() -> Path:
-    """Return where made images are kept: $ROBNET_ZOO_CACHE or ~/.cache/robnet_zoo."""
-    chosen = os.environ.get("ROBNET_ZOO_CACHE") or "~/.cache/robnet_zoo"
-    return Path(chosen).expanduser() / "adversarial"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _key(attack: Transfer, batch: AttackBatch, threat_model: ThreatModel) -> str:
@@ -254,48 +174,3 @@ def _key(attack: Transfer, batch: AttackBatch, threat_model: ThreatModel) -> str
         },
         sort_keys=True,
     )
-
-
-def _digest(*tensors: Tensor) -> str:
-    content = b"".join(tensor.numpy().tobytes() for tensor in tensors)
-    return hashlib.sha256(content).hexdigest()
-
-
-def _fetch(path: Path, key: str, fingerprint: Fingerprint) -> tuple[Tensor, Tensor] | None:
-    """Return a kept block, None if there is none of this source.
-
-    One that was altered is removed and reported.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            stored = file.metadata() or {}
-            images, survived = file.get_tensor("images"), file.get_tensor("on_source")
-        if stored.get("key") == key and stored.get("sha256") == _digest(images, survived):
-            made_by = msgspec.json.decode(stored["source"], type=Fingerprint)
-            return (images, survived) if made_by.matches(fingerprint) else None
-    except (OSError, SafetensorError, KeyError, msgspec.DecodeError):
-        pass
-    path.unlink(missing_ok=True)
-    warnings.warn(f"Kept adversarial images were damaged and are made anew: {path}", stacklevel=2)
-    return None
-
-
-def _keep(path: Path, key: str, fingerprint: Fingerprint, images: Tensor, survived: Tensor) -> None:
-    from safetensors.torch import save_file
-
-    images, survived = images.detach().cpu().contiguous(), survived.cpu()
-    source = msgspec.json.encode(fingerprint).decode()
-    notes = {"key": key, "sha256": _digest(images, survived), "source": source}
-    try:
-        with atomic_path(path) as temporary:
-            save_file({"images": images, "on_source": survived}, temporary, notes)
-    except OSError as error:
-        warnings.warn(
-            f"Adversarial images cannot be kept in '{path.parent}' ({error.strerror}); "
-            "set ROBNET_ZOO_CACHE to a folder that can be written.",
-            stacklevel=2,
-        )

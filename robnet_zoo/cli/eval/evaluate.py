@@ -146,11 +146,16 @@ def _attack_list() -> str:
 
 def _attacks(options: argparse.Namespace) -> list[Attack | Suite]:
     from robnet_zoo.attacks.base import changed
-    from robnet_zoo.attacks.registry import get_attack
+    from robnet_zoo.eval.attack_names import named_attack
 
-    changes = {"restarts": options.restarts, "targeted": options.targeted or None}
+    changes = {
+        "restarts": options.restarts,
+        "targeted": options.targeted or None,
+        "mean": options.mean,
+        "std": options.std,
+    }
     asked = {key: value for key, value in changes.items() if value is not None}
-    attacks = [get_attack(name.strip(), **asked) for name in options.attack.split(",")]
+    attacks = [named_attack(name.strip(), **asked) for name in options.attack.split(",")]
     return [
         changed(attack, {"early_exit": True})
         if options.early_exit and hasattr(attack, "early_exit")

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Sweep, and write records, tables and plots."""
-    from robnet_zoo.attacks.registry import get_attack
+    from robnet_zoo.eval.attack_names import named_attack
     from robnet_zoo.eval.checks import check_sweep
     from robnet_zoo.eval.record.check import having, summary
     from robnet_zoo.eval.studies.plots import plots, write_plot
@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
 
     check_writable(options.out / "records" / "record.json")
     judged_on, sizes = target_options(options), names_in(options.epsilons)
-    minimal = all(part.traits.minimal for part in get_attack(options.attack).parts)
+    asked = named_attack(options.attack, mean=options.mean, std=options.std)
+    minimal = all(part.traits.minimal for part in asked.parts)
     if not sizes and options.iterations is None and not minimal:
         raise ZooError(
             "There is nothing to sweep; give --epsilons, --iterations or both, or an attack that "
@@ -48,9 +49,9 @@ def run(options: argparse.Namespace) -> None:
     for name in names_in(options.model):
         target = load_target(name, judged_on)
         own = [target.threat_model.epsilon.text]
-        attacks = [(options.attack, sizes or own)] if sizes or minimal else []
+        attacks = [(asked, sizes or own)] if sizes or minimal else []
         if options.iterations is not None:
-            attacks.append((f"pgd{options.iterations}", own))
+            attacks.append((named_attack(f"pgd{options.iterations}"), own))
         for attack, at in attacks:
             swept = sweep(
                 target,
@@ -64,8 +65,8 @@ def run(options: argparse.Namespace) -> None:
                 quiet=False,
             )
             records += swept
-            checks = check_sweep(swept, attack)
+            checks = check_sweep(swept, attack.name)
             for check in having(checks, "failed"):
                 print(f"check failed: {name}, {check.name}: {check.detail}")
-            print(f"checks: {name}, {attack}: {summary(checks)}")
+            print(f"checks: {name}, {attack.name}: {summary(checks)}")
     print_written(path for plot in plots(records) for path in write_plot(plot, options.out))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from robnet_zoo.attacks.base import Attack, Suite
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
@@ -14,7 +15,7 @@ from robnet_zoo.runtime.files import file_name
 
 def sweep(
     target: EvalTarget,
-    attack: str,
+    attack: Attack | Suite,
     sizes: Sequence[str],
     folder: Path,
     *,
@@ -28,7 +29,7 @@ def sweep(
 
     Args:
         target: the model, its images and its threat model.
-        attack: name of the attack.
+        attack: the attack.
         sizes: such as "4/255"; the step stays in proportion.
         folder: where the records go, one a size.
         n: judge the first n images; all if None.
@@ -40,7 +41,7 @@ def sweep(
     Raises:
         ZooError: a size that is none, or what `evaluate` raises.
     """
-    name = file_name(f"{target.metadata.model}-{attack}")
+    name = file_name(f"{target.metadata.model}-{attack.name}")
     return [
         evaluate(
             target.model,

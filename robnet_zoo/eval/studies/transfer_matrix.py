@@ -12,13 +12,8 @@ import torch
 from msgspec import Struct
 
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
-from robnet_zoo.attacks.methods.transfer import (
-    PREFIX,
-    Source,
-    Transfer,
-    Transferable,
-    adversarial_block,
-)
+from robnet_zoo.attacks.methods.transfer import Transfer, Transferable, adversarial_block
+from robnet_zoo.attacks.methods.transfer_source import PREFIX, Source
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state
 from robnet_zoo.attacks.registry import heading
 from robnet_zoo.attacks.verdicts import within
