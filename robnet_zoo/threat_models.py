@@ -144,6 +144,11 @@ def get_threat_model(name: str | ThreatModel) -> ThreatModel:
     """
     if isinstance(name, ThreatModel):
         return name
+    if not isinstance(name, str):
+        raise ZooError(
+            f"The threat model is {name!r}; give the name of a row, such as 'cifar10', or "
+            "ThreatModel.of('Linf', '8/255')."
+        )
     if name not in THREAT_MODELS:
         raise unknown_name("threat model", name, THREAT_MODELS)
     return THREAT_MODELS[name]

@@ -129,13 +129,15 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         for name in ("eot", "draws"):
-            if not 1 <= getattr(self, name) <= MOST_DRAWS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ZooError(f"{name} {value!r} is no int; give a whole number of draws.")
+            if not 1 <= value <= MOST_DRAWS:
                 raise ZooError(
-                    f"{name} {getattr(self, name)} is out of range; it must lie from 1 to "
-                    f"{MOST_DRAWS:,}."
+                    f"{name} {value} is out of range; it must lie from 1 to {MOST_DRAWS:,}."
                 )
         if self.decide not in get_args(Decide):
-            raise unknown_name("rule for a verdict", self.decide, get_args(Decide))
+            raise unknown_name("rule for a verdict", str(self.decide), get_args(Decide))
 
     @property
     def randomised(self) -> bool:

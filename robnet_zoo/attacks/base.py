@@ -14,16 +14,20 @@ from robnet_zoo.attacks.batch import (
     BLOCK_SIZE,
     AttackBatch,
     AttackOutput,
+    to_labels,
     to_pixels,
     validate_numbers,
 )
 from robnet_zoo.attacks.calling import Model, as_module
 from robnet_zoo.attacks.model import AttackedModel, device_of, preserve_state, validate_precision
 from robnet_zoo.attacks.naming import named_by_aim
+from robnet_zoo.attacks.setting_kinds import validate_setting
 from robnet_zoo.attacks.verdicts import classes, into_ball, validate_classes, within
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import GRADIENT_NORMS, ThreatModel, get_threat_model
+
+FIXED = ("name", "parts", "notes")  # fields that are no settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +155,17 @@ def changed(attack: Kind, settings: Mapping[str, Any]) -> Kind:
     """Return an attack with other settings.
 
     Raises:
-        ZooError: a setting that the attack does not have, or a value out of range.
+        ZooError: a setting that the attack does not have, or a value of another kind or out of
+            range.
     """
-    own = {field.name for field in fields(attack)} - {"name", "parts", "notes"}
-    for key in settings:
+    own = {field.name: field for field in fields(attack) if field.name not in FIXED}
+    for key, value in settings.items():
         if key not in own:
             raise ZooError(
                 f"Attack '{attack.name}' has no setting '{key}'; "
                 f"it has {', '.join(sorted(own)) or 'none'}."
             )
+        validate_setting(attack.name, own[key], value)
     return replace(attack, **settings)
 
 
@@ -240,8 +246,10 @@ def perturb(
     validate_numbers(seed, batch_size)
     model = as_module(model)
     validate_precision(model)
-    device = device_of(model, images.device)
-    clean, labels = to_pixels(images, labels).to(device), labels.long().to(device)
+    classes_given = to_labels(labels)
+    pixels = to_pixels(images, classes_given)
+    device = device_of(model, pixels.device)
+    clean, labels = pixels.to(device), classes_given.to(device)
     with preserve_state(model):
         with torch.no_grad():
             logits = AttackedModel(model, batch_size)(clean)

@@ -26,8 +26,12 @@ DRAW_BATCH = 64  # images of a randomised model, whatever the batch size: its dr
 
 
 def validate_precision(model: nn.Module, what: str = "model") -> None:
-    """Raise ZooError unless parameters and buffers are float32 or float64."""
+    """Raise ZooError unless parameters and buffers are float32 or float64, and have values."""
     for name, tensor in model.state_dict().items():
+        if tensor.is_meta:
+            raise ZooError(
+                f"The {what}'s '{name}' is on the meta device, without values; load its weights."
+            )
         if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ZooError(

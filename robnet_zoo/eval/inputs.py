@@ -139,7 +139,8 @@ def take_first(data: Data, n: int | None, device: torch.device | None) -> Images
     images, labels = pair.images[:count], pair.labels[:count]
     images, labels = images.to(device or images.device), labels.to(device or images.device)
     pixels = to_pixels(images, labels)
-    sha = hashlib.sha256(images.cpu().contiguous().numpy().tobytes())
+    as_given = images.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
+    sha = hashlib.sha256(as_given.numpy().tobytes())
     sha.update(labels.cpu().numpy().tobytes())
     return Images(pixels, labels, pair.available, sha.hexdigest())
 

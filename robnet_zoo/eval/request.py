@@ -96,7 +96,12 @@ def choose_attacks(
     Raises:
         ZooError: there is none, one is unknown, named twice, or cannot run here.
     """
+    if isinstance(attacks, str | Attack | Suite):
+        raise ZooError("Attacks come in a list, such as ['pgd20', 'square']; put it into one.")
     chosen = [named_attack(name) if isinstance(name, str) else name for name in attacks]
+    for attack in chosen:
+        if not isinstance(attack, Attack | Suite):
+            raise ZooError(f"{attack} is no attack; give a name, or what get_attack returns.")
     if loss is not None:
         chosen = [with_loss(attack, loss) for attack in chosen]
     if not chosen:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler
 from torch.utils.data import Dataset as TorchDataset
 
-from robnet_zoo.attacks.batch import to_pixels
+from robnet_zoo.attacks.batch import to_labels, to_pixels, validate_dense
 from robnet_zoo.data import Dataset
 from robnet_zoo.runtime.errors import ZooError, cause
 from robnet_zoo.runtime.randomness import seeded
@@ -65,7 +65,7 @@ def read_pair(data: Data, n: int | None) -> Pair:
         raise ZooError("Data is a data set and its split; give the split alone.")
     if len(data) != 2:
         raise ZooError(f"Data is a {type(data).__name__} of {len(data)}, and no pair; {FORMS}.")
-    images, labels = _images(data[0]), _labels(data[1])
+    images, labels = _images(data[0]), to_labels(data[1])
     if images.ndim == 4 and len(images) != len(labels):
         raise ZooError(
             f"There are {len(images):,} images and {len(labels):,} labels; give one an image."
@@ -76,9 +76,12 @@ def read_pair(data: Data, n: int | None) -> Pair:
 def _images(images: Any) -> Tensor:
     """Return images as a tensor, with channels first."""
     if isinstance(images, Tensor):
+        validate_dense("Images", images)
         return images
     if not isinstance(images, np.ndarray):
         raise ZooError(f"Images cannot be a {type(images).__name__}; {FORMS}.")
+    if np.ma.is_masked(images):
+        raise ZooError("Some pixels are masked; fill them, or leave their images out.")
     if images.dtype.kind not in "uf" or images.dtype == np.uint16:
         raise ZooError(f"Images are {images.dtype}; give uint8, or floats in [0,1].")
     if images.ndim == 3:
@@ -93,26 +96,6 @@ def _images(images: Any) -> Tensor:
             )
         images = images if first else images.transpose(0, 3, 1, 2)
     return torch.from_numpy(np.require(images, images.dtype.newbyteorder("="), ["C", "W"]))
-
-
-def _labels(labels: Any) -> Tensor:
-    """Return classes (N,) as integers; floats must be whole numbers."""
-    try:
-        classes = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
-    except (TypeError, ValueError) as error:
-        raise ZooError(
-            f"Labels cannot be a {type(labels).__name__} of this kind ({cause(error)}); give "
-            "classes (N,), whole numbers from 0."
-        ) from error
-    if classes.ndim != 1:
-        hint = ": of one-hot rows, labels.argmax(1)" if classes.ndim == 2 else ""
-        raise ZooError(f"Labels have shape {list(classes.shape)}; give classes (N,){hint}.")
-    if classes.is_complex() or classes.dtype == torch.bool:
-        raise ZooError(f"Labels are {_kind(classes)}; give classes (N,) as whole numbers.")
-    wrong = classes[classes != classes.round()] if classes.is_floating_point() else classes[:0]
-    if len(wrong):
-        raise ZooError(f"Label {wrong[0]:g} is no class; give whole numbers from 0.")
-    return classes.long()
 
 
 def _read_loader(loader: DataLoader[Any], n: int | None) -> Pair:
@@ -167,7 +150,7 @@ def _batches(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
                 f"The data gives a {type(batch).__name__} where a pair of images and labels is "
                 "needed; let its items be (image, label)."
             )
-        images, labels = _images(batch[0]), _labels(batch[1])
+        images, labels = _images(batch[0]), to_labels(batch[1])
         to_pixels(images, labels)
         yield images, labels
 
@@ -190,7 +173,3 @@ def _image(image: Any) -> Tensor:
     if mode not in ("L", "RGB"):
         raise ZooError(f"An image has the mode {mode}; convert it to L or RGB.")
     return _images(np.asarray(image)[None])[0]
-
-
-def _kind(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

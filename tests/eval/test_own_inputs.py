@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from robnet_zoo import evaluate, pgd2
+from robnet_zoo.attacks import get_attack
 from robnet_zoo.data import load_split
 from robnet_zoo.eval.inputs import take_first
 from robnet_zoo.eval.normalisation import Normalised
@@ -144,6 +145,110 @@ def test_every_form_of_data_is_the_same_images(form):
     assert few.available == (450 if form == "split" else N)
 
 
+SAME = {
+    "whole floats": (IMAGES, LABELS.float()),
+    "int32": (IMAGES, LABELS.int()),
+    "bytes of classes": (IMAGES, LABELS.byte()),
+    "a list of classes": (IMAGES, LABELS.tolist()),
+    "an array of classes": (IMAGES, LABELS.numpy()),
+    "bytes": (BYTES, LABELS),
+    "float64": (IMAGES.double(), LABELS),
+    "with a gradient": (IMAGES.clone().requires_grad_(), LABELS),
+    "channels last in memory": (IMAGES.to(memory_format=torch.channels_last), LABELS),
+    "not contiguous": (IMAGES.transpose(2, 3).contiguous().transpose(2, 3), LABELS),
+}
+
+
+@pytest.mark.parametrize("form", SAME)
+def test_a_plain_call_and_an_evaluation_take_the_same_tensors(form):
+    images = pgd2(robust_net(), *SAME[form], "digits")
+    assert torch.allclose(images, pgd2(robust_net(), IMAGES, LABELS, "digits"), atol=1e-6)
+    assert (images.dtype, images.requires_grad) == (torch.float32, False)
+    assert judge(robust_net(), SAME[form]).totals.verdicts == expected()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_coarse_images_are_judged_as_they_are(kind):
+    coarse = IMAGES.to(kind)
+    rounded = judge(robust_net(), (coarse.float(), LABELS))
+    report = judge(robust_net(), (coarse, LABELS))
+    assert report.totals.verdicts == rounded.totals.verdicts
+    assert report.data.sha256 != rounded.data.sha256
+
+
+WRONG = [
+    ((IMAGES, LABELS + 0.7), r"Label \d.7 is no class; give whole numbers"),
+    ((IMAGES, LABELS / 0), "Label nan is no class"),
+    ((IMAGES, (LABELS + 1) / 0), "Label inf is no class"),
+    ((IMAGES, LABELS > 3), "Labels are bool"),
+    ((IMAGES, LABELS[:, None]), r"shape \[24, 1\]; give classes \(N,\): labels.flatten\(\)"),
+    ((IMAGES, nn.functional.one_hot(LABELS)), r"of one-hot rows, labels.argmax\(1\)"),
+    ((IMAGES, LABELS.to("meta")), "Labels are on the meta device"),
+    ((IMAGES, [str(label) for label in LABELS]), "Labels cannot be a list of this kind"),
+    ((IMAGES, LABELS[:-1]), r"24 images and 23 labels|\[24, 1, 8, 8\] and \[23\]"),
+    ((IMAGES[:0], LABELS[:0]), r"no images in the data|\[0, 1, 8, 8\] and \[0\]"),
+    ((IMAGES - 0.5, LABELS), "Pixels must lie in"),
+    ((IMAGES / 0, LABELS), "not a number"),
+    ((IMAGES > 0.5, LABELS), "Images are bool; give uint8, or floats"),
+    ((list(IMAGES), LABELS), "Images cannot be a list"),
+    ((IMAGES.to_sparse(), LABELS), "Images are a sparse tensor; give a plain"),
+    ((IMAGES.to("meta"), LABELS), "Images are on the meta device"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_plain_call_and_an_evaluation_refuse_the_same(data, message):
+    for attempt in (lambda: judge(robust_net(), data), lambda: pgd2(robust_net(), *data, "digits")):
+        with pytest.raises(ZooError, match=message):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "message"),
+    [
+        ("pgd3", {"steps": 2.5}, "steps of attack 'pgd3' must be a whole number"),
+        ("pgd3", {"steps": True}, "must be a whole number"),
+        ("pgd3", {"targeted": "no"}, "must be True or False and not 'no'"),
+        ("pgd3", {"momentum": float("nan")}, "must be a finite number and not nan"),
+        ("pgd3", {"loss": 3}, "Unknown loss '3'"),
+        ("square", {"queries": "many"}, "queries of attack 'square' must be a whole number"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(name, setting, message):
+    with pytest.raises(ZooError, match=message):
+        evaluate(robust_net(), (IMAGES, LABELS), [get_attack(name, **setting)], "digits")
+    assert get_attack("pgd3", momentum=None, restarts=2, early_exit=True).restarts == 2
+
+
+@pytest.mark.parametrize(
+    ("attacks", "options", "message"),
+    [
+        ("pgd2", {}, "Attacks come in a list"),
+        ([None], {}, "None is no attack"),
+        (["pgd2"], {"draws": 2.5}, "draws 2.5 is no int"),
+        (["pgd2"], {"eot": True}, "eot True is no int"),
+        (["pgd2"], {"threat_model": 8}, "The threat model is 8; give the name of a row"),
+    ],
+)
+def test_what_is_asked_for_in_another_form_is_refused(attacks, options, message):
+    options = {"threat_model": "digits", **options}
+    with pytest.raises(ZooError, match=message):
+        evaluate(robust_net(), (IMAGES, LABELS), attacks, **options)
+
+
+def test_masked_pixels_are_refused():
+    masked = np.ma.masked_greater(IMAGES.numpy(), 0.9)
+    with pytest.raises(ZooError, match="Some pixels are masked; fill them"):
+        judge(robust_net(), (masked, LABELS.numpy()))
+
+
+@pytest.mark.parametrize("number", [True, 1.0, np.int64(1), -1])
+def test_a_seed_is_an_int(number):
+    for options in ({"seed": number}, {"batch_size": number}):
+        with pytest.raises(ZooError, match=r"is no whole number|give int\(1\)|out of range"):
+            judge(robust_net(), **options)
+
+
 def test_reading_a_loader_leaves_the_generators_as_they_were():
     net = robust_net()
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -160,6 +265,7 @@ def test_reading_a_loader_leaves_the_generators_as_they_were():
         ({"weight": torch.zeros(1)}, "The model is a dict; give an nn.Module"),
         (robust_net().half(), "'0.weight' is float16; verdicts need float32"),
         (robust_net().bfloat16(), "'0.weight' is bfloat16"),
+        (robust_net().to("meta"), "'0.weight' is on the meta device, without values; load its"),
         (Head(lambda logits: None), "it returned a NoneType"),
         (Head(lambda logits: ()), "it returned a tuple"),
         (Head(lambda logits: logits.argmax(1)), r"it returned a Tensor of shape \[16\]"),

@@ -74,8 +74,8 @@ class GradientAttack(Attack):
 
     def check(self) -> None:
         """Raise ZooError if the loss is none of those known by a name."""
-        if isinstance(self.loss, str) and self.loss not in get_args(LossName):
-            raise unknown_name("loss", self.loss, get_args(LossName))
+        if not isinstance(self.loss, OwnLoss) and self.loss not in get_args(LossName):
+            raise unknown_name("loss", str(self.loss), get_args(LossName))
 
     def adversary(self, threat_model: ThreatModel) -> Adversary:
         """Return the kernel with this attack's settings."""
