@@ -178,7 +178,7 @@ def test_coarse_images_are_judged_as_they_are(kind):
 
 WRONG = [
     ((IMAGES, LABELS + 0.7), r"Label \d.7 is no class; give whole numbers"),
-    ((IMAGES, LABELS / 0), "Label nan is no class"),
+    ((IMAGES, LABELS * torch.nan), "Label nan is no class"),
     ((IMAGES, (LABELS + 1) / 0), "Label inf is no class"),
     ((IMAGES, LABELS > 3), "Labels are bool"),
     ((IMAGES, LABELS[:, None]), r"shape \[24, 1\]; give classes \(N,\): labels.flatten\(\)"),
