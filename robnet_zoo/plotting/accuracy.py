@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from robnet_zoo.plotting.style import MUTED, PALETTE, canvas, palette
+from robnet_zoo.plotting.style import MUTED, PALETTE, canvas, palette, wrapped
 from robnet_zoo.runtime.statistics import Proportion
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def curves(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure:
         if all(float(place).is_integer() for points in lines.values() for place, _ in points):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.set_xlabel(xlabel)
-        axes.set_title(title, loc="left")
+        axes.set_title(wrapped(title, figure), loc="left")
         axes.legend()
     return figure
 
@@ -90,7 +90,7 @@ def against_cost(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure
         axes.set_xlim(left=0.7 * least)
         axes.set_ylabel("accuracy (%)")
         axes.set_xlabel(xlabel)
-        axes.set_title(title, loc="left")
+        axes.set_title(wrapped(title, figure), loc="left")
         axes.legend()
     return figure
 
@@ -126,7 +126,7 @@ def heat_map(
         axes.set_yticks(range(len(sources)), sources)
         axes.set_xlabel("target")
         axes.set_ylabel("source")
-        axes.set_title(title, loc="left")
+        axes.set_title(wrapped(title, figure), loc="left")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -164,7 +164,7 @@ def scatter(points: Mapping[str, tuple[int, Proportion]], ylabel: str, title: st
         axes.margins(x=0.18, y=0.15)
         axes.set_xlabel("parameters")
         axes.set_ylabel(ylabel)
-        axes.set_title(title, loc="left")
+        axes.set_title(wrapped(title, figure), loc="left")
     return figure
 
 
@@ -190,6 +190,6 @@ def bars(
         axes.grid(visible=False, axis="x")
         _percent_axis(axes)
         axes.set_xlabel("class")
-        axes.set_title(title, loc="left", pad=26)
+        axes.set_title(wrapped(title, figure), loc="left", pad=26)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2)
     return figure

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal
 
 from robnet_zoo.runtime.errors import ZooError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 INK = "#3b3f45"  # text and axes; in a page it becomes the page's own text colour
 MUTED, FAINT, PAPER = "#8a8f98", "#d5d8dc", "#ffffff"
 PALETTE = ("#0f8a7e", "#d9622b", "#5b63d3", "#b8860b", "#c2447f", "#3f8fcf", "#6b8e23", MUTED)
+LETTERS = 10.6  # of a title, to the inch
 ALARM = "#c0392b"  # what a limit or a warning is drawn in
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -46,6 +48,19 @@ STYLE: dict[Any, Any] = {
 def palette(count: int) -> list[str]:
     """Return so many colours, from the start again where there are not enough."""
     return [PALETTE[number % len(PALETTE)] for number in range(count)]
+
+
+def wrapped(title: str, figure: Figure) -> str:
+    """Return a title in lines no longer than the figure is wide; what is in brackets stays whole.
+
+    A title that fits is one line.
+    """
+    letters = int(LETTERS * figure.get_figwidth())
+    if len(title) <= letters:
+        return title
+    head, opening, within = title.rpartition(" (")
+    lines = [head, f"({within}"] if opening else [title]
+    return "\n".join(fill(line, letters, break_long_words=False) for line in lines)
 
 
 @contextmanager

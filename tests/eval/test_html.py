@@ -86,7 +86,11 @@ def test_a_page_says_what_was_found():
         "Robustness of racl.digits",
         "1,000 parameters, genotype published; digits test, 200 of 450 images; Linf, epsilon 0.15",
         "clean accuracy 90.00 % 85.1 to 93.4",
+        "85.1 to 93.4, n = 200",
         "under every attack 60.00 %",
+        "n = 200; worst of pgd20, autoattack",
+        "weights sha256 aaaaaaaa, seed 0",
+        "200 images; accuracy: worst of all steps; last iterate: the final step alone",
         "checks passed 1 of 1",
         "pgd20 70.00 %",
         "Left out: no weights here.",
@@ -99,6 +103,10 @@ def test_failed_checks_and_warnings_are_shown():
     failed = Check(name="black-box", passed=False, detail="Square broke 9 more.")
     found = page(replace(make(pgd20=100), checks=(failed,), warnings=("Out of GPU memory.",)))
     assert "checks passed 0 of 1 1 failed, see below" in found.text
+    text = found.text.replace("\xa0", " ")
+    assert "under every attack 50.00 %†" in text and "pgd20 50.00 %†" in text
+    assert "†: a check failed, see below." in text
+    assert "†" not in page(make(pgd20=100)).text
     assert "black-box Square broke 9 more." in found.text
     assert "Out of GPU memory." in found.text
 
@@ -184,6 +192,10 @@ def test_several_records_are_compared():
     found = page(make(pgd20=100, epsilon="0.1"), make(pgd20=80, epsilon="0.2"))
     assert "Side by side" in found.text
     assert "PGD-20 against epsilon (digits, Linf, n = 200)" in found.text
+    assert "†" not in found.text
+    failed = Check(name="black-box", passed=False, detail="Square broke 9 more.")
+    marked = page(replace(make(pgd20=100), checks=(failed,)), make(pgd20=80, epsilon="0.2"))
+    assert "†: a check failed, see the model's own section." in marked.text
 
 
 def test_examples_are_adversarial_images_of_the_record():

@@ -38,3 +38,15 @@ def test_an_element_takes_the_colour_of_its_page():
     assert "currentColor" in element
     assert style.INK not in element
     assert ">word</text>" in element
+
+
+def test_a_long_title_is_broken_before_its_brackets():
+    title = "racl.digits under FGSM, PGD-20, PGD-100 and AutoAttack (digits, Linf 0.15, n = 450)"
+    with style.canvas(6.4, 3) as figure:
+        assert style.wrapped(title, figure).split("\n") == [
+            "racl.digits under FGSM, PGD-20, PGD-100 and AutoAttack",
+            "(digits, Linf 0.15, n = 450)",
+        ]
+        assert style.wrapped("PGD-20 (digits)", figure) == "PGD-20 (digits)"
+    with style.canvas(3, 3) as figure:
+        assert max(map(len, style.wrapped(title, figure).split("\n"))) <= 32

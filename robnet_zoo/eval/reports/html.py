@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robnet_zoo.eval.record import EvaluationRecord
+from robnet_zoo.eval.record.text import LAST, PASSES
 from robnet_zoo.eval.reports.examples import Example
 from robnet_zoo.eval.studies.plots import class_plot, label, plots
 from robnet_zoo.eval.studies.transfer_matrix import TransferMatrix, heat_map
@@ -24,6 +25,7 @@ from robnet_zoo.runtime import files
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.statistics import Proportion
+from robnet_zoo.zoo.info import FAILED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,6 +114,10 @@ def _templates() -> Environment:
         "interval": _interval,
         "percent": _percent,
         "seconds": "{:,.1f} s".format,
+    }
+    environment.globals |= {
+        "failed_mark": FAILED,
+        "legend": {"last": LAST, "passes": PASSES},
     }
     return environment
 
