@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains, evaluates and exports the digits weights that the package embeds: two to three hours on a
-# CPU. Start it again after an interruption and it goes on.
+# Trains, evaluates and exports the digits weights that the package embeds. Training takes two
+# to three hours of a CPU, AutoAttack some three more. Start it again after an interruption and it goes on.
 #
 #   weights/digits.sh                  every network
 #   weights/digits.sh racl arnas       these only
@@ -45,7 +45,7 @@ while read -r network channels epochs twin_epochs lr settings; do
     # shellcheck disable=SC2086 # settings are words
     train "$run" "$network" "$channels" digits "$epochs" "lr=$lr" $settings
     [ -e "$weights/config.json" ] || python -m robnet_zoo.train export "$run" --out "$weights"
-    judge "$network.digits" "$record" fgsm,pgd20,pgd100
+    judge "$network.digits" "$record" fgsm,pgd20,pgd100,pgd-margin,cr,autoattack
 
     train "$run.natural" "$network" "$channels" natural "$twin_epochs" "lr=$lr"
     [ -e "$twin/config.json" ] || python -m robnet_zoo.train export "$run.natural" --out "$twin"

@@ -92,9 +92,21 @@ def test_the_command_writes_table_and_figure(records, tmp_path, capsys):
     assert "evaluate one model with both" in capsys.readouterr().err
 
 
-def test_the_summary_counts_what_was_missed(records):
+def beside_the_margin(records, name):
+    """Records of a network by this name, with PGD on the margin too."""
     reference, cheap = records
-    plain = replace(cheap.attacks[0], name="pgd-margin")
-    text = summary(judges.judged([reference, with_attacks(*cheap.attacks, plain)]))
-    assert "`cr`: +1.00 points from AutoAttack on average over 1 network," in text
-    assert "| 50.0 | 51.0 | 3 / 1 | 10.0 % |" in text
+    plain = [replace(cheap.attacks[0], name=name) for name in ("pgd-margin", "pgd100")]
+    made = [reference, with_attacks(*cheap.attacks, *plain)]
+    return judges.judged(replace(one, model=replace(one.model, name=name)) for one in made)
+
+
+def test_the_summary_counts_what_was_missed(records):
+    text = summary(beside_the_margin(records, "arnas.digits"))
+    assert "`cr`: +1.00 points from AutoAttack on average over 1 held-out network," in text
+    assert "| `arnas.digits` | 200 | 50.0 | 51.0 | 3 / 1 | 51.0 |" in text
+
+
+def test_networks_that_settings_were_chosen_on_are_marked_and_not_averaged(records):
+    text = summary(beside_the_margin(records, "racl.digits"))
+    assert "| `racl.digits`* | 200 | 50.0 |" in text
+    assert "held-out" not in text

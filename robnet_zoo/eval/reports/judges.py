@@ -14,7 +14,8 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import csv_table, markdown_table
 
-SHOWN = ("cr", "pgd-margin")  # in the table of docs/trust.md
+SHOWN = ("cr", "pgd-margin", "pgd100")  # in the table of docs/trust.md
+TUNED_ON = ("dsrna_cb.digits", "racl.digits", "robnet_free.digits")  # the settings of cr
 HEADER = (
     "data",
     "threat_model",
@@ -79,27 +80,33 @@ def table(models: Sequence[Judged]) -> str:
 
 
 def summary(models: Sequence[Judged]) -> str:
-    """Return the agreement of the attacks that are shown with AutoAttack, as Markdown."""
+    """Return the agreement of the attacks that are shown with AutoAttack, as Markdown.
+
+    The sentences are about networks that no setting of an attack was chosen on; the others have
+    an asterisk in the table.
+    """
     models = [model for model in models if all(name in model.results for name in SHOWN)]
     if not models:
         return "No records yet.\n"
     header = ["weights", "n", heading(REFERENCE)]
     for name in SHOWN:
-        header += [f"`{name}`", f"missed / more, `{name}`", f"passes, `{name}`"]
+        header += [f"`{name}`", "missed / more"]
     rows = []
     for model in sorted(models, key=lambda model: -model.reference.robust.accuracy):
         record = model.record
-        cells = [f"`{record.model.name}`", f"{record.data.n:,}", _percent(model.reference)]
+        mark = "*" * _is_tuned_on(model)
+        cells = [f"`{record.model.name}`{mark}", f"{record.data.n:,}", _percent(model.reference)]
         for name in SHOWN:
             compared = agreement(model, name)
-            cells += [
-                _percent(model.results[name]),
-                f"{compared.missed} / {compared.more}",
-                f"{100 * compared.cost:.1f} %",
-            ]
+            cells += [_percent(model.results[name]), f"{compared.missed} / {compared.more}"]
         rows.append(cells)
-    said = [_sentence(models, name) for name in SHOWN]
+    held_out = [model for model in models if not _is_tuned_on(model)]
+    said = [_sentence(held_out, name) for name in SHOWN] if held_out else []
     return "\n".join([*said, "", markdown_table(header, rows, right=header[1:])])
+
+
+def _is_tuned_on(model: Judged) -> bool:
+    return model.record.model.name in TUNED_ON
 
 
 def _sentence(models: Sequence[Judged], name: str) -> str:
@@ -107,7 +114,7 @@ def _sentence(models: Sequence[Judged], name: str) -> str:
     points = [one.points for one in compared]
     return (
         f"- `{name}`: {fmean(points):+.2f} points from AutoAttack on average over "
-        f"{len(models)} network{'s' * (len(models) != 1)}, "
+        f"{len(models)} held-out network{'s' * (len(models) != 1)}, "
         f"{min(points):+.2f} to {max(points):+.2f}, for "
         f"{100 * fmean(one.cost for one in compared):.1f} % of its passes."
     )

@@ -16,7 +16,7 @@ from robnet_zoo.zoo.info import FAILED
 
 SHOWN = ("clean", "PGD-20", "PGD-100")  # of the papers' columns
 CITED = ("robnet-table1", "racl-table1", "racl-figure3")  # the first counts
-QUOTED = ("pgd20", "pgd100", "autoattack")  # of the attacks in records
+QUOTED = ("pgd20", "pgd100", "cr", "autoattack")  # of the attacks in records
 NATURAL = "-natural"  # behind a tag: the same network trained without adversarial images
 TWIN = "trained naturally: clean / PGD-20"
 

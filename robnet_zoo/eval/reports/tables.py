@@ -7,7 +7,7 @@ The pages are README.md and docs/trust.md. `robnet-zoo eval tables` writes the t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,12 +46,6 @@ def read_records(folder: Path) -> dict[str, EvaluationRecord]:
     }
 
 
-def _judges_table(root: Path, records: Mapping[str, EvaluationRecord]) -> str:
-    """Return the cheaper attacks of eval/judges/ beside AutoAttack's records."""
-    cheaper = read_records(root / "eval" / "judges")
-    return summary(judged([*records.values(), *cheaper.values()]))
-
-
 def update(root: Path, check: bool) -> int:
     """Write what is out of date in a checkout, or only say so; return the exit code.
 
@@ -69,7 +63,7 @@ def update(root: Path, check: bool) -> int:
         "models": models_table,
         **{tag: partial(results_table, tag, records) for tag in tags},
         **{name: partial(checks_table, *kinds) for name, kinds in CHECKS.items()},
-        "cheaper-judge": partial(_judges_table, root, records),
+        "cheaper-judge": lambda: summary(judged(records.values())),
     }
     wanted = {
         page: fill_tables(page.read_text(encoding="utf-8"), tables)
