@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo.attacks.naming import is_targeted
+from robnet_zoo.attacks.registry import table_order
 from robnet_zoo.eval.inputs import RunMetadata, model_info
 from robnet_zoo.eval.record import EvaluationRecord, read
 from robnet_zoo.runtime.errors import ZooError
@@ -45,9 +46,9 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
 
 
 def _rates(record: EvaluationRecord) -> dict[str, dict[str, float]]:
-    """Return accuracies as fractions: clean, under each attack, and under all where several."""
+    """Return accuracies as fractions: clean, under each attack, weak ones first, and all of them."""
     rates = {"clean": _interval(record.clean.accuracy)}
-    for attack in record.attacks:
+    for attack in sorted(record.attacks, key=lambda attack: table_order(attack.full_name)):
         rates[attack.full_name] = _interval(attack.robust)
         if attack.last is not None:
             rates[attack.full_name]["last"] = attack.last.accuracy
