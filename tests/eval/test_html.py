@@ -188,6 +188,13 @@ def test_parts_of_a_suite_are_listed():
     assert "square broke 7 of the 90 left" in found.text
 
 
+@pytest.mark.parametrize(("strongest", "bound"), [("pgd100", True), ("cr", False)])
+def test_attacks_that_try_no_class_in_turn_are_called_an_upper_bound(strongest, bound):
+    made = make(pgd20=120, **{strongest: 118})
+    assert ("upper bound: no attack of this run" in str(made)) is bound
+    assert ("upper bound: no attack of this run" in page(made).text) is bound
+
+
 def test_several_records_are_compared():
     found = page(make(pgd20=100, epsilon="0.1"), make(pgd20=80, epsilon="0.2"))
     assert "Side by side" in found.text

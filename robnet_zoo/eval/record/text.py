@@ -16,6 +16,11 @@ from robnet_zoo.runtime.tables import text_table
 COLUMNS = ("", "accuracy", "95 % interval", "last iterate", "passes", "time")
 LAST = "accuracy: worst of all steps; last iterate: the final step alone, as in papers"
 PASSES = "passes: forward/backward, for each image that was attacked"
+BOUND = (
+    "upper bound: no attack of this run tried several classes in turn; autoattack, or cr for few "
+    "passes, usually breaks more"
+)
+SEVERAL_CLASSES = {"apgd-t", "fab-t", "cr", "autoattack"}  # attacks, or parts of suites
 
 
 class Row(NamedTuple):
@@ -77,12 +82,20 @@ def closing(
     """Return the table's legend, the warnings, the checks that failed and how many passed."""
     lines = [Line(LAST, "note")] if any(result.last is not None for result in attacks) else []
     lines += [Line(PASSES, "note")] if attacks else []
+    lines += [Line(BOUND, "note")] if attacks and not tries_several_classes(attacks) else []
     lines += [Line(f"warning: {warning}", "warning") for warning in warnings]
     lines += [
         Line(f"check failed: {check.name}: {check.detail}", "failure")
         for check in having(checks, "failed")
     ]
     return [*lines, Line(f"checks: {summary(checks)}", "note")]
+
+
+def tries_several_classes(attacks: Sequence[AttackResult]) -> bool:
+    """Return whether any attack aims at one other class after the other."""
+    names = {attack.full_name for attack in attacks}
+    names |= {part.name for attack in attacks for part in attack.parts}
+    return bool(names & SEVERAL_CLASSES)
 
 
 def render(headings: Sequence[str], rows: Sequence[Row], closing: Sequence[Line]) -> str:

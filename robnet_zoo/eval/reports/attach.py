@@ -46,7 +46,7 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
 
 
 def _rates(record: EvaluationRecord) -> dict[str, dict[str, float]]:
-    """Return accuracies as fractions: clean, under each attack, weak ones first, and all of them."""
+    """Return accuracies as fractions: clean, under each attack from weak to strong, and all."""
     rates = {"clean": _interval(record.clean.accuracy)}
     for attack in sorted(record.attacks, key=lambda attack: table_order(attack.full_name)):
         rates[attack.full_name] = _interval(attack.robust)

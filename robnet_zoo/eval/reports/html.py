@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record.text import LAST, PASSES
+from robnet_zoo.eval.record.text import BOUND, LAST, PASSES, tries_several_classes
 from robnet_zoo.eval.reports.examples import Example
 from robnet_zoo.eval.studies.plots import class_plot, label, plots
 from robnet_zoo.eval.studies.transfer_matrix import TransferMatrix, heat_map
@@ -117,7 +117,8 @@ def _templates() -> Environment:
     }
     environment.globals |= {
         "failed_mark": FAILED,
-        "legend": {"last": LAST, "passes": PASSES},
+        "legend": {"last": LAST, "passes": PASSES, "bound": BOUND},
+        "tries_several_classes": tries_several_classes,
     }
     return environment
 
