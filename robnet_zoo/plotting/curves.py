@@ -18,8 +18,13 @@ HELD_OUT = (
 )
 
 
-def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw loss, learning rate and held-out accuracies over the epochs of a run's history."""
+def learning_curves(rows: Sequence[Mapping[str, Any]], held_out: str) -> Figure:
+    """Draw loss, learning rate and held-out accuracies over the epochs of a run's history.
+
+    Args:
+        rows: the history.
+        held_out: on how many images, under which attack; the title of the accuracies.
+    """
     epochs = [row["epoch"] for row in rows]
     with canvas(9, 3.6, layout="constrained") as figure:
         left, right = figure.subplots(1, 2)
@@ -36,5 +41,6 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 at = [row["epoch"] for row in seen]
                 right.plot(at, values, line, color=colour, marker=".", label=label)
         right.set(xlabel="epoch", ylabel="held-out accuracy (%)", ylim=(0, 100))
+        right.set_title(held_out, loc="left", fontsize=9)
         right.legend(loc="upper left")
     return figure

@@ -42,6 +42,20 @@ def score_weights(run: Run) -> dict[str, Score]:
     return scores
 
 
+def describe_validation(run: Run) -> str:
+    """Return on how many images, and under which attack, the scores are; a figure's title."""
+    n = len(run.validation)
+    few = len(range(0, n, run.guard_stride))
+    dotted = f" (dotted: {few:,})" if few < n else ""
+    if not run.settings.recipe.adversarial:
+        return f"n = {n:,} held-out images{dotted}"
+    threat, steps = run.threat, validation_adversary(run.threat).steps
+    return (
+        f"n = {n:,} held-out images{dotted}\nPGD-{steps}'s last iterate, "
+        f"{threat.norm} {threat.epsilon.text}"
+    )
+
+
 def _folded(run: Run, name: str, model: nn.Module) -> nn.Module:
     """Return the folded form of a model, up to date."""
     if name not in run.validated_forms:

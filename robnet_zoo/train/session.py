@@ -21,6 +21,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.runtime.lock import hold
 from robnet_zoo.train.build import build_run
+from robnet_zoo.train.score import describe_validation
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 from robnet_zoo.train.state import Run
 from robnet_zoo.train.trainer import fit
@@ -87,7 +88,8 @@ def train(
                 if processes.main:
                     write_json(folder / RECORD, record)
                     if find_spec("matplotlib"):  # not needed for anything else here
-                        save(learning_curves(run.state.history), folder / CURVES)
+                        curves = learning_curves(run.state.history, describe_validation(run))
+                        save(curves, folder / CURVES)
     return record
 
 

@@ -113,4 +113,7 @@ class ArnasSearch(SoftmaxSearch[ArnasRecipe]):
         self, folder: Path, rows: Sequence[Mapping[str, Any]], genotype: CellGenotype
     ) -> None:
         """Draw the Pareto trace."""
-        draw_trace(folder / TRACE, rows)
+        stream, threat = self.data.streams[1], self.data.threat
+        images = len(stream) * self.recipe.batch_size
+        attack = f"PGD-{self.recipe.attack_steps}, {threat.norm} {threat.epsilon.text}"
+        draw_trace(folder / TRACE, rows, images, attack)

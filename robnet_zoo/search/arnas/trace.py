@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robnet_zoo.plotting.style import ALARM, FAINT, canvas, save
+from robnet_zoo.plotting.style import ALARM, FAINT, canvas, save, wrapped
 
 TRACE = "trace.png"
 
@@ -25,8 +25,15 @@ def efficient(rows: Rows) -> list[int]:
     ]
 
 
-def draw_trace(path: Path, rows: Rows) -> None:
-    """Draw the losses on the architecture's images, epoch by epoch, into a PNG file."""
+def draw_trace(path: Path, rows: Rows, images: int, attack: str) -> None:
+    """Draw the losses on the architecture's images, epoch by epoch, into a PNG file.
+
+    Args:
+        path: of the picture.
+        rows: the search's history.
+        images: the losses of an epoch are of so many.
+        attack: by which the adversarial loss came about.
+    """
     natural, adversarial = ([row[name] for row in rows] for name in ("natural", "adversarial"))
     epochs = [row["epoch"] for row in rows]
     with canvas(5.6, 4.2, layout="constrained") as figure:
@@ -44,8 +51,10 @@ def draw_trace(path: Path, rows: Rows) -> None:
             zorder=3,
         )
         axes.set(
-            xlabel="natural loss, mean of the epoch", ylabel="adversarial loss, mean of the epoch"
+            xlabel="natural loss, mean of the epoch",
+            ylabel="adversarial loss, mean of the epoch",
         )
+        axes.set_title(wrapped(f"n = {images:,} an epoch, {attack}", figure), loc="left")
         axes.legend(loc="upper left")
         figure.colorbar(dots, label="epoch")
     save(figure, path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robnet_zoo.plotting.style import INK, MUTED, PALETTE, canvas, palette, save
+from robnet_zoo.plotting.style import INK, MUTED, PALETTE, canvas, palette, save, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +20,16 @@ ATTACKED = PALETTE[1]
 ACROSS = 3  # panels in a row
 
 
-def draw_accuracies(path: Path, accuracies: Mapping[str, Mapping[str, Proportion]]) -> None:
-    """Draw a group of bars for each cell, with the 95 % intervals as whiskers."""
+def draw_accuracies(
+    path: Path, accuracies: Mapping[str, Mapping[str, Proportion]], judged_on: str
+) -> None:
+    """Draw a group of bars for each cell, with the 95 % intervals as whiskers.
+
+    Args:
+        path: of the picture.
+        accuracies: clean and under each attack, by cell.
+        judged_on: the images, their number and the threat model.
+    """
     kinds = list(next(iter(accuracies.values())))
     width = 0.8 / len(kinds)
     with canvas(2.2 + 1.6 * len(accuracies), 3.6, layout="constrained") as figure:
@@ -43,6 +51,7 @@ def draw_accuracies(path: Path, accuracies: Mapping[str, Mapping[str, Proportion
         axes.set_xticks(range(len(accuracies)), list(accuracies))
         axes.grid(visible=False, axis="x")
         axes.set(ylim=(0, 100), ylabel="accuracy (%)")
+        axes.set_xlabel(wrapped(judged_on, figure), fontsize=9)
         figure.legend(loc="outside upper center", ncols=len(kinds))
     save(figure, path)
 
@@ -60,7 +69,8 @@ def draw_certified(path: Path, certificates: Mapping[str, Certificate]) -> None:
             axes.tick_params(labelbottom=number + ACROSS >= len(certificates))
         for axes in panels[len(certificates) :]:
             axes.set_visible(False)
-        figure.supxlabel(f"epsilon ({first.threat_model.norm})", fontsize=10)
+        norm, data = first.threat_model.norm, first.data
+        figure.supxlabel(f"epsilon ({norm}); {data.name} {data.split}, n = {data.n:,}", fontsize=10)
         figure.supylabel("accuracy (%)", fontsize=10)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

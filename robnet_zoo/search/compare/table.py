@@ -92,11 +92,16 @@ def write_comparison(folder: Path, cells: Mapping[str, JudgedCell], device: str)
     cells = dict(sorted(cells.items(), key=lambda item: -item[1].evaluation.totals.robust.accuracy))
     write_text(folder / TABLE, _csv(cells))
     write_text(folder / PAGE, f"{_caption(cells)}\n{_markdown(cells)}")
-    draw_accuracies(folder / CHART, {name: cell.attacked for name, cell in cells.items()})
+    first = next(iter(cells.values()))
+    data, threat = first.evaluation.data, first.evaluation.threat_model
+    draw_accuracies(
+        folder / CHART,
+        {name: cell.attacked for name, cell in cells.items()},
+        f"{data.name} {data.split}, {threat.norm} {threat.epsilon}, n = {data.n:,}",
+    )
     certified = {name: cell.certificate for name, cell in cells.items() if cell.certificate}
     if certified:
         draw_certified(folder / CURVES, certified)
-    first = next(iter(cells.values()))
     record = {
         "format": FORMAT,
         "settings": {**first.training["settings"], "model": None},

@@ -46,16 +46,28 @@ def write_weights(
 
 
 def draw_constraint(
-    path: Path, rows: Sequence[Mapping[str, Any]], eta: float, log_target: float | None
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    eta: float,
+    log_target: float | None,
+    held_out: int,
 ) -> None:
-    """Draw mu, sigma, c, theta and Pr[lambda <= lambda*] over the epochs."""
+    """Draw mu, sigma, c, theta, Pr[lambda <= lambda*] and held-out accuracy over the epochs.
+
+    Args:
+        path: of the picture.
+        rows: the search's history.
+        eta: the probability that is asked for.
+        log_target: ln lambda*, once it is known.
+        held_out: images that the accuracy is of.
+    """
     titles = {
         "mu": "mu: mean of ln lambda",
         "sigma": "sigma: its standard deviation",
         "c": "c: violation of the constraint",
         "theta": "theta: the multiplier",
         "probability": "Pr[lambda <= lambda*]",
-        "held_out_accuracy": "held-out accuracy of the supernet",
+        "held_out_accuracy": f"clean held-out accuracy of the supernet, n = {held_out:,}",
     }
     levels = {
         "mu": (log_target, "ln lambda*"),

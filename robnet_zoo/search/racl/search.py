@@ -158,7 +158,13 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
 
         trajectory, space, last = torch.stack(self.trajectory), self.space, rows[-1]
         plots.write_weights(folder / plots.TABLE, trajectory, space.roles, space.operations)
-        plots.draw_constraint(folder / plots.CONSTRAINT, rows, self.recipe.eta, self.log_target)
+        plots.draw_constraint(
+            folder / plots.CONSTRAINT,
+            rows,
+            self.recipe.eta,
+            self.log_target,
+            len(self.data.validation),
+        )
         plots.draw_weights(folder / plots.WEIGHTS, trajectory, genotype, space.operations)
         if last["c"] is None:
             print(f"{folder}: the search ended in its warm-up, before any constraint")

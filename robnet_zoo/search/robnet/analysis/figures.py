@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from robnet_zoo.plotting.style import canvas, save
+from robnet_zoo.plotting.style import MUTED, canvas, save
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.robnet.analysis import groups, plots, relations
@@ -18,6 +19,7 @@ from robnet_zoo.search.robnet.table import (
     read_study,
     write_table,
 )
+from robnet_zoo.search.run.artifacts import RECORD
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +70,28 @@ def available(folders: Sequence[Path]) -> list[str]:
     return names
 
 
+def scored_on(folders: Sequence[Path]) -> str:
+    """Return on which images and under which attack the accuracies of all folders were measured.
+
+    The records of the searches say so, which lie beside their tables.
+    """
+    found = dict.fromkeys(_scored_on(folder / RECORD) for folder in folders)
+    return "; ".join(found)
+
+
+def _scored_on(path: Path) -> str:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        data, threat = record["dataset"], record["threat_model"]
+        return (
+            f"{data['name']}, n = {data['held_out_images']:,} held-out images; robust: "
+            f"PGD-{record['recipe']['score_steps']}'s last iterate, {threat['norm']} "
+            f"{threat['epsilon']}"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"images and attack not known: no {RECORD} of the search beside its table"
+
+
 def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
     """Write NAME.csv, NAME.json and NAME.png into `out` and return the findings.
 
@@ -92,5 +116,6 @@ def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
     write_json(out / f"{name}.json", {"figure": kind.paper, **findings})
     with canvas(*kind.size, layout="constrained") as figure:
         kind.draw(figure, rows, findings)
+        figure.supxlabel(scored_on(folders), fontsize=8, color=MUTED)
     save(figure, out / f"{name}.png")
     return findings
