@@ -231,13 +231,13 @@ def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
     modes = {  # a frozen script has none
         module: module.training for module in model.modules() if hasattr(module, "training")
     }
-    asked = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    required = {parameter: parameter.requires_grad for parameter in model.parameters()}
     matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     trace = sys.gettrace()
     try:
         for module in modes:
             module.training = False
-        for parameter in asked:
+        for parameter in required:
             parameter.requires_grad_(False)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         with seeded(seed):
@@ -245,7 +245,7 @@ def preserve_state(model: nn.Module, seed: int = 0) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-        for parameter, requires_grad in asked.items():
+        for parameter, requires_grad in required.items():
             parameter.requires_grad_(requires_grad)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
         sys.settrace(trace)

@@ -59,9 +59,9 @@ class Square(LibraryAttack):
         """Attack a batch and count each image's queries."""
         seed = batch.seed + batch.number
         keep = not (batch.images.is_cuda or model.adaptive.randomised)
-        asked = LogitCache(model) if keep else model
+        queried = LogitCache(model) if keep else model
         attack = require(self.name, "pyautoattack.square").SquareAttack(
-            asked,
+            queried,
             p_init=FIRST,
             n_queries=self.queries,
             eps=threat_model.epsilon.value,
@@ -72,7 +72,7 @@ class Square(LibraryAttack):
         )
         torch.manual_seed(seed)
         if threat_model.norm == "Linf":
-            queries, points = ahead(asked, attack, batch, model.chunk)
+            queries, points = ahead(queried, attack, batch, model.chunk)
         else:
             attack.init_hyperparam(batch.images)  # with the seed, what `perturb` does; but that
             queries, points = attack.attack_single_run(batch.images, batch.labels)  # drops counts

@@ -219,18 +219,18 @@ def _judge(
     threat_model: ThreatModel,
     batch_size: int,
 ) -> _Judged:
-    asked = AttackedModel(model, batch_size)
-    validate_classes(images.labels, asked(images.take(torch.arange(1))))
+    attacked = AttackedModel(model, batch_size)
+    validate_classes(images.labels, attacked(images.take(torch.arange(1))))
     allowed = limit(threat_model.epsilon.value, threat_model.norm)
     rows: list[Tensor] = []
     largest = 0.0
-    for part in torch.arange(len(images)).split(asked.chunk):
+    for part in torch.arange(len(images)).split(attacked.chunk):
         clean, labels = images.take(part), images.labels_of(part)
         shown = adversarial[part].to(clean.device)
         valid = valid_pixels(shown)
         sizes = distances(shown, clean, threat_model.norm)
         near = sizes <= allowed
-        correct, fooled = asked.predict(clean) == labels, asked.predict(shown) != labels
+        correct, fooled = attacked.predict(clean) == labels, attacked.predict(shown) != labels
         rows.append(torch.stack([correct, fooled, near, valid]).cpu())
         largest = max(largest, float(sizes.nan_to_num(0, 0).max()))
     correct, fooled, near, valid = torch.cat(rows, 1).tolist()

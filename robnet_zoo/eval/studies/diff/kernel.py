@@ -66,7 +66,7 @@ class PgdRunner:
         self.attack, self.case = attack, case
         kernel = attack.adversary(case.threat_model)
         form = fold(case.model, image_size=case.images.shape[-1])
-        self.asked = AttackedModel(case.model, case.batch_size, attack_model=form)
+        self.attacked = AttackedModel(case.model, case.batch_size, attack_model=form)
         self.ours = PgdSettings(
             epsilon=kernel.epsilon,
             step_size=kernel.step_size,
@@ -82,13 +82,13 @@ class PgdRunner:
     def run(self, settings: PgdSettings) -> list[bool]:
         """Return whether each image survives our attack with these settings."""
         with preserve_state(self.case.model, self.case.seed):
-            asked = self.asked if settings.gradients == "folded" else self.asked.plain()
+            attacked = self.attacked if settings.gradients == "folded" else self.attacked.plain()
             robust = torch.ones_like(self.case.labels, dtype=torch.bool)
             for restart in range(settings.restarts):
                 noise = self._noise(settings, restart)
-                for part in self.case.batches(asked.chunk):
+                for part in self.case.batches(attacked.chunk):
                     started = None if noise is None else noise[part]
-                    robust[part] &= self._survive(asked, settings, part, started)
+                    robust[part] &= self._survive(attacked, settings, part, started)
             if settings.clean_mistakes == "broken":
                 robust &= self.correct
         flags: list[bool] = robust.tolist()
@@ -97,10 +97,10 @@ class PgdRunner:
     @cached_property
     def correct(self) -> Tensor:
         """Whether the model is right on each clean image (N,)."""
-        return self.asked.predict(self.case.images) == self.case.labels
+        return self.attacked.predict(self.case.images) == self.case.labels
 
     def _survive(
-        self, asked: AttackedModel, settings: PgdSettings, part: Tensor, noise: Tensor | None
+        self, attacked: AttackedModel, settings: PgdSettings, part: Tensor, noise: Tensor | None
     ) -> Tensor:
         """Run one restart on some of the images; return whether each survives."""
         images, labels = self.case.images[part], self.case.labels[part]
@@ -115,11 +115,11 @@ class PgdRunner:
         current, velocity = kernel.begin(images, noise), None
         broken = torch.zeros_like(labels, dtype=torch.bool)
         for _ in range(settings.steps):
-            moved, velocity, logits = kernel.ascend(asked, current, images, labels, velocity)
+            moved, velocity, logits = kernel.ascend(attacked, current, images, labels, velocity)
             suspected = (classes(logits) != labels) & ~broken
-            broken |= asked.confirm(suspected, current, labels) & suspected
+            broken |= attacked.confirm(suspected, current, labels) & suspected
             current = moved
-        last = asked.predict(current) != labels
+        last = attacked.predict(current) != labels
         return ~(last if settings.judged == "last" else broken | last)
 
     def _noise(self, settings: PgdSettings, restart: int) -> Tensor | None:

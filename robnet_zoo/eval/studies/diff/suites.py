@@ -122,11 +122,11 @@ class SuitePair:
         """Return whether the model is right on what the tool returns for each image."""
         case = self.case
         with preserve_state(case.model, seed):
-            asked = AttackedModel(case.model, case.batch_size)
+            attacked = AttackedModel(case.model, case.batch_size)
             if self.tool == "pyautoattack":
-                made = self._pyautoattack(asked, seed, batch_size)
+                made = self._pyautoattack(attacked, seed, batch_size)
             else:
-                attack = self._torchattacks(asked, seed)
+                attack = self._torchattacks(attacked, seed)
                 attack.set_device(case.images.device)
                 made = torch.cat(
                     [
@@ -136,27 +136,27 @@ class SuitePair:
                 )
         return case.survivors(made)
 
-    def _torchattacks(self, asked: AttackedModel, seed: int) -> Any:
+    def _torchattacks(self, attacked: AttackedModel, seed: int) -> Any:
         library = import_tool("torchattacks")
         threat_model = self.case.threat_model
         ball = {"norm": threat_model.norm, "eps": threat_model.epsilon.value}
         if not self.whole:
             return library.APGD(
-                asked,
+                attacked,
                 steps=self.theirs.apgd_steps,
                 n_restarts=self.theirs.apgd_restarts,
                 seed=seed,
                 **ball,
             )
         with torch.no_grad():
-            classes = asked(self.case.images[:1]).shape[1]
-        return library.AutoAttack(asked, n_classes=min(classes, 10), seed=seed, **ball)
+            classes = attacked(self.case.images[:1]).shape[1]
+        return library.AutoAttack(attacked, n_classes=min(classes, 10), seed=seed, **ball)
 
-    def _pyautoattack(self, asked: AttackedModel, seed: int, batch_size: int) -> Tensor:
+    def _pyautoattack(self, attacked: AttackedModel, seed: int, batch_size: int) -> Tensor:
         case = self.case
         own = {} if self.whole else {"version": "custom", "attacks": ["apgd-ce"]}
         suite = import_tool("pyautoattack").AutoAttack(
-            asked,
+            attacked,
             norm=case.threat_model.norm,
             eps=case.threat_model.epsilon.value,
             seed=seed,
