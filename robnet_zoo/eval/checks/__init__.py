@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # their checks stand in this order in records and in docs/trust.md
-_GRADIENTS = ("gradients", "directions", "randomised", "gradient_attacks", "logit_scale")
+_GRADIENTS = ("gradients", "steps", "directions", "randomised", "gradient_attacks", "logit_scale")
 _MODEL = ("forward", *_GRADIENTS, "folded")
 _RESULTS = ("consistency", "settings", "strength", "agreement", "sweep")
 for _module in (*_MODEL, *_RESULTS):

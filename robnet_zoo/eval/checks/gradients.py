@@ -8,8 +8,6 @@ from torch import Tensor
 from robnet_zoo.attacks.losses import margin
 from robnet_zoo.attacks.noise import noise_for
 from robnet_zoo.attacks.norms import TINY
-from robnet_zoo.attacks.pgd import Adversary
-from robnet_zoo.eval.checks.forms import attacked
 from robnet_zoo.eval.checks.model import ModelUnderTest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 
@@ -18,10 +16,7 @@ NUDGE = 2e-4  # of the pixel range: well within one grey level of 255
 PIXELS = 32  # nudged in each image, at most an eighth of them
 RESOLVED = 40  # float errors that a change must have: below, they spoil it by 10 % or more
 UNTRUE = 0.25  # of the images may have a loss that does something else than the gradient says
-NOISY = 32  # images that meet noise
-DRAWS = 2  # of noise
 NO_WAY = "There are no gradients to follow, or no second class to reach"
-IN_NOISE = 0.25  # of the images may change as much by noise as the gradient gains
 
 
 @check(
@@ -109,38 +104,6 @@ def check_true_gradient(given: ModelUnderTest) -> Finding | Skipped:
         f"and by less than half or more than twice as much on {untrue} of {len(ratio)} images",
         "the gradient is not that of the model (rounded pixels, straight-through, a custom "
         "backward); add square to the attacks",
-    )
-
-
-@check(
-    "beats-noise",
-    kind="model",
-    catches="shattered gradients",
-    fails_if="on over 25 % of images a step of epsilon/4 along the gradient gains no more than "
-    "noise of that size changes",
-    needs=("gradient-path",),
-)
-@torch.no_grad()
-def check_beats_noise(given: ModelUnderTest) -> Finding | Skipped:
-    """A step of epsilon / 4 along the gradient gains more than noise of that size changes."""
-    if not given.follows_gradients:
-        return Skipped(NO_WAY)
-    images, labels = given.images[:NOISY], given.labels[:NOISY]
-    model, n = attacked(given), len(images)
-    size = given.threat_model.epsilon.value / 4
-    probe = Adversary(
-        epsilon=size, step_size=size, steps=1, norm=given.threat_model.norm, loss="margin"
-    )
-    ahead = probe.ascend(model, images, images, labels).adversarial
-    noisy = [probe.begin(images, noise(given, images, draw=draw)) for draw in range(DRAWS)]
-    moved = margin(model(torch.cat([ahead, *noisy])), labels.repeat(1 + DRAWS))
-    change = moved.view(1 + DRAWS, n) - margin(given.logits[:n], labels)
-    lost = int((change[1:].square().mean(0).sqrt() >= change[0]).sum())
-    return (
-        lost <= IN_NOISE * n,
-        f"A step of epsilon/4 along the gradient gains no more than noise on {lost} of {n} images",
-        "the loss is too rough for gradients to lead anywhere (shattered gradients); add square "
-        "to the attacks",
     )
 
 
