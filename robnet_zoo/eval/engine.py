@@ -20,11 +20,12 @@ from robnet_zoo.attacks.model import BATCH_MULTIPLE, DRAW_BATCH, AttackedModel, 
 from robnet_zoo.attacks.pass_log import PassLog
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval import draws, results
-from robnet_zoo.eval.checks import check_model
+from robnet_zoo.eval.checks import Survivors, check_model, check_survivors, chosen_survivors
 from robnet_zoo.eval.checks.folded import FOLDED
 from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.kept_images import KeptImages
+from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.check import Check
 from robnet_zoo.eval.record.fields import bits, proportion_of
 from robnet_zoo.eval.record.results import AttackResult, Clean
@@ -115,6 +116,25 @@ class Engine:
             self.attack_model, self.compiled = self.model, False
             self.warnings.append("Attacks saw the model itself: its folded form failed its check.")
         return checks
+
+    def check_survivors(self, record: EvaluationRecord) -> tuple[Check, ...]:
+        """Return the checks of the images that survived all attacks of a record."""
+        indices = chosen_survivors(record)
+
+        def work() -> tuple[Check, ...]:
+            return check_survivors(
+                Survivors(
+                    record=record,
+                    indices=indices.tolist(),
+                    images=self.images.take(indices),
+                    labels=self.images.labels[indices.to(self.images.labels.device)],
+                    model=self._attacked_model(),
+                    threat_model=self.threat_model,
+                    seed=self.seed,
+                )
+            )
+
+        return self._within_memory(work)
 
     def attack(
         self, attack: Attack | Suite, settings: dict[str, Any], correct: list[bool]

@@ -205,7 +205,7 @@ def evaluate(
                 work.attack(attack, request.attacks[attack.name], correct) for attack in chosen
             )
         record = _record(work, request, clean, attacked, earlier)
-        own = (*checks, *check_state(model, before))
+        own = (*checks, *check_state(model, before), *work.check_survivors(record))
         record = replace(record, checks=(*own, *_check_results(record, request)))
         if processes.main and images_path is not None and work.kept_images is not None:
             work.kept_images.write(images_path, record, images)

@@ -10,7 +10,7 @@ from robnet_zoo.eval.record.check import Check
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.tables import markdown_table
 
-Kind = Literal["model", "state", "results", "sweep"]
+Kind = Literal["model", "state", "survivors", "results", "sweep"]
 Finding = tuple[bool, str, str]  # whether it passed, what was seen, what to do where it failed
 
 
@@ -58,8 +58,8 @@ def check(
     Args:
         name: of the check in records.
         kind: what the function takes: a `ModelUnderTest` before the attacks ("model"), a
-            `StateBefore` behind them ("state"), the `Results` of an evaluation ("results"), or
-            the `Sweep` of several ("sweep").
+            `StateBefore` or the `Survivors` behind them ("state", "survivors"), the `Results` of
+            an evaluation ("results"), or the `Sweep` of several ("sweep").
         catches: what makes it fail, for docs/trust.md.
         fails_if: its limits, for docs/trust.md.
         needs: checks of the same kind without which it says nothing: it is skipped unless they

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 CHECKS: dict[str, tuple[Kind, ...]] = {  # tables of docs/trust.md
     "checks-model": ("model", "state"),
-    "checks-results": ("results",),
+    "checks-results": ("survivors", "results"),
     "checks-sweep": ("sweep",),
 }
 
