@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from robnet_zoo.attacks.norms import TINY
 from robnet_zoo.eval.checks.gradient_attacks import STEPS, ascend
 from robnet_zoo.eval.checks.gradients import NO_WAY
 from robnet_zoo.eval.checks.model import ModelUnderTest
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check
+from robnet_zoo.eval.checks.softmax_scale import FLAT, LOST, scale_of, scale_remedy
 
 MISSED = 0.2  # of the images may be broken on the margin alone
-FLAT = 0.4  # of the accuracy: a softmax less confident than this was hardly trained so
 FLATTEST = 0.25  # of the accuracy, whatever is gained
 GAINED = 0.9  # of the margin's gain that flat logits must leave to the cross-entropy
 HALF = 0.5  # of the margin's gain: images below it lost their way
-LOST = 0.25  # of the images may have a softmax of 1, and lost their way
 
 
 @check(
@@ -36,7 +34,8 @@ def check_logit_scale(given: ModelUnderTest) -> Finding | Skipped:
     entropy, other = given.once(ascend)
     ratio = entropy.gain / torch.maximum(other.gain, entropy.gain).clamp(min=TINY)
     gained, lost = float(ratio.median()), float((ratio < HALF).float().mean())
-    confidence, full = _confidence(given.logits, given.labels)
+    scale = scale_of(given.logits, given.labels)
+    confidence, full = scale
     wrong = (
         other.broken - entropy.broken > MISSED * len(ratio)
         or confidence < FLATTEST
@@ -47,31 +46,5 @@ def check_logit_scale(given: ModelUnderTest) -> Finding | Skipped:
         not wrong,
         f"{STEPS} PGD steps on the margin break {other.broken} of {len(ratio)} images, and on the "
         f"cross-entropy {entropy.broken}, where they gain {gained:.2f} as much (median)",
-        f"{_remedy(confidence, full)}, or trust attacks on the margin (apgd-t, fab-t) alone",
-    )
-
-
-def _confidence(logits: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Return mean confidence in parts of the accuracy, and the images where float32 has it 1."""
-    sure = logits.double().softmax(1)
-    accuracy = float((logits.argmax(1) == labels).float().mean())
-    rounded = 1 - sure.gather(1, labels[:, None]) < torch.finfo(torch.float32).eps / 2
-    return float(sure.amax(1).mean()) / max(accuracy, TINY), float(rounded.float().mean())
-
-
-def _remedy(confidence: float, full: float) -> str:
-    """Return what was probably done to the logits, and what to do."""
-    if confidence < FLAT:
-        return (
-            "the logits are so close together that the softmax pulls at all classes alike; return "
-            "them as they were before they were divided, squashed or normalised"
-        )
-    if full > LOST:
-        return (
-            "the logits are so far apart that the softmax rounds to 1; return them as they were "
-            "before they were multiplied"
-        )
-    return (
-        "something bends the logits, such as a temperature that depends on the image; return them "
-        "as they were before"
+        f"{scale_remedy(scale)}, or trust attacks on the margin (apgd-t, fab-t) alone",
     )

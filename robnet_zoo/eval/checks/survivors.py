@@ -20,6 +20,7 @@ from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.eval.checks.attack_facts import weakness
 from robnet_zoo.eval.checks.gaps import ENOUGH, allowed
 from robnet_zoo.eval.checks.registry import Finding, Skipped, check, run_checks
+from robnet_zoo.eval.checks.softmax_scale import scale_of, scale_remedy
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.check import Check
 from robnet_zoo.threat_models import ThreatModel
@@ -27,6 +28,7 @@ from robnet_zoo.threat_models import ThreatModel
 FEW, MANY, PART = 64, 256, 5  # a fifth of the survivors is attacked, within these bounds
 STEPS = (1, 1 / 2, 1 / 2, 1 / 4, 1 / 4, 1 / 8)  # of epsilon: six broke as many as twelve
 BROKEN = 0.075  # of n that may survive all attacks and not this one
+ODD = 0.03  # the same where the size of the logits says why
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +74,8 @@ def check_survivors(survivors: Survivors) -> tuple[Check, ...]:
     catches="logits that were divided, squashed, bent or multiplied, and whatever else leads the "
     "attacks of the run astray and not this one",
     fails_if="6 PGD steps on the margin break so many of a sample of the images that survive all "
-    "attacks that these are over 7.5 % of n",
+    "attacks that these are over 7.5 % of n; or over 3 % where their mean confidence is under 0.4 "
+    "of the accuracy, or the softmax rounds to 1 on over 25 % of them",
 )
 def check_margin_attack(given: Survivors) -> Finding | Skipped:
     """Images that survive a strong attack survive a short one on the margin, nearly all."""
@@ -85,21 +88,21 @@ def check_margin_attack(given: Survivors) -> Finding | Skipped:
         return Skipped(f"{record.totals.robust.correct} of {n} images survive all attacks")
     if given.model.adaptive.randomised:
         return Skipped("A randomised model is judged by draws")
-    broken, looked = int(_broken(given).sum()), len(given.images)
+    fell, logits = _attack(given)
+    broken, looked, scale = int(fell.sum()), len(fell), scale_of(logits, given.labels)
     lost = broken * record.totals.robust.correct / looked
     return (
-        lost <= allowed(BROKEN, n),
+        lost <= allowed(ODD if scale.odd else BROKEN, n),
         f"{len(STEPS)} PGD steps on the margin break {broken} of {looked} images that survive all "
         f"attacks, {100 * lost / n:.1f} % of all",
-        "the accuracy is too high by that much at least; the cross-entropy loses its way if the "
-        "logits were divided, squashed or multiplied, so return them as they were, and quote "
-        "apgd-t or autoattack",
+        f"the accuracy is too high by that much at least; {scale_remedy(scale)}, and quote attacks "
+        "that know no scale (apgd-t, autoattack)",
     )
 
 
 @torch.no_grad()
-def _broken(given: Survivors) -> Tensor:
-    """Return which images (N,) some iterate of the small attack breaks."""
+def _attack(given: Survivors) -> tuple[Tensor, Tensor]:
+    """Return which images (N,) some iterate breaks, and the logits at the start (N, classes)."""
     ball = given.threat_model.for_gradients(given.images[0].numel())
     noise = noise_for(
         given.indices, given.images.shape[1:], seed=given.seed, attack="survivors", norm=ball.norm
@@ -110,18 +113,19 @@ def _broken(given: Survivors) -> Tensor:
         for part in STEPS
     ]
     broken = torch.zeros_like(left, dtype=torch.bool)
-    current = steps[0].begin(given.images, noise.to(given.images.device))
+    current, seen = steps[0].begin(given.images, noise.to(given.images.device)), []
     for step in steps:
         images, labels = given.images[left], given.labels[left]
         moved, _, logits = step.ascend(given.model, current, images, labels)
+        seen.append(logits)
         fell = _confirmed(given.model, current, logits, labels)
         broken[left[fell]] = True
         left, current = left[~fell], moved[~fell]
         if not len(left):
-            return broken
+            return broken, seen[0]
     fell = _confirmed(given.model, current, given.model(current), given.labels[left])
     broken[left[fell]] = True
-    return broken
+    return broken, seen[0]
 
 
 def _confirmed(model: AttackedModel, images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
