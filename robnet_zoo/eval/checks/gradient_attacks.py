@@ -17,8 +17,7 @@ from robnet_zoo.eval.checks.registry import Finding, Skipped, check
 
 IMAGES = 32  # that the attacks meet
 STEPS = 7  # of epsilon / 4, as in the papers' training
-FALLING = 0.1  # of the images that are right may be no closer to another class than at the start
-RIGHT = 0.25  # of the images must be right, for the others to say something
+FALLING = 0.1  # of the images may be right, and no closer to another class than at the start
 FREE_STEPS, FREE_STEP = 10, 0.2  # of the pixel range: twice across it
 STANDING = 0.05  # of the images may survive an attack without a bound
 
@@ -89,8 +88,8 @@ def _both(logits: Tensor, labels: Tensor) -> Tensor:
     "loss-rises",
     kind="model",
     catches="gradients that lead nowhere",
-    fails_if="after 7 PGD steps over 10 % of the images that are right are no closer to another "
-    "class",
+    fails_if="after 7 PGD steps over 10 % of images were right at the start and are no closer to "
+    "another class",
     needs=("gradient-path",),
 )
 def check_loss_rises(given: ModelUnderTest) -> Finding | Skipped:
@@ -98,10 +97,8 @@ def check_loss_rises(given: ModelUnderTest) -> Finding | Skipped:
     if not given.follows_gradients:
         return Skipped(NO_WAY)
     margins = given.once(ascend).entropy.margins
-    right = margins[0] <= 0
-    falling, n = int((margins[-1] <= margins[0])[right].sum()), int(right.sum())
-    if n < RIGHT * len(right):
-        return Skipped("The model is wrong on nearly all of the images already")
+    right, n = margins[0] <= 0, margins.shape[1]
+    falling = int((right & (margins[-1] <= margins[0])).sum())
     return (
         falling <= FALLING * n,
         f"After {STEPS} PGD steps {falling} of {n} images are no closer to another class",
@@ -126,22 +123,29 @@ def check_unbounded_attack(given: ModelUnderTest) -> Finding | Skipped:
     left, n = (margins <= 0).all(0), margins.shape[1]
     free = Adversary(epsilon=1, step_size=FREE_STEP, steps=FREE_STEPS)
     images, labels = given.images[:IMAGES][left], given.labels[:IMAGES][left]
-    standing = _survivors(free, attacked(given), adversarial[left], images, labels)
+    few = int(STANDING * n)
+    standing = _survivors(free, attacked(given), adversarial[left], images, labels, few)
     return (
-        standing <= STANDING * n,
-        f"{standing} of {n} images survive an attack that may change every pixel at will",
+        standing <= few,
+        f"{'At most ' * (0 < standing <= few)}{standing} of {n} images survive an attack that may "
+        "change every pixel at will",
         "no model is that robust, so the attack does not work; look for masked gradients",
     )
 
 
 def _survivors(
-    adversary: Adversary, model: nn.Module, current: Tensor, images: Tensor, labels: Tensor
+    adversary: Adversary,
+    model: nn.Module,
+    current: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    few: int,
 ) -> int:
-    """Return how many images stay right at every iterate from `current` on."""
+    """Return how many images stay right at every iterate from `current` on, or so few or less."""
     for _ in range(adversary.steps):
-        if not len(current):
-            return 0
+        if len(current) <= few:
+            return len(current)
         moved, _, logits = adversary.ascend(model, current, images, labels)
         left = margin(logits, labels) <= 0
         current, images, labels = moved[left], images[left], labels[left]
-    return int((margin(model(current), labels) <= 0).sum()) if len(current) else 0
+    return int((margin(model(current), labels) <= 0).sum())

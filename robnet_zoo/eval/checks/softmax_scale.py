@@ -25,9 +25,9 @@ class Scale(NamedTuple):
     full: float
 
     @property
-    def odd(self) -> bool:
-        """Whether it is a size at which the cross-entropy loses its way."""
-        return self.confidence < FLAT or self.full > LOST
+    def saturated(self) -> bool:
+        """Whether float32 has nothing left of the cross-entropy on many images."""
+        return self.full > LOST
 
 
 def scale_of(logits: Tensor, labels: Tensor) -> Scale:
@@ -48,7 +48,7 @@ def scale_remedy(scale: Scale) -> str:
             "the logits are so close together that the softmax pulls at all classes alike; return "
             "them as they were before they were divided, squashed or normalised"
         )
-    if scale.full > LOST:
+    if scale.saturated:
         return (
             "the logits are so far apart that the softmax rounds to 1; return them as they were "
             "before they were multiplied"

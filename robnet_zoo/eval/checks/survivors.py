@@ -6,6 +6,7 @@ same. So this small attack looks at a verdict itself, not for one of its possibl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,8 @@ from robnet_zoo.threat_models import ThreatModel
 FEW, MANY = 48, 256  # survivors that are attacked: more where these few leave it open
 OPEN = 0.5  # of what is allowed: below, the few are enough
 STEPS = (1, 1 / 2, 1 / 2, 1 / 4, 1 / 4)  # of epsilon: five broke nearly as many as twelve
-BROKEN = 0.075  # of n that may survive all attacks and not this one
-ODD = 0.03  # the same where the size of the logits says why
+BROKEN = 0.06  # of n that may survive all attacks and not this one, and a standard error more
+SATURATED = 0.025  # the same where the softmax rounds to 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +75,8 @@ def check_survivors(survivors: Survivors) -> tuple[Check, ...]:
     catches="logits that were divided, squashed, bent or multiplied, and whatever else leads the "
     "attacks of the run astray and not this one",
     fails_if="5 PGD steps on the margin break so many of a sample of the images that survive all "
-    "attacks that these are over 7.5 % of n; or over 3 % where their mean confidence is under 0.4 "
-    "of the accuracy, or the softmax rounds to 1 on over 25 % of them",
+    "attacks that these are over 6 % of n, or 2.5 % where the softmax rounds to 1 on over 25 % of "
+    "them, by more than the square root of that number",
 )
 def check_margin_attack(given: Survivors) -> Finding | Skipped:
     """Images that survive a strong attack survive a short one on the margin, nearly all."""
@@ -92,7 +93,8 @@ def check_margin_attack(given: Survivors) -> Finding | Skipped:
     few[_spread(FEW, len(few))] = True
     fell, logits = _attack(given, few)
     scale, standing = scale_of(logits, given.labels[few]), record.totals.robust.correct
-    limit = allowed(ODD if scale.odd else BROKEN, n)
+    limit = allowed(SATURATED if scale.saturated else BROKEN, n)
+    limit += math.sqrt(limit)
     if float(fell.float().mean()) * standing > OPEN * limit and not few.all():
         fell = torch.cat([fell, _attack(given, ~few)[0]])
     broken, looked = int(fell.sum()), len(fell)
