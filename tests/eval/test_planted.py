@@ -5,7 +5,7 @@ import timm
 import torch
 from helpers import planted
 from helpers.fitted import fit_head
-from helpers.planted import Ensemble, Planted, Remembering
+from helpers.planted import Ensemble, Planted, Remembering, Wavy
 from helpers.small_nets import (
     DIGITS,
     TWO_STEPS,
@@ -60,6 +60,36 @@ def test_what_is_planted_behind_a_network_is_caught(name, net):
 def test_an_ensemble_that_hides_a_member_is_caught(how):
     assert "whole-gradient" in alarms(Ensemble(robust_net(), natural_net(), how))
     assert "whole-gradient" in alarms(Ensemble(natural_net(), robust_net(), how))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_waves_on_activations_are_caught(net):
+    assert "local-linearity" in alarms(Wavy(NETS[net]()))
+
+
+def survivors(model, attack="pgd20", n=200):
+    record = evaluate(model, digits(n), [attack], DIGITS)
+    return {check.name: check for check in record.checks}["survivors"]
+
+
+@pytest.mark.parametrize("name", planted.SURVIVED)
+def test_what_lifts_a_verdict_by_the_size_of_logits_shows_in_what_survives(name):
+    check = survivors(Planted(robust_net(), behind=planted.SURVIVED[name]))
+    assert check.verdict == "failed"
+    assert "quote attacks that know no scale (apgd-t, autoattack)" in check.detail
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_what_survives_on_an_honest_network_survives_the_margin_too(net):
+    check = survivors(NETS[net]())
+    assert check.verdict == "passed"
+    assert "5 PGD steps on the margin break" in check.detail
+
+
+def test_survivors_of_weak_attacks_and_of_few_images_are_not_judged():
+    divided = Planted(robust_net(), behind=planted.SURVIVED["divided by 5"])
+    assert survivors(divided, "pgd7", 30).detail == "There is no strong attack in the run."
+    assert survivors(divided, n=16).verdict == "skipped"
 
 
 def test_remembered_logits_are_caught():

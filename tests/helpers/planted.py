@@ -132,6 +132,19 @@ class FalsePool(torch.autograd.Function):
         return F.interpolate(F.avg_pool2d(gradient, 2), scale_factor=2)
 
 
+class Wavy(nn.Module):
+    """A sequence of layers with fine waves on the activations behind the third."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.first, self.rest = net[:3], net[3:]
+        self.eval()
+
+    def forward(self, images):
+        features = self.first(images)
+        return self.rest(features + 0.1 * torch.sin(50 * features))
+
+
 class Ensemble(nn.Module):
     """The mean of two networks, of which attacks see one."""
 
@@ -178,6 +191,15 @@ def graded(images, planted):
 
 def crowded(images, planted):
     return images if len(images) > 32 else images.flip(3)
+
+
+def confidence(logits):
+    return logits.softmax(1).amax(1, keepdim=True)
+
+
+def gap(logits):
+    best = logits.topk(2, 1).values
+    return best[:, :1] - best[:, 1:]
 
 
 def one_hot(logits):
@@ -242,6 +264,16 @@ BEFORE = {
     "a thermometer": (thermometer, "input-gradients"),
     "a filter that is off": (lambda x, m: 0 * x + median(x).detach(), "input-gradients"),
     "winners take all": (winners, "beats-noise"),
+    "fine waves": (lambda x, m: x + 0.01 * torch.sin(1000 * x), "local-linearity"),
+    "waves as long as a step": (lambda x, m: x + 0.03 * torch.sin(60 * x), "local-linearity"),
+    "steps with a slope": (
+        lambda x, m: 0.98 * (16 * x).round() / 16 + 0.02 * x,
+        "local-linearity",
+    ),
+    "slopes against the steps": (
+        lambda x, m: 1.5 * (16 * x).round() / 16 - 0.5 * x,
+        "local-linearity",
+    ),
     "noise of the image's own": (keyed_noise, "true-gradient"),
     "random padding": (shifted, "deterministic"),
     "a counter": (counted, "deterministic"),
@@ -288,6 +320,15 @@ BEHIND = {
         lambda z: torch.where(z < z.amax(1, keepdim=True), z, z.detach()),
         "whole-gradient",
     ),
+}
+# behind the network, and seen in what survives an attack on the cross-entropy
+SURVIVED = {
+    "unsure images / 30": lambda z: torch.where(confidence(z) < 0.9, z / 30, z),
+    "softsign": F.softsign,
+    "divided by 5": lambda z: z / 5,
+    "multiplied by 50": lambda z: 50 * z,
+    "divided by the margin": lambda z: 3 * z / (gap(z) + 0.3),
+    "the square, by 20": lambda z: z * z.abs() / 20,
 }
 # honest: no check may fail
 HARMLESS = {
