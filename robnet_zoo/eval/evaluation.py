@@ -29,6 +29,7 @@ from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
 from robnet_zoo.eval.kept_images import keep_images, validate_save_images
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.fields import flags_of
 from robnet_zoo.eval.record.results import AttackResult, Clean
 from robnet_zoo.eval.record.setup import Settings, ThreatInfo
 from robnet_zoo.eval.request import (
@@ -198,7 +199,7 @@ def evaluate(
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
             clean = work.clean() if earlier is None else earlier.clean
-            correct = [verdict == "1" for verdict in clean.verdicts]
+            correct = flags_of(clean.verdicts)
             checks = work.check(averaged_draws(chosen, adaptive))
             validate_gradients(chosen, checks)
             attacked = tuple(
@@ -249,7 +250,7 @@ def _record(
         clean=clean,
         attacks=attacked,
         totals=results.total(
-            [verdict == "1" for verdict in clean.verdicts],
+            flags_of(clean.verdicts),
             every,
             images.labels.tolist(),
             request.metadata.class_names,

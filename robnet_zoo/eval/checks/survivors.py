@@ -24,6 +24,7 @@ from robnet_zoo.eval.checks.registry import Finding, Skipped, check, run_checks
 from robnet_zoo.eval.checks.softmax_scale import scale_of, scale_remedy
 from robnet_zoo.eval.record import EvaluationRecord
 from robnet_zoo.eval.record.check import Check
+from robnet_zoo.eval.record.fields import flags_of, positions
 from robnet_zoo.threat_models import ThreatModel
 
 FEW, MANY = 48, 256  # survivors that are attacked: more where these few leave it open
@@ -58,8 +59,7 @@ class Survivors:
 
 def chosen_survivors(record: EvaluationRecord) -> Tensor:
     """Return the indices of the surviving images that `check_survivors` is to be given."""
-    verdicts = record.totals.verdicts
-    standing = torch.tensor([i for i, verdict in enumerate(verdicts) if verdict == "1"]).long()
+    standing = torch.tensor(positions(flags_of(record.totals.verdicts))).long()
     return standing[_spread(MANY, len(standing))]
 
 

@@ -26,6 +26,11 @@ def bits(flags: Iterable[bool]) -> str:
     return "".join("1" if flag else "0" for flag in flags)
 
 
+def flags_of(verdicts: str) -> list[bool]:
+    """Return whether each image is robust, from verdicts as text."""
+    return [verdict == "1" for verdict in verdicts]
+
+
 def positions(flags: Iterable[bool]) -> tuple[int, ...]:
     """Return the positions of the images whose flag is set."""
     return tuple(position for position, flag in enumerate(flags) if flag)

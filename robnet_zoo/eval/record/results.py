@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from robnet_zoo.attacks.naming import full_name
-from robnet_zoo.eval.record.fields import Verdicts
+from robnet_zoo.eval.record.fields import Verdicts, flags_of
 from robnet_zoo.runtime.decode import Amount, Count, Fraction, PositiveCount
 from robnet_zoo.runtime.statistics import Proportion
 
@@ -141,7 +141,7 @@ class AttackResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def flags(self) -> list[bool]:
         """Whether each image is robust."""
-        return [verdict == "1" for verdict in self.verdicts]
+        return flags_of(self.verdicts)
 
 
 class ClassTotals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
