@@ -45,21 +45,27 @@ class Fingerprint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         A ReLU at zero may fall to either side on another machine: one image in four may have
         another gradient.
         """
-        if (len(self.logits), len(self.gradients)) != (len(other.logits), len(other.gradients)):
+        if len(self.logits) != len(other.logits):
             return False
-        logits = [_close(*pair, LOGITS_OFF) for pair in zip(self.logits, other.logits, strict=True)]
-        gradients = [
-            _close(*pair, GRADIENTS_OFF)
-            for pair in zip(self.gradients, other.gradients, strict=True)
-        ]
-        return all(logits) and gradients.count(False) <= len(gradients) // 4
+        logits, gradients = self.differing(other)
+        return not logits and gradients <= len(self.gradients) // 4
+
+    def differing(self, other: Fingerprint) -> tuple[int, int]:
+        """Return of how many of the same images logits and gradients differ.
+
+        Where gradients flow in one of the two alone, all differ.
+        """
+        ours, theirs = self.gradients, other.gradients
+        return (
+            _differing(self.logits, other.logits, LOGITS_OFF),
+            _differing(ours, theirs, GRADIENTS_OFF)
+            if len(ours) == len(theirs)
+            else len(self.logits),
+        )
 
 
 def function_fingerprint(model: nn.Module, images: Tensor) -> Fingerprint:
-    """Return the fingerprint of a model's function, from one pass in each direction.
-
-    The model is in eval mode meanwhile and the global generators are seeded, so that a model that
-    draws from them has a fingerprint too.
+    """Return the fingerprint of a model's function, from one small pass in each direction.
 
     Args:
         model: from images to logits (N, classes).
@@ -68,15 +74,31 @@ def function_fingerprint(model: nn.Module, images: Tensor) -> Fingerprint:
     Raises:
         ZooError: the model returns no logits or fails, or memory does not hold one small batch.
     """
-    with preserve_state(model, SEED), torch.enable_grad():
+    try:
+        return fingerprint_in_batch(AttackedModel(model, BATCH_MULTIPLE), images[:IMAGES])
+    except torch.OutOfMemoryError as error:
+        raise ZooError(
+            f"The GPU has too little memory for {BATCH_MULTIPLE} images; use device cpu."
+        ) from error
+
+
+def fingerprint_in_batch(model: AttackedModel, images: Tensor) -> Fingerprint:
+    """Return the fingerprint by the first 8 images, in one batch with all the others.
+
+    The model is in eval mode meanwhile and the global generators are seeded, so that a model that
+    draws from them has a fingerprint too.
+
+    Args:
+        model: as attacks see it.
+        images: (N, C, H, W) with pixels in [0,1], on the model's device.
+
+    Raises:
+        ZooError: the model returns no logits or fails.
+    """
+    with preserve_state(model.model, SEED), torch.enable_grad():
         leaf = _roughened(images[:IMAGES].detach()).requires_grad_()
-        try:
-            with explained(f"take images of shape {list(leaf.shape)}"):
-                logits = AttackedModel(model, BATCH_MULTIPLE)(leaf)
-        except torch.OutOfMemoryError as error:
-            raise ZooError(
-                f"The GPU has too little memory for {BATCH_MULTIPLE} images; use device cpu."
-            ) from error
+        with explained(f"take images of shape {list(leaf.shape)}"):
+            logits = model(torch.cat([leaf, images[IMAGES:].detach()]))[:IMAGES]
         along = logits.double() @ _directions(logits[0]).T
         gradients = _gradients(along[:, 0], leaf)
     logits = logits.detach().double()
@@ -117,6 +139,10 @@ def _numbers(rows: Tensor) -> tuple[Numbers, ...]:
 
 def _rounded(value: float) -> float | None:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def _differing(rows: tuple[Numbers, ...], others: tuple[Numbers, ...], tolerance: float) -> int:
+    return [_close(*pair, tolerance) for pair in zip(rows, others, strict=True)].count(False)
 
 
 def _close(first: Numbers, second: Numbers, tolerance: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,13 +20,8 @@ from robnet_zoo.attacks.model import BATCH_MULTIPLE, DRAW_BATCH, AttackedModel, 
 from robnet_zoo.attacks.pass_log import PassLog
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval import draws, results
-from robnet_zoo.eval.checks import Survivors, check_model, check_survivors, chosen_survivors
-from robnet_zoo.eval.checks.folded import FOLDED
-from robnet_zoo.eval.checks.model import IMAGES as CHECKED
 from robnet_zoo.eval.inputs import Images
 from robnet_zoo.eval.kept_images import KeptImages
-from robnet_zoo.eval.record import EvaluationRecord
-from robnet_zoo.eval.record.check import Check
 from robnet_zoo.eval.record.fields import bits, proportion_of
 from robnet_zoo.eval.record.results import AttackResult, Clean
 from robnet_zoo.eval.results import BlockResult
@@ -90,52 +85,6 @@ class Engine:
             draws=draws.merge(len(self.images), each),
         )
 
-    def check(self, eot: int) -> tuple[Check, ...]:
-        """Return the checks of the model, on the first images.
-
-        Args:
-            eot: draws that the gradients of the attacks average.
-        """
-        few = torch.arange(min(CHECKED, len(self.images)))
-        images, labels = self.images.take(few), self.images.labels[few]
-
-        def work() -> tuple[Check, ...]:
-            return check_model(
-                self.model,
-                images,
-                labels,
-                self.threat_model,
-                seed=self.seed,
-                batch_size=self.batch_size,
-                attack_model=None if self.attack_model is self.model else self._attacked_model(),
-                adaptive=replace(self.adaptive, eot=eot),
-            )
-
-        checks = self._within_memory(work)
-        if any(check.name == FOLDED and not check.passed for check in checks):
-            self.attack_model, self.compiled = self.model, False
-            self.warnings.append("Attacks saw the model itself: its folded form failed its check.")
-        return checks
-
-    def check_survivors(self, record: EvaluationRecord) -> tuple[Check, ...]:
-        """Return the checks of the images that survived all attacks of a record."""
-        indices = chosen_survivors(record)
-
-        def work() -> tuple[Check, ...]:
-            return check_survivors(
-                Survivors(
-                    record=record,
-                    indices=indices.tolist(),
-                    images=self.images.take(indices),
-                    labels=self.images.labels[indices.to(self.images.labels.device)],
-                    model=self._attacked_model(),
-                    threat_model=self.threat_model,
-                    seed=self.seed,
-                )
-            )
-
-        return self._within_memory(work)
-
     def attack(
         self, attack: Attack | Suite, settings: dict[str, Any], correct: list[bool]
     ) -> AttackResult:
@@ -180,7 +129,7 @@ class Engine:
             self._expected += cost * len(blocks[number]) * self._rate
             if result is None:
                 alone = partial(self._alone, number, partial(work, number, blocks[number]))
-                result = self._within_memory(alone)
+                result = self.within_memory(alone)
                 self.shards.save(stage, number, result)
             self._catch_up(0)
             own[number] = result
@@ -199,7 +148,7 @@ class Engine:
         with preserve_state(self.model, self.seed + number):
             return work()
 
-    def _within_memory(self, work: Callable[[], Done]) -> Done:
+    def within_memory(self, work: Callable[[], Done]) -> Done:
         """Do the work, with half the batch size each time the GPU runs out of memory."""
         while True:
             try:
@@ -243,7 +192,7 @@ class Engine:
                 self.bar.advance(min(passes * self._rate, self._expected - self.bar.done), note)
 
         log = self.shards.log(stage, number)
-        attacked_model = self._attacked_model(tick, self.seed + number, log)
+        attacked_model = self.attacked_model(tick, self.seed + number, log)
         batch = AttackBatch(
             number=number,
             indices=indices,
@@ -267,12 +216,13 @@ class Engine:
             warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)),
         )
 
-    def _attacked_model(
+    def attacked_model(
         self,
         on_forward: Callable[[int], None] | None = None,
         seed: int = 0,
         log: PassLog | None = None,
     ) -> AttackedModel:
+        """Return the model as attacks see it, told of each pass, with verdicts by this seed."""
         return AttackedModel(
             self.model,
             self.batch_size,

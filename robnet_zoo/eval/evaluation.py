@@ -21,7 +21,8 @@ from robnet_zoo.attacks.losses import Loss
 from robnet_zoo.attacks.model import device_of, preserve_state, validate_precision
 from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
-from robnet_zoo.eval.checks import check_results, check_state, fingerprint
+from robnet_zoo.eval.checking import check_before, check_behind
+from robnet_zoo.eval.checks import check_results, fingerprint
 from robnet_zoo.eval.engine import Engine
 from robnet_zoo.eval.finished import add_attacks, find_finished
 from robnet_zoo.eval.identity import first_images, settings_of
@@ -200,13 +201,13 @@ def evaluate(
         with bar as work.bar:
             clean = work.clean() if earlier is None else earlier.clean
             correct = flags_of(clean.verdicts)
-            checks = work.check(averaged_draws(chosen, adaptive))
+            checks = check_before(work, averaged_draws(chosen, adaptive))
             validate_gradients(chosen, checks)
             attacked = tuple(
                 work.attack(attack, request.attacks[attack.name], correct) for attack in chosen
             )
         record = _record(work, request, clean, attacked, earlier)
-        own = (*checks, *check_state(model, before), *work.check_survivors(record))
+        own = (*checks, *check_behind(work, record, checks, before))
         record = replace(record, checks=(*own, *_check_results(record, request)))
         if processes.main and images_path is not None and work.kept_images is not None:
             work.kept_images.write(images_path, record, images)

@@ -92,6 +92,14 @@ def test_survivors_of_weak_attacks_and_of_few_images_are_not_judged():
     assert survivors(divided, n=16).verdict == "skipped"
 
 
+@pytest.mark.parametrize("name", planted.HIDDEN)
+def test_what_hides_from_the_checks_shows_behind_the_attacks(name):
+    model = Planted(robust_net(), planted.HIDDEN[name])
+    assert not alarms(Planted(robust_net(), planted.HIDDEN[name]))
+    detail = failed(evaluate(model, digits(96), ["pgd20"], DIGITS).checks)["same-function"]
+    assert "0 of 8 images have other logits than before, and 8 other gradients" in detail
+
+
 def test_remembered_logits_are_caught():
     assert "whole-gradient" in alarms(Remembering(natural_net()).eval())
 

@@ -193,6 +193,21 @@ def crowded(images, planted):
     return images if len(images) > 32 else images.flip(3)
 
 
+def mirrored_if(false, images):
+    return Backward.apply(images, lambda g: g.flip(3)) if false else images
+
+
+def large(images, planted):
+    """Mirror the gradient in batches larger than those of the checks."""
+    return mirrored_if(len(images) > 64, images)
+
+
+def patient(images, planted):
+    """Mirror the gradient once the checks are over."""
+    planted.calls = getattr(planted, "calls", 0) + 1
+    return mirrored_if(planted.calls > 30, images)
+
+
 def confidence(logits):
     return logits.softmax(1).amax(1, keepdim=True)
 
@@ -330,6 +345,8 @@ SURVIVED = {
     "divided by the margin": lambda z: 3 * z / (gap(z) + 0.3),
     "the square, by 20": lambda z: z * z.abs() / 20,
 }
+# before the network, and seen behind the attacks alone
+HIDDEN = {"it looks for large batches": large, "it counts passes": patient}
 # honest: no check may fail
 HARMLESS = {
     "a normalisation": lambda net: Planted(net, lambda x, m: ((x - 0.3) / 0.4) * 0.4 + 0.3),
