@@ -220,6 +220,7 @@ def test_a_useless_loss_is_named_once_and_the_model_is_not_blamed_for_it():
     report = judge(robust_net(), [*attacks, "square"])
     assert [check.name for check in report.failed_checks] == ["strong-attack"]
     assert "pgd20 raises a loss of its own" in report.failed_checks[0].detail
+    assert report.failed_checks[0].detail.endswith("not to be quoted; add autoattack.")
 
 
 def test_a_loss_of_ones_own_is_raised_and_recorded(tmp_path):

@@ -45,12 +45,14 @@ def check_strong(results: Results) -> Finding | Skipped:
     }
     strong = [name for name, reason in weak.items() if not reason]
     reasons = "; ".join(weak.values())
+    tried = any(attack.name == "pgd20" for attack in results.attacks)  # with a loss of one's own
     return (
         bool(strong),
         f"{strong[0]} leaves only images that stand against 20 steps at epsilon or more"
         if strong
         else f"No attack of the run is strong ({reasons})",
-        "the accuracy is an upper bound and not to be quoted; add pgd20 or autoattack",
+        "the accuracy is an upper bound and not to be quoted; add "
+        + ("autoattack" if tried else "pgd20 or autoattack"),
     )
 
 
