@@ -1,6 +1,8 @@
 """What is certain about a model on a ball around each image, whatever the attack.
 
-- `graph`: the model as affine maps, ReLUs and max pools, found by running it;
+- `graph`: the model as affine maps, ReLUs and max pools; `operations`, `tracing`: found by
+  running it, and held against it at other images;
+- `ball`: what may be done to an image;
 - `relaxation`, `linear`: lines around ReLUs and pools, interval and linear bounds;
 - `margins`: bounds of logits and margins, certified radii;
 - `jacobian`: bounds to first order.

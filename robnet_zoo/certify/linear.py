@@ -20,46 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robnet_zoo.certify.ball import Ball, Box, least_change
 from robnet_zoo.certify.graph import Graph, Map
 from robnet_zoo.certify.relaxation import Lines, lines
-from robnet_zoo.threat_models import Norm
-
-Box = tuple[Tensor, Tensor]  # lower and upper bounds (N, ...) of a value
-
-
-@dataclass(frozen=True)
-class Ball:
-    """What the attacker may do to each image, which stays in [0,1].
-
-    Attributes:
-        images: (N, C, H, W) in [0,1].
-        radius: (N,), in pixels' unit.
-        norm: of the perturbation.
-    """
-
-    images: Tensor
-    radius: Tensor
-    norm: Norm
-
-    @property
-    def box(self) -> Box:
-        """The smallest box that holds the ball, cut to [0,1]."""
-        radius = self.radius.view(-1, 1, 1, 1)
-        return (self.images - radius).clamp(min=0), (self.images + radius).clamp(max=1)
-
-    def least(self, coefficients: Tensor) -> Tensor:
-        """Return the least change (R, N) that coefficients (R, N, C, H, W) see in the ball."""
-        change = _least_change(coefficients, self.box, self.images)
-        if self.norm == "Linf":
-            return change
-        size = torch.linalg.vector_norm(coefficients.flatten(2), dim=2)
-        return torch.maximum(change, -self.radius * size)
-
-
-def _least_change(coefficients: Tensor, box: Box, at: Tensor) -> Tensor:
-    low, high = box[0] - at, box[1] - at
-    change = coefficients.clamp(min=0) * low + coefficients.clamp(max=0) * high
-    return change.flatten(2).sum(2)
 
 
 @dataclass
@@ -123,7 +86,7 @@ def lower_bound(
         if node.kind == "input":
             bound = bound + known.ball.least(given)
         elif node.relaxed and by_boxes:
-            bound = bound + _least_change(given, known.boxes[number], node.value)
+            bound = bound + least_change(given, known.boxes[number], node.value)
         elif node.relaxed:
             (parent,) = node.parents
             found = known.lines[number]

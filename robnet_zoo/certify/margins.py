@@ -8,9 +8,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from robnet_zoo.certify.graph import Graph, Model, trace
+from robnet_zoo.certify.ball import Ball, Box
+from robnet_zoo.certify.graph import Graph, Model, rounding
 from robnet_zoo.certify.jacobian import margin_gradients
-from robnet_zoo.certify.linear import Ball, Bounds, Box, lower_bound, propagate, refine_by_lines
+from robnet_zoo.certify.linear import Bounds, lower_bound, propagate, refine_by_lines
+from robnet_zoo.certify.tracing import check_images, trace
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.threat_models import GRADIENT_NORMS, Norm
 
@@ -32,13 +34,13 @@ def bounds(
 ) -> Box:
     """Return lower and upper bounds (N, classes) of a model's logits over a ball.
 
-    Up to rounding, no perturbation gives a logit outside them. They are differentiable in the
-    model's weights, and in a supernet's architecture weights.
+    No perturbation gives a logit outside them; they leave room for rounding, `graph.rounding`.
+    They are differentiable in the model's weights, and in a supernet's architecture weights.
 
     Args:
         model: in eval mode, from images to logits; a supernet goes in as
             `lambda x: supernet(x, weights)`.
-        images: (N, C, H, W) in [0,1].
+        images: (N, C, H, W) in [0,1]; with a model in float64, bounds are computed in that.
         epsilon: the ball's radius, for pixels in [0,1]: one number, or one an image (N,).
         norm: of the ball, which is cut to [0,1].
         method: "interval" propagates boxes: as cheap as two forward passes, and loose. "mixed"
@@ -47,15 +49,16 @@ def bounds(
             ReLU whose sign the boxes leave open. Neither is looser than "interval".
 
     Raises:
-        ZooError: unknown norm or method, a negative radius, a model that bounds are not known
-            for, or one too large for linear bounds.
+        ZooError: unknown norm or method, a negative radius, pixels outside [0,1], a model that
+            bounds are not known for, or one too large for linear bounds.
     """
     known = _known(model, images, epsilon, norm, method)
     classes = known.graph[-1].value.shape[1]
     each = torch.eye(classes, dtype=images.dtype, device=images.device)
     rows = each.unsqueeze(1).expand(-1, len(images), -1)
     low, high = _lower(known, torch.cat([rows, -rows]), method).T.chunk(2, dim=1)
-    return low, -high
+    room = rounding(known.graph[-1].value)[:, None]
+    return low - room, -high + room
 
 
 def certified_margin(
@@ -70,12 +73,14 @@ def certified_margin(
     """Return a lower bound (N,) of the label's logit minus the best other one, over a ball.
 
     Where it is above 0 no perturbation of the ball changes the class. Each difference of two
-    logits is bounded as a whole, which is tighter than the difference of their bounds. Arguments
-    and errors are those of `bounds`; labels are classes (N,).
+    logits is bounded as a whole, which is tighter than the difference of their bounds, and the
+    room that `graph.rounding` asks for in both logits is taken off. Arguments and errors are those
+    of `bounds`; labels are classes (N,).
     """
     known = _known(model, images, epsilon, norm, method)
-    classes = known.graph[-1].value.shape[1]
-    return _lower(known, _differences(labels, classes).to(images), method).amin(0)
+    logits = known.graph[-1].value
+    least = _lower(known, _differences(labels, logits.shape[1]).to(images), method).amin(0)
+    return least - 2 * rounding(logits)
 
 
 def certified_radius(
@@ -128,8 +133,9 @@ def _known(
     radius = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device)
     if not (radius.isfinite() & (radius >= 0)).all():
         raise ZooError(f"epsilon {epsilon} is out of range; it must be 0 or more.")
-    graph = trace(model, images)
+    check_images(images)
     ball = Ball(images, radius.expand(len(images)), norm)
+    graph = trace(model, images, ball.sample(torch.Generator().manual_seed(1)))
     if method != "linear":
         return propagate(graph, ball)
     refuse_large(graph)

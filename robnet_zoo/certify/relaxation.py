@@ -68,11 +68,11 @@ def _max_pool(node: Node, low: Tensor, high: Tensor) -> Lines:
 
 def _largest_other(values: Tensor, index: Tensor, window: tuple[Any, ...]) -> Tensor:
     """Return each window's largest value (N, C, windows) but for the entry at `index`."""
-    size, stride, padding = window
+    size, stride, (rows, columns) = window
     sides = values.shape[2:]
 
     def windows(x: Tensor, fill: float) -> Tensor:
-        padded = F.pad(x, [padding] * 4, value=fill)
+        padded = F.pad(x, [columns, columns, rows, rows], value=fill)
         return F.unfold(padded, size, stride=stride).unflatten(1, (x.shape[1], -1))
 
     places = torch.arange(sides.numel(), dtype=values.dtype, device=values.device)

@@ -37,7 +37,7 @@ def least_margin(logits, labels):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     depth=st.integers(1, 5),

@@ -13,7 +13,7 @@ class RandomNet(nn.Module):
     def __init__(self, seed, depth):
         super().__init__()
         draws = torch.Generator().manual_seed(seed)
-        self.plan = torch.randint(0, 8, (depth,), generator=draws).tolist()
+        self.plan = torch.randint(0, 11, (depth,), generator=draws).tolist()
         width, self.layers = 1, nn.ModuleList()
         for kind in self.plan:
             conv = nn.Conv2d(width, 3, 3, padding=2, dilation=2) if kind == 1 else None
@@ -43,6 +43,13 @@ class RandomNet(nn.Module):
                 y = F.relu(y) - y.transpose(2, 3) * -0.3
             elif kind == 6 and y.shape[2] == SIDE:
                 y = F.max_pool2d(y, 2)
+            elif kind == 8:
+                y = torch.add(0.5 - F.relu(y) / 3, y.mean((2, 3), keepdim=True), alpha=-2)
+            elif kind == 9:
+                first, *others = F.pad(F.relu(y), (0, 1), value=0.2)[:, :, :, 1:].chunk(3, 1)
+                y = torch.cat([*others, first.reshape(len(y), -1).view(first.shape)], 1)
+            elif kind == 10:
+                y = F.conv2d(F.relu(y), layer[0].weight[:, :1], None, 1, "same", 1, 3).relu_()
             else:
                 y = F.relu(y)
             x = y

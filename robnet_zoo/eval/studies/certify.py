@@ -18,8 +18,8 @@ from torch import nn
 
 from robnet_zoo.attacks.model import preserve_state
 from robnet_zoo.certify import certified_radius
-from robnet_zoo.certify.graph import trace
 from robnet_zoo.certify.margins import BISECTIONS, refuse_large
+from robnet_zoo.certify.tracing import trace
 from robnet_zoo.eval.evaluation import evaluate
 from robnet_zoo.eval.inputs import Images, take_first
 from robnet_zoo.eval.record.fields import bits
