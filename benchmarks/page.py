@@ -1,4 +1,6 @@
-"""The tables and charts of docs/speed.md, made from the records in benchmarks/results.
+"""Tables and charts in the docs, made from the records in benchmarks/results.
+
+docs/speed.md holds all of them but those of the trial of the checks, which are in docs/trust.md.
 
 python -m benchmarks.page  # write them; --check only says whether the tables are up to date
 """
@@ -10,30 +12,40 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.chart import draw, kinds
+from benchmarks.checks import tables as trial
 from benchmarks.measure import FORMAT, RESULTS
 from robnet_zoo.runtime import console, files
 from robnet_zoo.runtime.tables import fill_tables, markdown_table
 
-PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "speed.md"
+TRIAL_PAGE = DOCS / "trust.md"
+TRIAL = "trial"  # begins the markers there; `robnet-zoo eval tables` fills the others
 Record = dict[str, Any]
 SPEEDUP = "speed-up"
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write the tables of docs/speed.md.")
+    parser = argparse.ArgumentParser(description="Write the tables of docs/speed.md and trust.md.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if stale")
     check = parser.parse_args(argv).check
-    text = PAGE.read_text(encoding="utf-8")
-    wanted = fill_tables(text, TABLES)
+    texts = {page: page.read_text(encoding="utf-8") for page in (PAGE, TRIAL_PAGE)}
+    wanted = {
+        PAGE: fill_tables(texts[PAGE], TABLES),
+        TRIAL_PAGE: fill_tables(texts[TRIAL_PAGE], trial_tables(), marker=TRIAL),
+    }
+    stale = [page for page in texts if texts[page] != wanted[page]]
     if check:
-        if text != wanted:
-            print(f"out of date: {PAGE.name}; run: python -m benchmarks.page", file=sys.stderr)
-        return int(text != wanted)
-    files.write_text(PAGE, wanted)
+        for page in stale:
+            print(f"out of date: {page.name}; run: python -m benchmarks.page", file=sys.stderr)
+        return int(bool(stale))
+    for page in stale:
+        files.write_text(page, wanted[page])
     for record in records("limits"):
         draw(record, PAGE.with_name(chart(record)))
     return 0
@@ -241,6 +253,15 @@ def memory() -> str:
         for name, peaks in record["peak_bytes"].items()
     ]
     return table(["step", "hardware", "batch", "GB, plain", "GB, robnet_zoo"], rows)
+
+
+def trial_tables() -> dict[str, Callable[[], str]]:
+    """Return what makes the tables of docs/trust.md, from the record of the trial."""
+    record = next(records("checks"), None)
+    return {
+        name: partial(make, record) if record else lambda: "No record yet.\n"
+        for name, make in trial.TABLES.items()
+    }
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -1,6 +1,7 @@
 """Tables as CSV, Markdown and plain text, and the places in a text that Markdown tables fill.
 
-A table's place in a text lies between `<!-- table:NAME -->` and `<!-- end:NAME -->`.
+A table's place in a text lies between `<!-- table:NAME -->` and `<!-- end:NAME -->`. Where two
+commands fill tables of one text, the second has a word of its own in place of "table".
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from typing import Any
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 HISTORY = "history.csv"  # of a training run or a search: a row an epoch
-START = re.compile(r"<!-- table:([\w.-]+) -->")
-PLACE = re.compile(rf"({START.pattern}\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
 
 
 def csv_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -55,22 +54,27 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def fill_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+def fill_tables(
+    text: str, tables: Mapping[str, Callable[[], str]], *, marker: str = "table"
+) -> str:
     """Return a text with every table in it replaced by its present content.
 
     Args:
         text: with a pair of markers around each table.
         tables: makes each table, by name.
+        marker: the word that begins the markers; others are left alone.
 
     Raises:
         ZooError: a marker names no table, or its end is missing.
     """
-    for name in START.findall(text):
+    start = rf"<!-- {marker}:([\w.-]+) -->"
+    for name in re.findall(start, text):
         if name not in tables:
             raise unknown_name("table", name, tables)
         if f"<!-- end:{name} -->" not in text:
             raise ZooError(f"Table '{name}' has no end; write <!-- end:{name} --> behind it.")
-    return PLACE.sub(lambda place: f"{place[1]}{tables[place[2]]()}{place[4]}", text)
+    place = re.compile(rf"({start}\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
+    return place.sub(lambda found: f"{found[1]}{tables[found[2]]()}{found[4]}", text)
 
 
 def _short(value: Any) -> Any:

@@ -25,6 +25,14 @@ def test_tables_are_put_between_their_markers():
     assert fill_tables(filled, {"x": lambda: "new\n", "y": lambda: ""}) == filled
 
 
+def test_each_command_fills_the_tables_with_its_own_marker():
+    text = "<!-- table:x -->\na\n<!-- end:x -->\n<!-- trial:y -->\nb\n<!-- end:y -->\n"
+    assert fill_tables(text, {"x": lambda: "c\n"}) == text.replace("a\n", "c\n")
+    assert fill_tables(text, {"y": lambda: "c\n"}, marker="trial") == text.replace("\nb", "\nc")
+    with pytest.raises(ZooError, match="Unknown table 'y'"):
+        fill_tables(text, {"x": lambda: ""}, marker="trial")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("<!-- table:z -->\n<!-- end:z -->", "Unknown table 'z'"), ("<!-- table:x -->", "no end")],
