@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(bool(stale))
     for page in stale:
         files.write_text(page, wanted[page])
-    for record in records("limits"):
+    for record in records("limits") if PAGE in stale else ():
         draw(record, PAGE.with_name(chart(record)))
     return 0
 

@@ -24,9 +24,15 @@ def counts(record: Record) -> str:
             numbers = (counted.cases, counted.named, counted.missed)
             rows.append([which, *map(str, cells), *map(str, numbers)])
     header = ["set", "changes", "cases", "false lift", "with one", "named", "missed"]
+    said = [
+        f"Of what survives on the unchanged network {row['network']}, such images break "
+        f"{row['false']:.1f} points as well."
+        for row in record["unchanged"]
+    ]
     errors = sum(bool(case["error"]) for case in cases)
-    said = f"\n{errors} case{'s' * (errors > 1)} could not be judged.\n" if errors else ""
-    return markdown_table(header, rows, right=[*header[1:3], *header[4:]]) + said
+    said += [f"{errors} case{'s' * (errors > 1)} could not be judged."] * bool(errors)
+    table = markdown_table(header, rows, right=[*header[1:3], *header[4:]])
+    return "\n".join([table, *said, ""])
 
 
 def missed_cases(record: Record) -> str:

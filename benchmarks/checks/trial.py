@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.checks.changed import Change
 from benchmarks.checks.changes import NamedChange
 from benchmarks.checks.data import DIGITS, test_digits
 from benchmarks.checks.kept import Row
@@ -31,11 +32,8 @@ if TYPE_CHECKING:
 ATTACK = "pgd100"
 TRANSFERRED_STEPS = 40
 TRANSFERRED_LOSSES = ("ce", "margin")
-OTHER_SIZES: tuple[tuple[Norm, str], ...] = (
-    ("L2", "1.0"),
-    ("Linf", "0.05"),
-)  # for the checks of honest models
 CHECKED = 64  # images that check_model looks at
+OTHER_SIZES: tuple[tuple[Norm, str], ...] = (("L2", "1.0"), ("Linf", "0.05"))  # of honest networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,33 +43,16 @@ class Judged:
     Attributes:
         clean, robust: accuracies in per cent.
         failed_checks: names.
-        seconds: of everything.
-        error: why there is no result; "" if there is one.
-    """
-
-    clean: float | None = None
-    robust: float | None = None
-    failed_checks: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    error: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case(Judged):
-    """A changed network.
-
-    Attributes:
-        network, change, set: which network, change and set of changes.
-        lift: of the robust accuracy over that of the unchanged network, in points.
         false: part of the robust accuracy, in points of all images, that images made on the
-            unchanged network break.
+            unchanged network break; None if none were made.
+        lift: of the robust accuracy over that of the unchanged network, in points; None for itself.
     """
 
-    network: str
-    change: str
-    set: str
-    lift: float | None = None
+    clean: float
+    robust: float
+    failed_checks: list[str]
     false: float | None = None
+    lift: float | None = None
 
 
 class Subject:
@@ -81,17 +62,9 @@ class Subject:
         self.name, self.seed = name, seed
         self.images, self.labels = test_digits(n)
 
-    def copy(self) -> nn.Sequential:
-        """Return the network."""
-        return trained(NETWORKS[self.name])
-
     def judge(self) -> Row:
         """Return what an evaluation says of the unchanged network."""
-        return _timed(lambda: Judged(**_verdict(self.record(self.copy()))), network=self.name)
-
-    def record(self, network: nn.Module) -> EvaluationRecord:
-        """Evaluate a network on the subject's images."""
-        return evaluate(network, (self.images, self.labels), [ATTACK], DIGITS, seed=self.seed)
+        return _timed(lambda: self._judged(_same), network=self.name)
 
     def try_change(self, change: NamedChange, unchanged: Row) -> Row:
         """Return what an evaluation says of the changed network.
@@ -100,27 +73,35 @@ class Subject:
             change: to try.
             unchanged: what `judge` said.
         """
-        names: dict[str, Any] = {"network": self.name, "change": change.name, "set": change.set}
 
-        def judge() -> Case:
-            record = self.record(change.apply(self.copy()))
-            survivors = torch.tensor([verdict == "1" for verdict in record.totals.verdicts])
-            broken = survivors & ~self.stands_transferred(change.apply(self.copy()))
-            verdict = _verdict(record)
-            return Case(
-                **names,
-                **verdict,
-                lift=round(verdict["robust"] - unchanged["robust"], 6),
-                false=100 * int(broken.sum()) / len(broken),
-            )
+        def judge() -> Judged:
+            judged = self._judged(change.apply)
+            return replace(judged, lift=round(judged.robust - unchanged["robust"], 6))
 
-        return _timed(judge, **names)
+        return _timed(judge, network=self.name, change=change.name, set=change.set)
+
+    def _judged(self, change: Change) -> Judged:
+        data = (self.images, self.labels)
+        record = evaluate(change(self._copy()), data, [ATTACK], DIGITS, seed=self.seed)
+        survivors = torch.tensor([verdict == "1" for verdict in record.totals.verdicts])
+        # a fresh copy, as some changes count passes
+        broken = survivors & ~self._stands_transferred(change(self._copy()))
+        return replace(_verdict(record), false=100 * int(broken.sum()) / len(broken))
+
+    def _copy(self) -> nn.Sequential:
+        return trained(NETWORKS[self.name])
+
+    @torch.no_grad()
+    def _stands_transferred(self, network: nn.Module) -> Tensor:
+        """Return which images a network gets right after the transfer (n,)."""
+        right = [network(images).argmax(1) == self.labels for images in self._transferred]
+        return torch.stack(right).all(0)
 
     @cached_property
-    def transferred(self) -> tuple[Tensor, ...]:
+    def _transferred(self) -> tuple[Tensor, ...]:
         """Images made on the unchanged network, for each loss (n, 1, 8, 8)."""
         size = DIGITS.epsilon.value
-        network, made = self.copy(), []
+        network, made = self._copy(), []
         for loss in TRANSFERRED_LOSSES:
             adversary = Adversary(
                 epsilon=size, step_size=size / 8, steps=TRANSFERRED_STEPS, loss=loss
@@ -128,13 +109,6 @@ class Subject:
             generator = torch.Generator().manual_seed(3)
             made.append(adversary(network, self.images, self.labels, generator=generator))
         return tuple(made)
-
-    @torch.no_grad()
-    def stands_transferred(self, network: nn.Module) -> Tensor:
-        """Return which images a network gets right after the transfer (n,)."""
-        return torch.stack(
-            [network(images).argmax(1) == self.labels for images in self.transferred]
-        ).all(0)
 
 
 def judge_honest(network: Honest, training: str, n: int, seed: int = 0) -> Row:
@@ -160,17 +134,21 @@ def judge_honest(network: Honest, training: str, n: int, seed: int = 0) -> Row:
             )
             failed = [check.name for check in checks if check.verdict == "failed"]
             at_sizes[f"{norm} {size}"] = failed
-        return Judged(**_verdict(record))
+        return _verdict(record)
 
     return {**_timed(judge, **names), "failed_at_other_sizes": at_sizes}
 
 
-def _verdict(record: EvaluationRecord) -> dict[str, Any]:
-    return {
-        "clean": 100 * record.clean.accuracy.correct / record.data.n,
-        "robust": 100 * record.totals.robust.correct / record.data.n,
-        "failed_checks": [check.name for check in record.failed_checks],
-    }
+def _same(network: nn.Sequential) -> nn.Module:
+    return network
+
+
+def _verdict(record: EvaluationRecord) -> Judged:
+    return Judged(
+        clean=100 * record.clean.accuracy.correct / record.data.n,
+        robust=100 * record.totals.robust.correct / record.data.n,
+        failed_checks=[check.name for check in record.failed_checks],
+    )
 
 
 def _timed(judge: Callable[[], Judged], **names: str) -> Row:
@@ -179,8 +157,11 @@ def _timed(judge: Callable[[], Judged], **names: str) -> Row:
     Whatever goes wrong with one network must not end a run over hundreds.
     """
     started = time.perf_counter()
+    row: Row = {**dict.fromkeys(field.name for field in fields(Judged)), "failed_checks": []}
+    error = ""
     try:
         row = asdict(judge())
-    except Exception as error:
-        row = asdict(Judged(error=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
-    return {**names, **row, "seconds": round(time.perf_counter() - started, 2)}
+    except Exception as raised:
+        sentence, _, _ = str(raised).partition("\n")
+        error = f"{type(raised).__name__}: {sentence}"
+    return {**names, **row, "error": error, "seconds": round(time.perf_counter() - started, 2)}

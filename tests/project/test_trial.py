@@ -103,11 +103,12 @@ def test_a_false_lift_is_both_a_lift_and_broken():
 
 
 def test_tables_count_and_name_what_is_missed():
-    unchanged = [{"network": name, "robust": 50.0} for name in NETWORKS]
+    unchanged = [{"network": name, "robust": 50.0, "false": 1.5} for name in NETWORKS]
     record = {"cases": CASES, "unchanged": unchanged}
     shown = tables.counts(record)
     assert "| first | 6 | 6 | 3 points or more | 3 | 1 | 2 |" in shown
     assert "| second | 1 | 1 | 10 points or more | 0 | 0 | 0 |" in shown
+    assert "network trained normally, such images break 1.5 points as well" in shown
     assert "1 case could not be judged." in shown
     missed = tables.missed_cases(record).splitlines()
     assert missed[2:] == [
@@ -138,6 +139,7 @@ def test_what_images_of_the_unchanged_network_break_is_false():
     assert "logit-scale" in case["failed_checks"]
     exact = subject.try_change(tried["a false gradient on grey levels"], unchanged)
     assert exact["failed_checks"] == [] and exact["clean"] == unchanged["clean"]
+    assert unchanged["false"] <= unchanged["robust"] and unchanged["lift"] is None
 
 
 def test_a_case_that_cannot_be_judged_says_why_and_no_more():
