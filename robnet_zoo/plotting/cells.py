@@ -144,6 +144,11 @@ def _legend(operations: Collection[str]) -> list[Line2D]:
     ]
 
 
+def state_name(state: int) -> str:
+    """Return what drawings call a state of a cell: its two inputs, then its nodes from 0 on."""
+    return ("$c_{k-2}$", "$c_{k-1}$")[state] if state < 2 else str(state - 2)
+
+
 @dataclass(frozen=True)
 class Arc:
     """One operation: from state to state, leaving and arriving at ports on top of their boxes."""
@@ -196,7 +201,7 @@ def _draw_cell(axes: Axes, cell: Panel, small: bool) -> None:
         _draw_arc(axes, arc, ports[arc, "out"], ports[arc, "in"], small)
     output = 2 + len(cell.nodes)
     _draw_bus(axes, cell, output, small)
-    names = ["$c_{k-2}$", "$c_{k-1}$", *(str(i) for i in range(len(cell.nodes))), "$c_k$"]
+    names = [*map(state_name, range(output)), "$c_k$"]
     for state, name in enumerate(names):
         _draw_state(axes, state, name, inner=2 <= state < output, small=small)
 

@@ -32,7 +32,7 @@ def test_a_search_says_of_how_many_images_its_figures_are(tmp_path):
     draw_trace(path, [{"epoch": 1, "natural": 2.0, "adversarial": 2.5}], 512, "PGD-3, Linf 0.15")
     assert "n = 512 an epoch, PGD-3, Linf 0.15" in words(path)
     row = dict.fromkeys(("mu", "sigma", "c", "theta", "probability", "held_out_accuracy"), 0.5)
-    draw_constraint(path, [{"epoch": 1, **row}], 0.9, None, 200)
+    draw_constraint(path, [{"epoch": 1, **row}], 0.9, None, 0, 200)
     assert "clean held-out accuracy of the supernet, n = 200" in words(path)
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from robnet_zoo.search.racl.moments import LogNormal
 from robnet_zoo.search.racl.recipe import Penalty, Spread
 
+TINY = 1e-300  # a variance of 0, that of constants, as a number whose root has a slope
+
 
 @dataclass(frozen=True)
 class Constraint:
@@ -27,24 +29,29 @@ class Constraint:
         eta: the confidence asked for, between 0 and 1.
         rho: weight of the squared violation, and the multiplier's step.
         spread: what stands behind Phi^-1(eta): sigma^2 (Eq. 16) or sigma (Eq. 15).
-        penalty: "literal" adds theta c + rho/2 c^2, which also pulls a satisfied c back to 0
-            (Eq. 17); "hinge" takes max(c, 0) for c and keeps theta from falling below 0.
+        penalty: "hinge" takes max(c, 0) for c and keeps theta from falling below 0; "literal"
+            adds theta c + rho/2 c^2 (Eq. 17), which also pulls a satisfied c back to 0, and does
+            not settle.
     """
 
     log_target: float
     eta: float
     rho: float
     spread: Spread = "variance"
-    penalty: Penalty = "literal"
+    penalty: Penalty = "hinge"
 
     def violation(self, score: LogNormal) -> Tensor:
         """Return c, which is above 0 where the constraint is not met."""
-        spread = score.variance if self.spread == "variance" else score.variance.sqrt()
+        spread = (
+            score.variance if self.spread == "variance" else score.variance.clamp(min=TINY).sqrt()
+        )
         return score.mean + NormalDist().inv_cdf(self.eta) * spread - self.log_target
 
     def probability(self, score: LogNormal) -> Tensor:
         """Return Pr[lambda_F <= lambda*] (Eq. 14)."""
-        return torch.special.ndtr((self.log_target - score.mean) / score.variance.sqrt())
+        return torch.special.ndtr(
+            (self.log_target - score.mean) / score.variance.clamp(min=TINY).sqrt()
+        )
 
     def cost(self, violation: Tensor, theta: float) -> Tensor:
         """Return what the violation adds to the classification loss (Eq. 17)."""

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from robnet_zoo.genotypes import CellGenotype
-from robnet_zoo.plotting.cells import STYLES
+from robnet_zoo.plotting.cells import STYLES, state_name
 from robnet_zoo.plotting.style import ALARM, FAINT, INK, MUTED, PALETTE, canvas, save
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import csv_table
@@ -15,7 +18,6 @@ from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from torch import Tensor
 
 CONSTRAINT, WEIGHTS, TABLE = "constraint.png", "operation_weights.png", "operation_weights.csv"
 NONE = ("none", FAINT)
@@ -24,23 +26,27 @@ NONE = ("none", FAINT)
 def write_weights(
     path: Path, trajectory: Tensor, roles: Sequence[str], operations: Sequence[str]
 ) -> None:
-    """Write the medians of beta alpha as CSV: a row an epoch, a column an operation of an edge.
+    """Write ln(beta alpha) as CSV: a row an epoch, mu and sigma of every operation of an edge.
+
+    Edges are named by their states, such as c_{k-2}-0 from the first input to the first node.
 
     Args:
         path: the file.
-        trajectory: means of ln(beta alpha) (epochs, roles, edges, operations).
+        trajectory: means and deviations of ln(beta alpha) (epochs, 2, roles, edges, operations).
         roles: the cell types.
         operations: the operations' names.
     """
+    states = [state_name(state).strip("$") for state in range(2 + NODES)]
     header = [
-        f"{role} {SOURCES[edge]}-{2 + TARGETS[edge]} {operation}"
+        f"{role} {states[SOURCES[edge]]}-{states[2 + TARGETS[edge]]} {operation} {moment}"
+        for moment in ("mu", "sigma")
         for role in roles
         for edge in range(EDGES)
         for operation in operations
     ]
     rows = [
-        [epoch, *(f"{value:.5g}" for value in medians)]
-        for epoch, medians in enumerate(trajectory.exp().flatten(1).tolist(), start=1)
+        [epoch, *(f"{value:.5g}" for value in values)]
+        for epoch, values in enumerate(trajectory.flatten(1).tolist(), start=1)
     ]
     write_text(path, csv_table(["epoch", *header], rows))
 
@@ -50,6 +56,7 @@ def draw_constraint(
     rows: Sequence[Mapping[str, Any]],
     eta: float,
     log_target: float | None,
+    warmup: int,
     held_out: int,
 ) -> None:
     """Draw mu, sigma, c, theta, Pr[lambda <= lambda*] and held-out accuracy over the epochs.
@@ -59,6 +66,7 @@ def draw_constraint(
         rows: the search's history.
         eta: the probability that is asked for.
         log_target: ln lambda*, once it is known.
+        warmup: epochs in which the weights alone learned.
         held_out: images that the accuracy is of.
     """
     titles = {
@@ -81,6 +89,7 @@ def draw_constraint(
             axes.plot(*zip(*known, strict=True) if known else ((), ()), color=PALETTE[0])
             axes.set_title(title, loc="left")
             axes.set_xlim(1, max(2, len(rows)))
+            _mark_warmup(axes, warmup, "warm-up")
             level, label = levels.get(key, (None, ""))
             if level is not None:
                 axes.axhline(level, color=ALARM, linewidth=1, linestyle="--", label=label)
@@ -91,28 +100,43 @@ def draw_constraint(
 
 
 def draw_weights(
-    path: Path, trajectory: Tensor, genotype: CellGenotype, operations: Sequence[str]
+    path: Path,
+    trajectory: Tensor,
+    genotype: CellGenotype,
+    operations: Sequence[str],
+    warmup: int,
 ) -> None:
-    """Draw the medians of beta alpha over the epochs, a small graph an edge.
+    """Draw the operations' shares of their node over the epochs, a small graph an edge.
 
-    Rows are nodes and columns the states that they read; the edges that the genotype keeps have a
-    frame, and their operation a thick line.
+    A share is beta alpha in parts of its sum over the node's edges and operations, at the medians;
+    bands are one sigma of ln(beta alpha) wide to either side. Rows are nodes and columns the states
+    that they read; edges that the genotype keeps have a frame, and their operation a thick line.
 
     Args:
         path: the file.
-        trajectory: means of ln(beta alpha) (epochs, roles, edges, operations).
+        trajectory: means and deviations of ln(beta alpha) (epochs, 2, roles, edges, operations).
         genotype: what was chosen, with its cells in the order of the roles.
         operations: the operations' names.
+        warmup: epochs in which the weights alone learned.
     """
-    medians = trajectory.exp()
+    means, deviations = trajectory.unbind(1)
+    sizes = [2 + node for node in range(NODES)]
+    shares = torch.cat(
+        [part - part.flatten(-2).logsumexp(-1)[..., None, None] for part in means.split(sizes, 2)],
+        dim=2,
+    )
     styles = {name: STYLES.get(name, NONE) for name in operations}
-    with canvas(13, 6.2 * len(genotype.cells), layout="constrained") as figure:
+    with canvas(13, 6.4 * len(genotype.cells), layout="constrained") as figure:
         from matplotlib.lines import Line2D
 
         parts = figure.subfigures(len(genotype.cells), 1, squeeze=False)[:, 0]
         for row, (part, (role, cell)) in enumerate(zip(parts, genotype.cells.items(), strict=True)):
-            part.suptitle(f"{role} cell: median of beta alpha over the epochs", size=12)
-            grid = part.subplots(NODES, NODES + 1, sharex=True, squeeze=False)
+            part.suptitle(
+                f"{role} cell: ln of each operation's share of its node, and sigma; "
+                f"epochs 1 to {len(means)}, the warm-up shaded",
+                size=12,
+            )
+            grid = part.subplots(NODES, NODES + 1, sharex=True, sharey=True, squeeze=False)
             for unused in grid.flatten():
                 unused.set_visible(False)
             chosen = {
@@ -122,20 +146,41 @@ def draw_weights(
             }
             for edge, (source, node) in enumerate(zip(SOURCES, TARGETS, strict=True)):
                 axes = grid[node, source]
-                _draw_edge(axes, medians[:, row, edge], styles, chosen.get((source, node)))
-                axes.set_title(f"{source} to {2 + node}", size=8, color=MUTED, loc="left")
+                _draw_edge(
+                    axes,
+                    shares[:, row, edge],
+                    deviations[:, row, edge],
+                    styles,
+                    chosen.get((source, node)),
+                )
+                _mark_warmup(axes, warmup)
+                title = f"{state_name(source)} to {state_name(2 + node)}"
+                axes.set_title(title, size=9, color=MUTED, loc="left")
         handles = [Line2D([], [], color=c, linewidth=3, label=name) for name, c in styles.values()]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     save(figure, path)
 
 
 def _draw_edge(
-    axes: Axes, medians: Tensor, styles: Mapping[str, tuple[str, str]], chosen: str | None
+    axes: Axes,
+    shares: Tensor,
+    deviations: Tensor,
+    styles: Mapping[str, tuple[str, str]],
+    chosen: str | None,
 ) -> None:
     axes.set_visible(True)
-    epochs = range(1, len(medians) + 1)
-    for values, (name, (_, colour)) in zip(medians.T.tolist(), styles.items(), strict=True):
-        axes.plot(epochs, values, color=colour, linewidth=2.6 if name == chosen else 1.1)
+    epochs = range(1, len(shares) + 1)
+    for index, (name, (_, colour)) in enumerate(styles.items()):
+        middle, sigma = shares[:, index], deviations[:, index]
+        axes.plot(epochs, middle.tolist(), color=colour, linewidth=2.6 if name == chosen else 1.1)
+        low, high = (middle - sigma).tolist(), (middle + sigma).tolist()
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.tick_params(labelsize=7)
     for spine in axes.spines.values():
         spine.set(visible=True, color=INK if chosen else FAINT, linewidth=1.4 if chosen else 0.8)
+
+
+def _mark_warmup(axes: Axes, warmup: int, label: str | None = None) -> None:
+    """Shade the epochs in which the architecture stood still."""
+    if warmup:
+        axes.axvspan(1, warmup, color=FAINT, alpha=0.35, linewidth=0, zorder=0, label=label)

@@ -13,6 +13,8 @@ from robnet_zoo.search.core.spaces import Space, darts_space
 
 Spread = Literal["variance", "deviation"]
 Penalty = Literal["literal", "hinge"]
+Covariance = Literal["shared", "independent"]
+Normalise = Literal["score", "both", "nothing"]
 Choice = Literal["median", "mode", "sample"]
 
 
@@ -31,12 +33,15 @@ class RaclRecipe(DifferentiableRecipe):
         eta: confidence that the constraint asks for.
         rho: weight of its squared violation, and step of its multiplier.
         spread: "variance" as in Eq. 16, "deviation" as in Eq. 15.
-        penalty: "literal" as in Eq. 17, or "hinge", which leaves a met constraint alone.
+        penalty: "hinge", which leaves a met constraint alone and settles, or "literal" as in
+            Eq. 17, whose c swings around 0 for as long as the search goes on.
+        covariance: cells of a type have one architecture, so their scores are "shared" noise;
+            "independent" adds their variances, as printed.
+        normalise: let weights sum to 1 over an edge's operations and a node's edges in the
+            "score", which a common factor of theirs then cannot lower; in "both" score and
+            forward pass; or in "nothing", as printed.
         log_target: ln lambda*; None for `target_drop`.
-        target_drop: the constraint's violation at the first architecture step, which fixes
-            ln lambda* then.
-        normalise: let the forward pass see samples that sum to 1 over an edge's operations and a
-            node's edges; the constraint sees them as drawn.
+        target_drop: how far ln lambda* lies below the score's mu at the first architecture step.
         batch_norm: count the operations' batch norms in their Lipschitz constants.
         choice: what an operation is judged by in the end: its weight's median, mode, or a sample.
     """
@@ -49,10 +54,11 @@ class RaclRecipe(DifferentiableRecipe):
     eta: Annotated[float, Meta(gt=0, lt=1)] = 0.9
     rho: Amount = 1e-3
     spread: Spread = "variance"
-    penalty: Penalty = "literal"
+    penalty: Penalty = "hinge"
+    covariance: Covariance = "shared"
+    normalise: Normalise = "score"
     log_target: float | None = None
     target_drop: float = 4.0
-    normalise: bool = False
     batch_norm: bool = False
     choice: Choice = "median"
 
@@ -89,7 +95,6 @@ RECIPES = {
             warmup=8,
             architecture_lr=0.01,
             spread="deviation",
-            penalty="hinge",
         ),
         RaclRecipe(
             name="smoke",
@@ -105,7 +110,6 @@ RECIPES = {
             warmup=1,
             architecture_lr=0.01,
             spread="deviation",
-            penalty="hinge",
         ),
     )
 }

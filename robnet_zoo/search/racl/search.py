@@ -14,12 +14,13 @@ from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.core.architecture import ArchitectureOptimizer
 from robnet_zoo.search.core.differentiable import DifferentiableSearch
+from robnet_zoo.search.core.spaces import Space
 from robnet_zoo.search.core.supernet import CellWeights
 from robnet_zoo.search.racl.constraint import Constraint
 from robnet_zoo.search.racl.distribution import Distribution, Noise
 from robnet_zoo.search.racl.lipschitz import OperationConstants
-from robnet_zoo.search.racl.moments import LogNormal, network_moments
-from robnet_zoo.search.racl.recipe import RaclRecipe
+from robnet_zoo.search.racl.moments import LogNormal, cells_moments
+from robnet_zoo.search.racl.recipe import Covariance, RaclRecipe
 from robnet_zoo.search.run.data import SearchBatch, SearchData
 from robnet_zoo.search.run.loop import StepContext
 
@@ -36,7 +37,9 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
         theta: the constraint's multiplier.
         log_target: ln lambda*; None until the first architecture step fixes it.
         log_lambda: logarithms of the operations' constants (cells, edges, operations).
-        trajectory: means of ln(beta alpha) at the end of each epoch (roles, edges, operations).
+        together: cells whose scores vary together, and the row of their type.
+        trajectory: means and standard deviations of ln(beta alpha) at the end of each epoch
+            (2, roles, edges, operations).
     """
 
     algorithm = "racl"
@@ -48,7 +51,7 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
         self.distribution = Distribution(
             space.roles, len(space.operations), recipe.deviation, generator, device
         )
-        self.row_of_cell = [space.roles.index(slot.role) for slot in space.slots]
+        self.together = cells_of_types(space, recipe.covariance)
         self.constants = OperationConstants(
             self.supernet, data.dataset.image_size, generator, batch_norm=recipe.batch_norm
         )
@@ -85,8 +88,7 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
         noise = self.distribution.noise(context.generator("sample for the architecture"))
         (held,) = self.attacked(context, "noise on architecture", self._cells(noise), held)
         if self.log_target is None:
-            log_score = self._constraint(0.0).violation(self.score())
-            self.log_target = float(log_score.detach()) - self.recipe.target_drop
+            self.log_target = float(self.score().mean.detach()) - self.recipe.target_drop
         constraint = self._constraint(self.log_target)
         for arch_optimizer in self.arch_optimizers:
             loss = F.cross_entropy(self.supernet(held.images, self._cells(noise)), held.labels)
@@ -97,7 +99,7 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
         self.theta = constraint.raised(self.theta, float(violation))
 
     def _cells(self, noise: Noise | None) -> dict[str, CellWeights]:
-        return self.distribution.cells(noise, normalise=self.recipe.normalise)
+        return self.distribution.cells(noise, normalise=self.recipe.normalise == "both")
 
     def _constraint(self, log_target: float) -> Constraint:
         recipe = self.recipe
@@ -105,11 +107,17 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
 
     def score(self) -> LogNormal:
         """Return the network's Lipschitz score under the present weights and architecture."""
-        alpha, beta = (
-            LogNormal(part.mean[self.row_of_cell], part.variance[self.row_of_cell])
-            for part in (self.distribution.alpha, self.distribution.beta)
-        )
-        return network_moments(alpha, beta, self.log_lambda)
+        alpha, beta = self.distribution.alpha, self.distribution.beta
+        parts = [
+            cells_moments(
+                LogNormal(*(part[row] for part in alpha)),
+                LogNormal(*(part[row] for part in beta)),
+                self.log_lambda[cells],
+                normalise=self.recipe.normalise != "nothing",
+            )
+            for row, cells in self.together
+        ]
+        return LogNormal(*(torch.stack(part).sum() for part in zip(*parts, strict=True)))
 
     @torch.no_grad()
     def end_epoch(self, epoch: int) -> dict[str, float | None]:
@@ -118,7 +126,8 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
         The accuracy is that of the supernet with the medians of alpha and beta on the held-out
         images.
         """
-        self.trajectory.append(self.distribution.product.mean.cpu())
+        mean, variance = self.distribution.product
+        self.trajectory.append(torch.stack([mean, variance.sqrt()]).cpu())
         score = self.score()
         row: dict[str, float | None] = {
             "mu": float(score.mean),
@@ -158,14 +167,16 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
 
         trajectory, space, last = torch.stack(self.trajectory), self.space, rows[-1]
         plots.write_weights(folder / plots.TABLE, trajectory, space.roles, space.operations)
+        warmup = self.recipe.warmup
         plots.draw_constraint(
             folder / plots.CONSTRAINT,
             rows,
             self.recipe.eta,
             self.log_target,
+            warmup,
             len(self.data.validation),
         )
-        plots.draw_weights(folder / plots.WEIGHTS, trajectory, genotype, space.operations)
+        plots.draw_weights(folder / plots.WEIGHTS, trajectory, genotype, space.operations, warmup)
         if last["c"] is None:
             print(f"{folder}: the search ended in its warm-up, before any constraint")
             return
@@ -200,3 +211,14 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
 
 def _is_met(row: Mapping[str, Any]) -> bool:
     return row["c"] is not None and row["c"] <= 0
+
+
+def cells_of_types(space: Space, covariance: Covariance) -> list[tuple[int, list[int]]]:
+    """Return the cells of each type, behind the row of its weights; each alone if independent."""
+    rows = [space.roles.index(slot.role) for slot in space.slots]
+    if covariance == "independent":
+        return [(row, [cell]) for cell, row in enumerate(rows)]
+    return [
+        (row, [cell for cell, other in enumerate(rows) if other == row])
+        for row in range(len(space.roles))
+    ]

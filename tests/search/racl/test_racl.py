@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -101,12 +102,27 @@ def test_the_warm_up_leaves_the_architecture_alone():
     assert search.end_epoch(0)["c"] is None
 
 
-def test_the_constraint_starts_violated_by_what_was_asked():
-    search, data, _ = start(architecture_lr=1e-12, target_drop=2.5)
+def first_constraint(**changes):
+    search, data, _ = start(architecture_lr=1e-12, target_drop=2.5, **changes)
     take_step(search, data)
-    row = search.end_epoch(1)
-    assert row["c"] == pytest.approx(2.5, abs=1e-6)
-    assert row["theta"] == pytest.approx(1e-3 * 2.5, abs=1e-8)
+    return search.end_epoch(1) | {"log_target": search.log_target}
+
+
+def test_the_target_lies_below_the_first_score_and_eta_asks_for_more():
+    low, high = first_constraint(eta=0.7), first_constraint(eta=0.9)
+    assert low["log_target"] == high["log_target"]
+    for row, quantile in ((low, 0.5244005127), (high, 1.2815515655)):
+        assert row["mu"] - row["log_target"] == pytest.approx(2.5, abs=1e-6)
+        assert row["c"] == pytest.approx(2.5 + quantile * row["sigma"], abs=1e-6)
+        assert row["theta"] == pytest.approx(1e-3 * row["c"], abs=1e-8)
+
+
+def test_cells_of_a_type_are_surer_than_they_should_be_when_taken_for_independent():
+    shared, printed = (
+        first_constraint(covariance=kind, normalise="nothing") for kind in ("shared", "independent")
+    )
+    assert shared["mu"] == pytest.approx(printed["mu"], abs=1e-6)
+    assert shared["sigma"] > 1.2 * printed["sigma"]
 
 
 def test_a_heavy_constraint_is_met_and_then_the_probability_is_eta_or_more():
@@ -183,8 +199,11 @@ def test_the_command_leaves_a_genotype_that_the_zoo_can_build(tmp_path, capsys):
     assert record["found"]["mean_log_lambda"]["max_pool_3x3"] == 0
     with (out / "operation_weights.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert len(row) == 1 + 2 * EDGES * 8
-    assert float(row["normal 0-2 skip_connect"]) == pytest.approx(1 / 16, rel=0.1)
+    assert len(row) == 1 + 2 * 2 * EDGES * 8
+    assert float(row["normal c_{k-2}-0 skip_connect mu"]) == pytest.approx(
+        math.log(1 / 16), abs=0.1
+    )
+    assert float(row["reduce 2-3 sep_conv_3x3 sigma"]) == pytest.approx(0.1 * math.sqrt(2), rel=0.1)
     for name in ("constraint.png", "operation_weights.png", "cells.png"):
         assert (out / name).stat().st_size > 5000
 
