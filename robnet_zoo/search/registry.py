@@ -45,6 +45,7 @@ SEARCHES: dict[str, Row] = {
     "arnas": _own("arnas.command", "accurate and robust cells, two objectives (ARNAS, CVPR 2024)"),
     "dsrna": _own("dsrna.command", "certified bound or Jacobian norm maximised (DSRNA, CVPR 2021)"),
     "compare": _own("compare.command", "train cells under one recipe and attack them"),
+    "ablate": _own("ablate.command", "variants of a search, some seeds each, trained and attacked"),
 }
 
 

@@ -155,7 +155,7 @@ def draw_weights(
                 )
                 _mark_warmup(axes, warmup)
                 title = f"{state_name(source)} to {state_name(2 + node)}"
-                axes.set_title(title, size=9, color=MUTED, loc="left")
+                axes.set_title(title, size=9, color=MUTED, loc="left", parse_math=True)
         handles = [Line2D([], [], color=c, linewidth=3, label=name) for name, c in styles.values()]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     save(figure, path)

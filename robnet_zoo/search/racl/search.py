@@ -107,17 +107,12 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
 
     def score(self) -> LogNormal:
         """Return the network's Lipschitz score under the present weights and architecture."""
-        alpha, beta = self.distribution.alpha, self.distribution.beta
-        parts = [
-            cells_moments(
-                LogNormal(*(part[row] for part in alpha)),
-                LogNormal(*(part[row] for part in beta)),
-                self.log_lambda[cells],
-                normalise=self.recipe.normalise != "nothing",
-            )
-            for row, cells in self.together
-        ]
-        return LogNormal(*(torch.stack(part).sum() for part in zip(*parts, strict=True)))
+        return score_of(
+            self.distribution,
+            self.log_lambda,
+            self.together,
+            normalise=self.recipe.normalise != "nothing",
+        )
 
     @torch.no_grad()
     def end_epoch(self, epoch: int) -> dict[str, float | None]:
@@ -222,3 +217,31 @@ def cells_of_types(space: Space, covariance: Covariance) -> list[tuple[int, list
         (row, [cell for cell, other in enumerate(rows) if other == row])
         for row in range(len(space.roles))
     ]
+
+
+def score_of(
+    distribution: Distribution,
+    log_lambda: Tensor,
+    together: Sequence[tuple[int, list[int]]],
+    *,
+    normalise: bool,
+) -> LogNormal:
+    """Return the score of a network.
+
+    Args:
+        distribution: of its architecture.
+        log_lambda: logarithms of its operations' constants (cells, edges, operations).
+        together: which cells vary together, from `cells_of_types`.
+        normalise: let weights sum to 1 in the score.
+    """
+    alpha, beta = distribution.alpha, distribution.beta
+    parts = [
+        cells_moments(
+            LogNormal(*(part[row] for part in alpha)),
+            LogNormal(*(part[row] for part in beta)),
+            log_lambda[cells],
+            normalise=normalise,
+        )
+        for row, cells in together
+    ]
+    return LogNormal(*(torch.stack(part).sum() for part in zip(*parts, strict=True)))

@@ -47,9 +47,20 @@ BuildSearch = Callable[[Any, SearchData], DifferentiableSearch[Any]]
 
 
 def run_to_files(
-    build: BuildSearch, recipe: SearchRecipe, paths: RunPaths, processes: ProcessGroup
+    build: BuildSearch,
+    recipe: SearchRecipe,
+    paths: RunPaths,
+    processes: ProcessGroup,
+    name: str | None = None,
 ) -> CellGenotype:
     """Run a search, write its genotype, drawings, log and record, and return the genotype.
+
+    Args:
+        build: makes the search.
+        recipe: its settings.
+        paths: where it reads and writes.
+        processes: this process among those that search together.
+        name: of the genotype; the search's own if None.
 
     Raises:
         Stopped: the process was asked to stop and has saved its work.
@@ -61,7 +72,7 @@ def run_to_files(
     rows = run_search(
         search, data, recipe, paths.folder, resume=paths.resume, save_every=paths.save_every
     )
-    genotype = search.genotype(search.genotype_name)
+    genotype = search.genotype(name or search.genotype_name)
     if processes.main:
         findings = search.findings(rows)
         finish(paths.folder, search.algorithm, recipe, data, genotype, rows, findings)

@@ -1,0 +1,80 @@
+"""`python -m robnet_zoo.search ablate`: what a setting of a search is worth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robnet_zoo.runtime.decode import to_builtins
+from robnet_zoo.search.ablate.plan import Plan, read_plan, runs, search_of
+from robnet_zoo.search.run.command import in_processes
+
+if TYPE_CHECKING:
+    from robnet_zoo.runtime.distributed import ProcessGroup
+    from robnet_zoo.search.run.session import RunPaths
+
+SEARCHES, CELLS = "searches", "cells"  # folders
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add = parser.add_argument
+    add("plan", type=Path, metavar="PLAN.toml", help="search, variants, seeds, training, attacks")
+    add("--out", type=Path, required=True, help="folder; what is done there is not done again")
+    add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
+    add("--data", type=Path, help="folder of the data sets")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Search with every variant and seed, train and attack the cells, and write the table."""
+    plan = read_plan(options.plan)
+    list(runs(plan))  # whatever is wrong with a variant is said before any search
+    from robnet_zoo.search.run.session import RunPaths
+
+    paths = RunPaths(options.out, options.data, resume=True)
+
+    def body(processes: ProcessGroup) -> None:
+        ablate(plan, paths, processes)
+
+    return in_processes(options.device, options.out, body)
+
+
+def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
+    """Do what a plan asks for, as far as it is not done, and write table.md and ablation.json.
+
+    Raises:
+        Stopped: the process was asked to stop and has saved its work.
+        ZooError: missing data, or a folder that holds another plan's work.
+    """
+    from robnet_zoo.search.ablate.table import PAGE, write_ablation
+    from robnet_zoo.search.compare.judge import Comparison, compare
+    from robnet_zoo.search.compare.table import RECORD as COMPARED
+    from robnet_zoo.search.run.artifacts import GENOTYPE, RECORD
+    from robnet_zoo.search.run.session import run_to_files
+
+    _, build = search_of(plan)
+    rows: dict[str, list[str]] = {}
+    cells, found = [], {}
+    for variant, recipe in runs(plan):
+        name, own = recipe.name, paths.inside(f"{SEARCHES}/{recipe.name}")
+        if not (own.folder / RECORD).exists():
+            run_to_files(build, recipe, own, processes, name)
+        rows.setdefault(variant, []).append(name)
+        found[name] = json.loads((own.folder / RECORD).read_text(encoding="utf-8"))["found"]
+        cells.append(plan.settings(f"cells:{own.folder / GENOTYPE}", recipe.dataset))
+        dataset = recipe.dataset
+    for control in plan.controls:
+        cells.append(plan.settings(control, dataset))
+        rows[control] = [control]
+    if not processes.main:
+        return
+    seed = plan.training.seed
+    comparison = Comparison(
+        paths.folder / CELLS, plan.attacks, None, None, seed, processes.device, paths.root
+    )
+    compare(cells, comparison)
+    compared = json.loads((comparison.folder / COMPARED).read_text(encoding="utf-8"))
+    write_ablation(paths.folder, to_builtins(plan), rows, compared, found)
+    print((paths.folder / PAGE).read_text(encoding="utf-8"), end="")

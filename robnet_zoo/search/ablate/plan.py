@@ -1,0 +1,134 @@
+"""What an ablation does, read from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robnet_zoo.runtime.decode import PositiveCount, read_toml
+from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.runtime.options import override
+from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
+from robnet_zoo.search.run.session import BuildSearch
+from robnet_zoo.train.recipes import get_recipe
+from robnet_zoo.train.recipes import override as override_training
+from robnet_zoo.train.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How every cell is trained.
+
+    Attributes:
+        recipe: name of a training recipe, or FILE.toml.
+        epochs: passes over the training images; None for the recipe's.
+        channels: width of the networks.
+        layers: their number of cells.
+        seed: of weights, order and noise.
+    """
+
+    recipe: str = "digits"
+    epochs: PositiveCount | None = None
+    channels: PositiveCount = 8
+    layers: PositiveCount = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An ablation.
+
+    Attributes:
+        search: "racl", "arnas" or "dsrna".
+        recipe: of the search, by name.
+        seeds: searches of each variant, with seeds from the recipe's on.
+        variants: settings that differ from the recipe's, by the names of the table's rows.
+        controls: cells that no search of these found, such as "pc_darts" or "cells:FILE.json".
+        training: of all cells.
+        attacks: names of attacks.
+    """
+
+    search: str
+    recipe: str = "digits"
+    seeds: PositiveCount = 3
+    variants: dict[str, dict[str, Any]]
+    controls: tuple[str, ...] = ()
+    training: Training = field(default_factory=Training)
+    attacks: tuple[str, ...] = ("pgd20", "pgd100")
+
+    def settings(self, model: str, dataset: str) -> Settings:
+        """Return how a cell is trained on a data set."""
+        changes = {} if self.training.epochs is None else {"epochs": str(self.training.epochs)}
+        return Settings(
+            model=model,
+            dataset=dataset,
+            recipe=override_training(get_recipe(self.training.recipe), changes),
+            channels=self.training.channels,
+            layers=self.training.layers,
+            seed=self.training.seed,
+        )
+
+
+class Run(NamedTuple):
+    """One search of a variant; its recipe's name is that of its folder and its genotype."""
+
+    variant: str
+    recipe: SearchRecipe
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        ZooError: the file cannot be read, or does not fit.
+    """
+    return read_toml(path, Plan, "plan")
+
+
+def runs(plan: Plan) -> Iterator[Run]:
+    """Yield every search of a plan, one variant after the other.
+
+    Raises:
+        ZooError: an unknown search, recipe or setting, or two variants of one folder's name.
+    """
+    recipes, _ = search_of(plan)
+    if plan.recipe not in recipes:
+        raise unknown_name("recipe", plan.recipe, recipes)
+    base, taken = recipes[plan.recipe], dict[str, str]()
+    for variant, changes in plan.variants.items():
+        slug = re.sub(r"[^a-z0-9.]+", "-", variant.lower()).strip("-")
+        if not slug or taken.setdefault(slug, variant) != variant:
+            raise ZooError(
+                f"The variant '{variant}' needs a name of its own, of letters and digits."
+            )
+        changed = override(base, {key: str(value) for key, value in changes.items()}, fixed=HEADER)
+        for seed in range(base.seed, base.seed + plan.seeds):
+            yield Run(variant, dataclasses.replace(changed, name=f"{slug}-s{seed}", seed=seed))
+
+
+def search_of(plan: Plan) -> tuple[dict[str, Any], BuildSearch]:
+    """Return recipes and class of the plan's search.
+
+    Raises:
+        ZooError: there is no such search.
+    """
+    if plan.search == "racl":
+        from robnet_zoo.search.racl import recipe as racl
+        from robnet_zoo.search.racl.search import RaclSearch
+
+        return racl.RECIPES, RaclSearch
+    if plan.search == "arnas":
+        from robnet_zoo.search.arnas import recipe as arnas
+        from robnet_zoo.search.arnas.search import ArnasSearch
+
+        return arnas.RECIPES, ArnasSearch
+    if plan.search == "dsrna":
+        from robnet_zoo.search.dsrna import recipe as dsrna
+        from robnet_zoo.search.dsrna.search import DsrnaSearch
+
+        return dsrna.RECIPES, DsrnaSearch
+    raise unknown_name("search", plan.search, ("racl", "arnas", "dsrna"))

@@ -1,0 +1,95 @@
+"""The table of an ablation: a row a variant, means over its searches."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo.runtime.files import write_json, write_text
+from robnet_zoo.runtime.tables import markdown_table
+
+RECORD, PAGE = "ablation.json", "table.md"
+FORMAT = "robnet_zoo.search.ablation/1"
+
+
+def write_ablation(
+    folder: Path,
+    plan: Mapping[str, Any],
+    rows: Mapping[str, Sequence[str]],
+    comparison: Mapping[str, Any],
+    found: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Write ablation.json and table.md.
+
+    Args:
+        folder: where they go.
+        plan: what was asked.
+        rows: the cells of each row, by its name; the first row is what others are held against.
+        comparison: the record of all cells.
+        found: what each search says of itself, by its cell's name.
+    """
+    cells = comparison["cells"]
+    columns = list(next(iter(cells.values()))["results"])
+    first = next(iter(rows))
+    summary = {
+        row: {
+            column: _summary(
+                [cells[name]["results"][column]["accuracy"] for name in names],
+                [cells[name]["results"][column]["accuracy"] for name in rows[first]],
+                same=row == first,
+            )
+            for column in columns
+        }
+        for row, names in rows.items()
+    }
+    record = {
+        "format": FORMAT,
+        "plan": dict(plan),
+        "rows": {
+            row: {"cells": list(names), "accuracy": summary[row]} for row, names in rows.items()
+        },
+        "found": {name: dict(value) for name, value in found.items()},
+        "environment": comparison["environment"],
+    }
+    write_json(folder / RECORD, record)
+    table = [
+        [row, str(len(names)), *(_text(summary[row][column]) for column in columns)]
+        for row, names in rows.items()
+    ]
+    caption = (
+        "Accuracy in percent, the mean over the searches of a row; in brackets its 95 % interval "
+        "by Student's t,\nthen the difference to the first row and the p-value of Welch's test.\n\n"
+    )
+    write_text(
+        folder / PAGE,
+        caption + markdown_table(["variant", "searches", *columns], table, right=["searches"]),
+    )
+
+
+def _summary(values: Sequence[float], base: Sequence[float], *, same: bool) -> dict[str, float]:
+    """Return mean and interval over searches, and the difference to the base where it is other."""
+    from scipy import stats
+
+    summary = {"mean": statistics.fmean(values)}
+    if len(values) > 1:
+        half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values)
+        half /= len(values) ** 0.5
+        summary |= {"low": summary["mean"] - half, "high": summary["mean"] + half}
+    if not same:
+        summary["difference"] = summary["mean"] - statistics.fmean(base)
+        if len(values) > 1 and len(base) > 1 and (len(set(values)) > 1 or len(set(base)) > 1):
+            summary["p_value"] = float(stats.ttest_ind(values, base, equal_var=False).pvalue)
+    return summary
+
+
+def _text(summary: Mapping[str, float]) -> str:
+    text = f"{100 * summary['mean']:.1f}"
+    if "low" in summary:
+        text += f" [{100 * summary['low']:.1f}, {100 * summary['high']:.1f}]"
+    if "difference" in summary:
+        text += f", {100 * summary['difference']:+.1f}"
+    if "p_value" in summary:
+        text += f" (p {summary['p_value']:.2f})"
+    return text
