@@ -63,16 +63,15 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
             run_to_files(build, recipe, own, processes, name)
         rows.setdefault(variant, []).append(name)
         found[name] = json.loads((own.folder / RECORD).read_text(encoding="utf-8"))["found"]
-        cells.append(plan.settings(f"cells:{own.folder / GENOTYPE}", recipe.dataset))
-        dataset = recipe.dataset
+        cells.append(plan.settings(f"cells:{own.folder / GENOTYPE}", recipe))
     for control in plan.controls:
-        cells.append(plan.settings(control, dataset))
+        cells.append(plan.settings(control, recipe))
         rows[control] = [control]
     if not processes.main:
         return
     seed = plan.training.seed
     comparison = Comparison(
-        paths.folder / CELLS, plan.attacks, None, None, seed, processes.device, paths.root
+        paths.folder / CELLS, plan.attacks, plan.n, None, seed, processes.device, paths.root
     )
     compare(cells, comparison)
     compared = json.loads((comparison.folder / COMPARED).read_text(encoding="utf-8"))

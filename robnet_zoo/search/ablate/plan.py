@@ -25,14 +25,14 @@ class Training:
 
     Attributes:
         recipe: name of a training recipe, or FILE.toml.
-        epochs: passes over the training images; None for the recipe's.
+        settings: of it that are other, such as epochs.
         channels: width of the networks.
         layers: their number of cells.
         seed: of weights, order and noise.
     """
 
     recipe: str = "digits"
-    epochs: PositiveCount | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     channels: PositiveCount = 8
     layers: PositiveCount = 8
     seed: int = 0
@@ -50,6 +50,7 @@ class Plan:
         controls: cells that no search of these found, such as "pc_darts" or "cells:FILE.json".
         training: of all cells.
         attacks: names of attacks.
+        n: attack the first so many test images; None for all.
     """
 
     search: str
@@ -59,13 +60,16 @@ class Plan:
     controls: tuple[str, ...] = ()
     training: Training = field(default_factory=Training)
     attacks: tuple[str, ...] = ("pgd20", "pgd100")
+    n: PositiveCount | None = None
 
-    def settings(self, model: str, dataset: str) -> Settings:
-        """Return how a cell is trained on a data set."""
-        changes = {} if self.training.epochs is None else {"epochs": str(self.training.epochs)}
+    def settings(self, model: str, searched: SearchRecipe) -> Settings:
+        """Return how a cell is trained, on the data and for the threat model of a search."""
+        changes = {key: str(value) for key, value in self.training.settings.items()}
         return Settings(
             model=model,
-            dataset=dataset,
+            dataset=searched.dataset,
+            threat_model=searched.threat_model,
+            epsilon=searched.epsilon,
             recipe=override_training(get_recipe(self.training.recipe), changes),
             channels=self.training.channels,
             layers=self.training.layers,

@@ -91,5 +91,6 @@ def _text(summary: Mapping[str, float]) -> str:
     if "difference" in summary:
         text += f", {100 * summary['difference']:+.1f}"
     if "p_value" in summary:
-        text += f" (p {summary['p_value']:.2f})"
+        p = summary["p_value"]
+        text += " (p < 0.01)" if p < 0.01 else f" (p {p:.2f})"
     return text

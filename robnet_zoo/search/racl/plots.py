@@ -126,17 +126,23 @@ def draw_weights(
         dim=2,
     )
     styles = {name: STYLES.get(name, NONE) for name in operations}
-    with canvas(13, 6.4 * len(genotype.cells), layout="constrained") as figure:
+    limits = (float((shares - deviations).min()), float((shares + deviations).max()))
+    # placed by hand: laying out so many panels takes longer than drawing them
+    space = {"left": 0.03, "right": 0.99, "bottom": 0.06, "top": 0.9, "hspace": 0.3, "wspace": 0.06}
+    with canvas(13, 6.4 * len(genotype.cells) + 0.4) as figure:
         from matplotlib.lines import Line2D
 
-        parts = figure.subfigures(len(genotype.cells), 1, squeeze=False)[:, 0]
+        heights = [*[6.4] * len(genotype.cells), 0.4]
+        *parts, foot = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[
+            :, 0
+        ]
         for row, (part, (role, cell)) in enumerate(zip(parts, genotype.cells.items(), strict=True)):
             part.suptitle(
                 f"{role} cell: ln of each operation's share of its node, and sigma; "
                 f"epochs 1 to {len(means)}, the warm-up shaded",
                 size=12,
             )
-            grid = part.subplots(NODES, NODES + 1, sharex=True, sharey=True, squeeze=False)
+            grid = part.subplots(NODES, NODES + 1, squeeze=False, gridspec_kw=space)
             for unused in grid.flatten():
                 unused.set_visible(False)
             chosen = {
@@ -146,6 +152,10 @@ def draw_weights(
             }
             for edge, (source, node) in enumerate(zip(SOURCES, TARGETS, strict=True)):
                 axes = grid[node, source]
+                # set once for all: panels that share axes measure each other at every line
+                axes.set(xlim=(1, max(2, len(means))), ylim=limits)
+                axes.autoscale(False)
+                axes.tick_params(labelsize=7, labelleft=source == 0, labelbottom=node == NODES - 1)
                 _draw_edge(
                     axes,
                     shares[:, row, edge],
@@ -157,7 +167,7 @@ def draw_weights(
                 title = f"{state_name(source)} to {state_name(2 + node)}"
                 axes.set_title(title, size=9, color=MUTED, loc="left", parse_math=True)
         handles = [Line2D([], [], color=c, linewidth=3, label=name) for name, c in styles.values()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        foot.legend(handles=handles, loc="center", ncols=len(handles), frameon=False)
     save(figure, path)
 
 
@@ -175,7 +185,6 @@ def _draw_edge(
         axes.plot(epochs, middle.tolist(), color=colour, linewidth=2.6 if name == chosen else 1.1)
         low, high = (middle - sigma).tolist(), (middle + sigma).tolist()
         axes.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.tick_params(labelsize=7)
     for spine in axes.spines.values():
         spine.set(visible=True, color=INK if chosen else FAINT, linewidth=1.4 if chosen else 0.8)
 

@@ -95,6 +95,7 @@ RECIPES = {
             warmup=8,
             architecture_lr=0.01,
             spread="deviation",
+            target_drop=2.0,
         ),
         RaclRecipe(
             name="smoke",
@@ -110,6 +111,7 @@ RECIPES = {
             warmup=1,
             architecture_lr=0.01,
             spread="deviation",
+            target_drop=2.0,
         ),
     )
 }

@@ -1,0 +1,88 @@
+"""Variants of a search, each with its seeds, in one table; nothing is done twice."""
+
+import json
+
+import pytest
+from helpers.training import write_arrays
+
+from robnet_zoo.search.__main__ import main
+from robnet_zoo.search.ablate.table import write_ablation
+
+PLAN = """
+search = "racl"
+recipe = "smoke"
+seeds = 1
+controls = ["pc_darts"]
+attacks = ["pgd2"]
+n = 20
+
+[training]
+settings = {{ epochs = 1, steps = 1, early_steps = 1 }}
+channels = 4
+layers = 3
+
+[variants]
+"Rho 0" = {{ {common}, rho = 0.0 }}
+"""
+SMALL = {"epochs": 1, "warmup": 0, "batch_size": 8, "images": 16, "channels": 8}
+
+
+def plan(tmp_path, **changes):
+    data = {"dataset": write_arrays(tmp_path), "threat_model": "digits"}
+    settings = {**data, **SMALL, **changes}
+    path = tmp_path / "plan.toml"
+    common = ", ".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
+    path.write_text(PLAN.format(common=common))
+    return str(path)
+
+
+def test_variants_are_searched_trained_and_set_side_by_side(tmp_path, capsys):
+    arguments = ["ablate", plan(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    page = (tmp_path / "out" / "table.md").read_text()
+    assert page in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    rows = record["rows"]
+    assert {row: value["cells"] for row, value in rows.items()} == {
+        "Rho 0": ["rho-0-s0"],
+        "pc_darts": ["pc_darts"],
+    }
+    compared = json.loads((tmp_path / "out" / "cells" / "comparison.json").read_text())["cells"]
+    for row, (name,) in ((row, value["cells"]) for row, value in rows.items()):
+        assert rows[row]["accuracy"]["pgd2"]["mean"] == pytest.approx(
+            compared[name]["results"]["pgd2"]["accuracy"]
+        )
+    searched = tmp_path / "out" / "searches" / "rho-0-s0"
+    assert json.loads((searched / "record.json").read_text())["recipe"]["rho"] == 0
+    assert not record["found"]["rho-0-s0"]["constraint_met"]
+    before = (searched / "genotype.json").stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert (searched / "genotype.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"eta": -1}, "eta"), ({"sigma": 1}, "sigma"), ({"name": "x"}, "name")],
+)
+def test_a_wrong_variant_is_refused_before_any_search(tmp_path, capsys, changes, said):
+    assert main(["ablate", plan(tmp_path, **changes), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_has_means_intervals_and_differences(tmp_path):
+    rates = {"a0": 0.70, "a1": 0.72, "a2": 0.74, "b0": 0.60, "b1": 0.60, "b2": 0.63}
+    cells = {name: {"results": {"pgd20": {"accuracy": rate}}} for name, rate in rates.items()}
+    rows = {"base": ["a0", "a1", "a2"], "other": ["b0", "b1", "b2"]}
+    write_ablation(tmp_path, {}, rows, {"cells": cells, "environment": {}}, {})
+    base, other = (
+        row["accuracy"]["pgd20"]
+        for row in json.loads((tmp_path / "ablation.json").read_text())["rows"].values()
+    )
+    # Student's t with two degrees of freedom: 4.303 standard errors of 0.02 / sqrt(3)
+    assert base["mean"] == pytest.approx(0.72)
+    assert base["high"] - base["mean"] == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
+    assert "difference" not in base
+    assert other["difference"] == pytest.approx(-0.11)
+    assert 0.0001 < other["p_value"] < 0.01
+    assert "61.0 [56.7, 65.3], -11.0 (p < 0.01)" in (tmp_path / "table.md").read_text()
