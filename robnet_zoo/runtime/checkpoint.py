@@ -17,8 +17,9 @@ FORMAT = "robnet_zoo.run/1"
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a state of tensors and plain values; the old file stays until the new one is whole."""
-    with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        # given a path, torch says nothing of a full disk but an "unexpected pos"
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:

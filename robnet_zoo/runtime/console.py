@@ -11,16 +11,23 @@ from rich.console import Console
 from rich.table import Table
 
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import UnwritableError
 
 PLAIN_SECONDS = 10.0  # between two progress lines where there is no terminal
 
 
 def run(main: Callable[[], int | None]) -> int:
-    """Run a command's body and return its exit code: 2 for a user's mistake, 130 for Ctrl-C."""
+    """Run a command's body and return its exit code: 2 for a user's mistake, 130 for Ctrl-C.
+
+    A disk that cannot be written counts as a user's mistake.
+    """
     try:
         return main() or 0
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except UnwritableError as error:
+        print(f"error: Cannot write '{error.filename}': {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -20,6 +20,7 @@ PositiveCount = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
 PositiveAmount = Annotated[float, Meta(gt=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+BelowOne = Annotated[float, Meta(ge=0, lt=1)]
 
 
 def read_json(path: Path, kind: type[T], what: str) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import typing
 from collections.abc import Mapping
 from functools import cache
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     Settings = TypeVar("Settings", bound=DataclassInstance)
 
+LARGEST = 3.4e38  # of float32's numbers, nearly
 LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -29,7 +29,7 @@ def check_settings(settings: DataclassInstance, what: str = "") -> None:
         what: begins the errors, such as "Recipe setting ".
 
     Raises:
-        ZooError: a value has the wrong type, is out of range, or is not finite.
+        ZooError: a value has the wrong type, is out of range, or is no number of float32's.
     """
     for name, kind in _annotations(type(settings)).items():
         check_setting(name, getattr(settings, name), kind, what)
@@ -62,7 +62,9 @@ def check_setting(name: str, value: Any, kind: Any, what: str = "") -> None:
     if hasattr(type(value), "__dataclass_fields__"):
         return
     if not _fits(value, kind):
-        raise ZooError(f"{what}{name}={value} is out of range; it must be {_allowed(kind, value)}.")
+        allowed = _allowed(kind, value)
+        size = f", and no larger than {LARGEST:g}" if _is_too_large(value) else ""
+        raise ZooError(f"{what}{name}={value} is out of range; it must be {allowed}{size}.")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -70,7 +72,12 @@ def _fits(value: Any, kind: Any) -> bool:
         msgspec.convert(value, kind)
     except msgspec.ValidationError:
         return False
-    return not isinstance(value, float) or math.isfinite(value)
+    return not _is_too_large(value)
+
+
+def _is_too_large(value: Any) -> bool:
+    """Return whether a value is a number that torch's float32 does not hold, NaN included."""
+    return isinstance(value, (int, float)) and not abs(value) <= LARGEST
 
 
 @cache

@@ -1,7 +1,9 @@
 """The shared room of the searches: data, loop, optimizers, recipes and discretisation."""
 
 import dataclasses
+import errno
 import os
+import re
 import signal
 
 import pytest
@@ -10,17 +12,32 @@ import torch.nn.functional as F
 
 from robnet_zoo import create_model
 from robnet_zoo.genotypes import CellGenotype, genotype_to_dict
+from robnet_zoo.runtime import console
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_text
+from robnet_zoo.runtime.lock import hold
 from robnet_zoo.runtime.signals import Stopped
+from robnet_zoo.search.arnas.recipe import RECIPES as ARNAS_RECIPES
 from robnet_zoo.search.core.discretise import best_two_edges
-from robnet_zoo.search.core.optimizers import WeightOptimizer, craft, search_adversary
+from robnet_zoo.search.core.optimizers import (
+    WeightOptimizer,
+    craft,
+    search_adversary,
+    seeded_supernet,
+)
 from robnet_zoo.search.core.spaces import DARTS_OPERATIONS, EDGES, darts_space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
+from robnet_zoo.search.dsrna.recipe import RECIPES as DSRNA_RECIPES
+from robnet_zoo.search.racl.recipe import RECIPES as RACL_RECIPES
 from robnet_zoo.search.robnet.recipe import RECIPES, RobNetRecipe
 from robnet_zoo.search.run.data import load_search_data
+from robnet_zoo.search.run.finite import check_finite
 from robnet_zoo.search.run.loop import run_search
 from robnet_zoo.search.run.recipe import SearchRecipe, read_recipe, recipe_of, write_recipe
 
+ROBNET, RACL, ARNAS, DSRNA = (
+    recipes["smoke"] for recipes in (RECIPES, RACL_RECIPES, ARNAS_RECIPES, DSRNA_RECIPES)
+)
 RECIPE = SearchRecipe(
     name="test",
     claim="none",
@@ -97,6 +114,85 @@ def test_folder_of_another_search_is_refused(data, tmp_path):
     other = dataclasses.replace(RECIPE, epochs=1, lr=0.1)
     with pytest.raises(ZooError, match=r"lr=0\.05, not 0\.1"):
         run_search(Uniform(other, data), data, other, tmp_path, resume=True)
+
+
+def test_a_folder_in_use_or_with_a_record_is_refused(data, tmp_path):
+    with hold(tmp_path), pytest.raises(ZooError, match="Another process is at work"):
+        run_search(Uniform(RECIPE, data), data, RECIPE, tmp_path)
+    (tmp_path / "record.json").write_text("{}")
+    with pytest.raises(ZooError, match="already holds a search"):
+        run_search(Uniform(RECIPE, data), data, RECIPE, tmp_path)
+
+
+def test_what_is_not_finite_stops_a_search_before_it_is_saved(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, lr=1e30, epochs=1, attack_steps=0)
+    with pytest.raises(ZooError, match=r"cannot go on: .* is nan .*; lower lr"):
+        run_search(Uniform(recipe, data), data, recipe, tmp_path)
+    assert not (tmp_path / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"loss": float("nan")}, "loss is nan"),
+        ({"rows": [1.0, None, {"deep": float("-inf")}]}, "rows.2.deep is -inf"),
+        ({"weights": [torch.tensor([1.0, float("inf")])]}, "weights.0 is not finite"),
+        ({"log_lambda": torch.tensor([float("nan"), 0.0])}, "log_lambda is not finite"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_named(values, name):
+    check_finite({"log_lambda": torch.tensor([float("-inf")]), "theta": 0.0, "step": 3}, "now")
+    with pytest.raises(ZooError, match=f"{re.escape(name)} now"):
+        check_finite(values, "now")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, capsys, monkeypatch):
+    write_text(tmp_path / "log.csv", "old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert console.run(lambda: write_text(tmp_path / "log.csv", "new")) == 2
+    assert capsys.readouterr().err == (
+        f"error: Cannot write '{tmp_path / 'log.csv'}': No space left on device.\n"
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
+    assert (tmp_path / "log.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("side", "batch", "message"),
+    [(6, 8, "side must be a multiple of 4"), (4, 1, "at least 2 images a process")],
+)
+def test_images_that_a_supernet_cannot_take_are_refused(data, side, batch, message):
+    dataset = dataclasses.replace(data.dataset, image_size=side)
+    recipe = dataclasses.replace(RECIPE, batch_size=batch)
+    with pytest.raises(ZooError, match=message):
+        seeded_supernet(darts_space(3, 1), recipe, dataclasses.replace(data, dataset=dataset))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "message"),
+    [
+        (ROBNET, {"space": "free", "architectures": 30, "fsp_candidates": 20}, "measure more than"),
+        (ROBNET, {"keep": 1e-9}, "at least 0.01"),
+        (ROBNET, {"layers": 10**30}, "at most 1000"),
+        (ROBNET, {"lr_end": 1.0}, "lr_end=1.0 is above lr=0.1"),
+        (ROBNET, {"lr": 1e308}, "above 0, and no larger than 3.4e[+]38"),
+        (ROBNET, {"seed": 2**63}, "at most"),
+        (ROBNET, {"momentum": 1.0}, "below 1"),
+        (RACL, {"warmup": 4}, "leaves nothing of epochs=4"),
+        (RACL, {"log_target": float("nan")}, "log_target=nan is out of range"),
+        (RACL, {"target_drop": float("inf")}, "target_drop=inf is out of range"),
+        (DSRNA, {"warmup": 2}, "leaves nothing of epochs=2"),
+        (ARNAS, {"architecture_betas": (0.5, 1.0)}, "architecture_betas"),
+        (ARNAS, {"multiples": (1, 2, 10**9)}, "from 1 to 64"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(recipe, changes, message):
+    with pytest.raises(ZooError, match=message):
+        dataclasses.replace(recipe, **changes)
 
 
 def test_halves_are_disjoint_and_validation_is_neither(data):

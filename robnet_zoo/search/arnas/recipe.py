@@ -9,6 +9,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.recipe import SoftmaxRecipe
 from robnet_zoo.search.core.spaces import Space, arnas_space
 
+WIDEST = 64
 CELL_TYPES = {"A": "accurate", "R": "robust"}
 
 
@@ -45,17 +46,17 @@ def arrangement(
     """Return the cell type's name and the width of each third, for texts such as "AAR".
 
     Raises:
-        ZooError: not three letters A or R, or not three whole numbers above 0.
+        ZooError: not three letters A or R, or not three whole numbers from 1 to `WIDEST`.
     """
     if len(placement) != 3 or not set(placement) <= set(CELL_TYPES):
         raise ZooError(
             f"Placement '{placement}' is not understood; write A (accurate) or R (robust) for each "
             "third of the network, such as AAR."
         )
-    if len(multiples) != 3 or min(multiples) < 1:
+    if len(multiples) != 3 or min(multiples) < 1 or max(multiples) > WIDEST:
         raise ZooError(
-            f"Multiples {list(multiples)} are not possible; give a width above 0 for each third of "
-            "the network, such as 1,2,2."
+            f"Multiples {list(multiples)} are not possible; give a width from 1 to {WIDEST} for "
+            "each third of the network, such as 1,2,2."
         )
     first, second, third = (CELL_TYPES[letter] for letter in placement)
     return (first, second, third), (multiples[0], multiples[1], multiples[2])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from robnet_zoo.genotypes import Cell
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.spaces import EDGES, NODES, SOURCES, TARGETS
 
 
@@ -18,9 +19,14 @@ def best_two_edges(scores: Tensor, operations: Sequence[str]) -> Cell:
     Args:
         scores: worth of each operation on each edge (edges, operations), edge weights included.
         operations: their names.
+
+    Raises:
+        ZooError: a score is not a number, so that none is the best.
     """
     allowed = [index for index, name in enumerate(operations) if name != "none"]
     table = scores.detach().double().cpu()[:, allowed]
+    if table.isnan().any():
+        raise ZooError("Operations' scores are not numbers, so no cell can be chosen; lower lr.")
     best, which = table.max(dim=1)
     chosen = []
     for node in range(NODES):

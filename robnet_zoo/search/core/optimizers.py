@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.runtime.distributed import ProcessGroup
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.spaces import Space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
 from robnet_zoo.search.run.data import SearchBatch, SearchData
@@ -18,16 +19,43 @@ from robnet_zoo.threat_models import ThreatModel
 
 
 def seeded_supernet(space: Space, recipe: SearchRecipe, data: SearchData) -> Supernet:
-    """Return a supernet with the weights of the recipe's seed, on the search's device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(recipe.seed)  # leaves CUDA's alone
-        supernet = Supernet(
-            space,
-            channels=recipe.channels,
-            num_classes=data.dataset.num_classes,
-            in_channels=data.dataset.in_channels,
+    """Return a supernet with the weights of the recipe's seed, on the search's device.
+
+    Raises:
+        ZooError: it cannot take the images or the batches, or does not fit into memory.
+    """
+    _check_maps(space, recipe, data)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(recipe.seed)  # leaves CUDA's alone
+            supernet = Supernet(
+                space,
+                channels=recipe.channels,
+                num_classes=data.dataset.num_classes,
+                in_channels=data.dataset.in_channels,
+            )
+        return supernet.to(data.processes.device).train()
+    except (RuntimeError, MemoryError, TypeError) as error:  # torch's, for what it cannot allocate
+        raise ZooError(
+            f"A supernet of channels={recipe.channels} and layers={recipe.layers} cannot be built "
+            f"here ({type(error).__name__}); choose a smaller one."
+        ) from error
+
+
+def _check_maps(space: Space, recipe: SearchRecipe, data: SearchData) -> None:
+    """Raise ZooError unless all reductions halve the images, and batch norm has what to average."""
+    side, parts = data.dataset.image_size, 2 ** sum(slot.reduction for slot in space.slots)
+    if side % parts:
+        raise ZooError(
+            f"Images of {side}x{side} pixels do not fit a supernet whose cells halve them "
+            f"{parts.bit_length() - 1} times; their side must be a multiple of {parts}."
         )
-    return supernet.to(data.processes.device).train()
+    images = recipe.batch_size // data.processes.size
+    if images * (side // parts) ** 2 < 2:
+        raise ZooError(
+            f"batch_size={recipe.batch_size} leaves batch norm one value to average in the last "
+            "cells; choose at least 2 images a process."
+        )
 
 
 def search_adversary(recipe: SearchRecipe, threat: ThreatModel) -> Adversary | None:

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from robnet_zoo.runtime.decode import Amount, PositiveAmount
+from robnet_zoo.runtime.decode import Amount, BelowOne, PositiveAmount
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.core.spaces import Space
 from robnet_zoo.search.run.recipe import SearchRecipe
 
@@ -27,6 +28,14 @@ class DifferentiableRecipe(SearchRecipe):
     def space(self) -> Space:
         """Return the search space that the settings describe."""
 
+    def check_warmup(self, warmup: int) -> None:
+        """Raise ZooError where the epochs in which an architecture waits leave it none to learn."""
+        if warmup >= self.epochs:
+            raise ZooError(
+                f"warmup={warmup} leaves nothing of epochs={self.epochs} for the architecture; "
+                "choose fewer epochs of warm-up, or more in all."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxRecipe(DifferentiableRecipe):
@@ -38,4 +47,4 @@ class SoftmaxRecipe(DifferentiableRecipe):
     """
 
     order: Literal["first", "second"] = "second"
-    architecture_betas: tuple[float, float] = (0.5, 0.999)
+    architecture_betas: tuple[BelowOne, BelowOne] = (0.5, 0.999)

@@ -41,7 +41,8 @@ def certified_lower_bound(
     mean = certified_margin(model, *batch, size, norm=norm, method=bound).mean()
     if not mean.isfinite():
         raise ZooError(
-            f"The certified bound at radius {size:.3g} is not finite; use a smaller one."
+            f"The certified bound at radius {size:.3g} is not finite; lower lr if the loss is not "
+            "either, else set a smaller bound_size."
         )
     return mean
 

@@ -53,6 +53,7 @@ class DsrnaRecipe(SoftmaxRecipe):
                 f"Recipe setting attack_steps={self.attack_steps} is not possible: DSRNA searches "
                 "on clean images; leave it at 0."
             )
+        self.check_warmup(self.warmup)
 
     def space(self) -> Space:
         """Return the search space that the settings describe."""

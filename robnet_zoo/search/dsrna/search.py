@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.core.softmax import INITIAL_SCALE, SoftmaxSearch
 from robnet_zoo.search.core.spaces import EDGES, NODES, TARGETS
@@ -24,7 +25,7 @@ from robnet_zoo.search.dsrna.metrics import (
     size_of_slack,
 )
 from robnet_zoo.search.dsrna.recipe import DsrnaRecipe
-from robnet_zoo.search.run.data import SearchBatch
+from robnet_zoo.search.run.data import SearchBatch, SearchData
 from robnet_zoo.search.run.loop import StepContext
 
 Figures = dict[str, float | Tensor]
@@ -38,6 +39,15 @@ class DsrnaSearch(SoftmaxSearch[DsrnaRecipe]):
     """
 
     algorithm = "dsrna"
+
+    def __init__(self, recipe: DsrnaRecipe, data: SearchData) -> None:
+        classes = data.dataset.num_classes
+        if recipe.metric != "cb" and recipe.estimator != "exact" and recipe.estimates > classes:
+            raise ZooError(
+                f"estimates={recipe.estimates} are more than the {classes} classes of "
+                f"'{data.dataset.name}'; choose fewer, or estimator=exact for all of them."
+            )
+        super().__init__(recipe, data)
 
     @property
     def genotype_name(self) -> str:

@@ -62,6 +62,10 @@ class RaclRecipe(DifferentiableRecipe):
     batch_norm: bool = False
     choice: Choice = "median"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_warmup(self.warmup)
+
     def space(self) -> Space:
         """Return the search space that the settings describe."""
         return darts_space(self.layers, self.partial)

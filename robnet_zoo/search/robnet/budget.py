@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.search.core.spaces import EDGES
@@ -23,6 +23,7 @@ from robnet_zoo.search.robnet.codes import (
 # Fewest and most convolutions of a cell. The paper says "smaller than 7", "between 8 and 10" and
 # "larger than 11"; 7, the number that RobNet-small's size needs, and 11 go to the nearer end.
 BUDGETS = {"small": (0, 7), "medium": (8, 10), "large": (11, EDGES)}
+ATTEMPTS = 20  # starts from which codes of a size are looked for
 FURTHEST = 0.02  # fraction of a wanted size by which the nearest may miss it
 
 
@@ -77,13 +78,39 @@ def codes_of_size(
             if _allowed(candidate, budget):
                 codes, excess, improved = candidate, changed, True
     if abs(excess) > FURTHEST * parameters:
-        named = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ZooError(
-            f"No code{f' of the {budget} budget' if budget else ''} has about {parameters:,} "
-            f"parameters with {named}; one has {parameters + excess:,}: choose that size, or "
-            "another budget, width or depth."
-        )
+        raise _no_such_size(parameters, parameters + excess, budget, sizes)
     return codes
+
+
+def check_parameters(
+    parameters: int, cells: int = 1, budget: str | None = None, **sizes: int
+) -> None:
+    """Raise ZooError where no codes can have about so many parameters.
+
+    Args:
+        parameters: the size wanted.
+        cells: 1 where all cells share a code, otherwise the number of layers.
+        budget: limits the convolutions of each cell.
+        sizes: as for `codes_of_size`.
+    """
+    fewest, most = _limits(budget) if budget else (0, EDGES)
+    base, added = prices(cells, **sizes)
+    # in a cell all convolutions cost alike, and so do the identities that cost anything
+    convs, identities = added[1 :: 2 * EDGES], added[:: 2 * EDGES]
+    if cells == 1:
+        reached = [
+            base + count * convs[0] + more * identities[0]
+            for count in range(fewest, most + 1)
+            for more in range(len(INPUT_EDGES) + 1)
+            if count or more  # a code sees the image
+        ]
+        nearest = min(reached, key=lambda size: abs(size - parameters))
+    else:
+        small = base + fewest * sum(convs)
+        large = base + most * sum(convs) + len(INPUT_EDGES) * sum(identities)
+        nearest = min(max(parameters, small), large)
+    if abs(nearest - parameters) > FURTHEST * parameters:
+        raise _no_such_size(parameters, nearest, budget, sizes)
 
 
 def dense_code(parameters: int, budget: str | None = None, **sizes: int) -> Code:
@@ -121,14 +148,22 @@ def sampler(
         sizes: as for `codes_of_size`; needed with `parameters`.
     """
 
-    def draw(rng: random.Random) -> Codes:
+    def draw_any(rng: random.Random) -> Codes:
         if budget is None:
-            codes = random_codes(rng, cells, keep)
-        else:
-            codes = tuple(code_of_budget(rng, budget) for _ in range(cells))
-        return (
-            codes if parameters is None else codes_of_size(rng, codes, parameters, budget, **sizes)
-        )
+            return random_codes(rng, cells, keep)
+        return tuple(code_of_budget(rng, budget) for _ in range(cells))
+
+    def draw(rng: random.Random) -> Codes:
+        for attempt in range(1, ATTEMPTS + 1):
+            codes = draw_any(rng)
+            if parameters is None:
+                return codes
+            try:
+                return codes_of_size(rng, codes, parameters, budget, **sizes)
+            except ZooError:  # switches one by one may lead nowhere from this start
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     return draw
 
@@ -144,6 +179,17 @@ def _dense_codes(fewest: int, most: int) -> Iterator[Code]:
                 "10"[edge in without_identity] + "01"[edge in order[:count]]
                 for edge in range(EDGES)
             )
+
+
+def _no_such_size(
+    parameters: int, nearest: int, budget: str | None, sizes: Mapping[str, int]
+) -> ZooError:
+    named = ", ".join(f"{name}={size}" for name, size in sizes.items())
+    return ZooError(
+        f"No code{f' of the {budget} budget' if budget else ''} has about {parameters:,} "
+        f"parameters with {named}; one has {nearest:,}: choose that size, or another budget, "
+        "width or depth."
+    )
 
 
 def _limits(budget: str) -> tuple[int, int]:

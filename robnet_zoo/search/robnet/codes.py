@@ -9,7 +9,7 @@ A study's folder holds `study.csv`, a line for each architecture, with the colum
 `number` of the architecture, `code` as `to_text` writes it, `density`, `convs`, `identities` and
 `parameters` as the functions here count them; accuracies as fractions: `clean` and `robust` after
 fine-tuning, `robust_before` with inherited weights; `seconds` that it took; `state`, "complete"
-where the line is usable (in other states accuracies may be empty).
+where the line is usable (in other states, such as "failed", the rest may be empty).
 """
 
 from __future__ import annotations

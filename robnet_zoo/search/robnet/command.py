@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.search.run.command import add_options, in_processes, paths_from, recipe_from
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.run.data import SearchData
 
+LEAST_PATIENCE = 6  # seconds
 CANDIDATES = {  # settings of a study that have options
     "architectures": "candidates to fine-tune and score",
     "budget": "convolutions in a cell",
@@ -33,7 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_worker(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how the workers of a study meet."""
     add = parser.add_argument
-    add("--storage", metavar="URL", help="Optuna storage (default study.db in the folder)")
+    add(
+        "--storage",
+        metavar="URL",
+        help="where workers meet: a database's URL, or journal:FILE (default study.db in the "
+        "folder)",
+    )
     add(
         "--patience",
         default="2m",
@@ -42,20 +49,37 @@ def add_worker(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def patience_from(options: argparse.Namespace) -> int:
+    """Return the seconds of --patience.
+
+    Raises:
+        ZooError: too few for heartbeats.
+    """
+    patience = int(parse_duration(options.patience))
+    if patience < LEAST_PATIENCE:
+        raise ZooError(
+            f"--patience {options.patience} is too short for heartbeats, which come once a second "
+            f"at most; give {LEAST_PATIENCE}s or more."
+        )
+    return patience
+
+
 def run(options: argparse.Namespace) -> int:
     """Train the supernet, study architectures, and write genotype and figures into --out."""
     recipe, paths = recipe_from(options, RECIPES, SETTINGS), paths_from(options)
-    patience, storage = int(parse_duration(options.patience)), options.storage
+    patience, storage = patience_from(options), options.storage
     supernet_only = options.supernet_only
     from robnet_zoo.runtime.distributed import ProcessGroup
-    from robnet_zoo.search.robnet.stages import study, train_supernet
+    from robnet_zoo.search.robnet.stages import check_size, study, train_supernet
     from robnet_zoo.search.run.data import load_search_data
 
     def load(processes: ProcessGroup) -> SearchData:
         return load_search_data(recipe, streams=("weights",), processes=processes, root=paths.root)
 
     def body(processes: ProcessGroup) -> None:
-        train_supernet(recipe, load(processes), paths)
+        data = load(processes)
+        check_size(recipe, data)
+        train_supernet(recipe, data, paths)
         if not supernet_only:  # from here on every process is a worker of its own
             data = load(ProcessGroup(device=processes.device))
             study(recipe, data, paths.folder, paths.folder, storage=storage, patience=patience)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from robnet_zoo.attacks.pgd import Adversary
 from robnet_zoo.models.networks import Network
 from robnet_zoo.runtime.distributed import ProcessGroup
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.core.optimizers import WeightOptimizer
 from robnet_zoo.search.core.supernet import Supernet
@@ -100,7 +101,11 @@ def settle(network: Network, stream: BatchStream, batches: int) -> None:
 
 
 def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
-    """Train a network adversarially for a few epochs; it is left in eval mode."""
+    """Train a network adversarially for a few epochs; it is left in eval mode.
+
+    Raises:
+        ZooError: its weights are not finite any more.
+    """
     stream, adversary = data.streams[0], training_adversary(recipe, data.threat)
     weight_optimizer = WeightOptimizer(network, recipe, data.processes)
     steps = len(stream)
@@ -117,6 +122,8 @@ def finetune(network: Network, data: SearchData, recipe: RobNetRecipe) -> None:
         lr = recipe.finetune_lr * (1 + math.cos(math.pi * step / total)) / 2
         weight_optimizer.step(loss, lr)
     network.eval()
+    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+        raise ZooError("its weights are not finite after fine-tuning; lower finetune_lr")
 
 
 def scoring_adversary(recipe: RobNetRecipe, threat: ThreatModel) -> Adversary:

@@ -101,7 +101,7 @@ def measure_candidates(
         measured = measure_distances(network, data.validation, adversary, seed=recipe.seed)
         return _row(Measured(number, codes, *measured), sizes(supernet))
 
-    def report(done: list[Row]) -> None:
+    def report(done: list[Row], failed: Mapping[int, str]) -> None:
         if done:
             write_table(folder / CANDIDATES, done)
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from robnet_zoo.runtime.decode import Count, PositiveCount
+from robnet_zoo.runtime.decode import BelowOne, Count, PositiveCount
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.run.recipe import SearchRecipe
 
 STUDY_SETTINGS = (  # what a study may set anew on a supernet that is trained
@@ -47,8 +48,8 @@ class RobNetRecipe(SearchRecipe):
 
     attack_steps: PositiveCount = 7
     space: Literal["cell", "free"] = "cell"
-    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.1
-    keep: UpToOne = 0.5
+    warmup: BelowOne = 0.1
+    keep: Annotated[float, Meta(ge=0.01, le=1)] = 0.5
     architectures: PositiveCount = 1000
     budget: Literal["any", "small", "medium", "large"] = "any"
     parameters: PositiveCount | None = None
@@ -57,6 +58,15 @@ class RobNetRecipe(SearchRecipe):
     score_steps: PositiveCount = 20
     settle_batches: Count = 8
     fsp_candidates: PositiveCount = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.space == "free" and self.architectures >= self.fsp_candidates:
+            raise ZooError(
+                f"architectures={self.architectures} are to be left of "
+                f"fsp_candidates={self.fsp_candidates}, so none would be rejected; measure more "
+                "than you keep."
+            )
 
     @property
     def cells(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import optuna
 
 from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import sha256_of
+from robnet_zoo.runtime.files import check_writable, sha256_of
 from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.robnet.analysis.figures import FEWEST, available, make_figure
-from robnet_zoo.search.robnet.budget import sampler
+from robnet_zoo.search.robnet.budget import check_parameters, sampler
 from robnet_zoo.search.robnet.codes import (
     COLUMNS,
     Codes,
@@ -31,11 +31,12 @@ from robnet_zoo.search.robnet.finetune import judge
 from robnet_zoo.search.robnet.free import measure_candidates, reject
 from robnet_zoo.search.robnet.inherit import genotype_of, sizes
 from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS, RobNetRecipe
-from robnet_zoo.search.robnet.storage import open_study
-from robnet_zoo.search.robnet.study import Row, work
+from robnet_zoo.search.robnet.storage import DATABASE, open_study
+from robnet_zoo.search.robnet.storage_url import storage_errors
+from robnet_zoo.search.robnet.study import Row, retry_failed, tally, work
 from robnet_zoo.search.robnet.supernet import SupernetTraining, build_supernet
-from robnet_zoo.search.robnet.table import COMPLETE, STUDY, write_table
-from robnet_zoo.search.run.artifacts import finish, searched_source
+from robnet_zoo.search.robnet.table import COMPLETE, FAILED, STUDY, write_table
+from robnet_zoo.search.run.artifacts import RECORD, finish, searched_source
 from robnet_zoo.search.run.data import SearchData
 from robnet_zoo.search.run.loop import run_search
 from robnet_zoo.search.run.recipe import recipe_of
@@ -93,6 +94,7 @@ def study(
     *,
     storage: str | None = None,
     patience: int = 120,
+    retry: bool = False,
 ) -> None:
     """Judge the candidates with any other workers, and write the results.
 
@@ -103,7 +105,43 @@ def study(
         folder: where study.csv, the genotype and the rest go; workers share it.
         storage: as for `open_study`.
         patience: as for `open_study`.
+        retry: judge the candidates again that have failed.
+
+    Raises:
+        ZooError: the folder cannot be written, the storage cannot be used, or no candidate can be
+            judged.
     """
+    check_writable(folder / STUDY)
+    check_size(recipe, data)
+    url = storage or f"sqlite:///{folder / DATABASE}"
+    with storage_errors(url, "has failed", "start the worker again, and it goes on"):
+        _study(recipe, data, supernet_folder, folder, storage, patience, retry)
+
+
+def check_size(recipe: RobNetRecipe, data: SearchData) -> None:
+    """Raise ZooError where no candidate can have the size that the recipe asks for."""
+    if recipe.parameters is None:
+        return
+    check_parameters(
+        recipe.parameters,
+        recipe.cells,
+        None if recipe.budget == "any" else recipe.budget,
+        channels=recipe.channels,
+        layers=recipe.layers,
+        num_classes=data.dataset.num_classes,
+        in_channels=data.dataset.in_channels,
+    )
+
+
+def _study(
+    recipe: RobNetRecipe,
+    data: SearchData,
+    supernet_folder: Path,
+    folder: Path,
+    storage: str | None,
+    patience: int,
+    retry: bool,
+) -> None:
     supernet, rows = load_supernet(supernet_folder, recipe, data)
     moot = ("architectures", "fsp_candidates" if recipe.space == "cell" else "")
     settings = {name: getattr(recipe, name) for name in STUDY_SETTINGS if name not in moot}
@@ -112,6 +150,8 @@ def study(
     open_fsp_study = partial(
         open_study, folder / FSP_STUDY, settings | {"of": FSP_STUDY}, url=storage, patience=patience
     )
+    if retry:
+        retry_failed(opened)
     candidate = candidates(recipe, supernet, data, folder, open_fsp_study)
 
     def judged(number: int) -> Row:
@@ -129,11 +169,13 @@ def study(
         } | scores
         return {column: values[column] for column in COLUMNS}
 
-    def report(done: list[Row]) -> None:
-        if done:
-            write_table(folder / STUDY, done)
+    def report(done: list[Row], failed: Mapping[int, str]) -> None:
+        lost = [dict.fromkeys(COLUMNS) | {"number": n, "state": FAILED} for n in failed]
+        if done or lost:
+            write_table(folder / STUDY, sorted(done + lost, key=lambda row: row["number"]))
 
-    conclude(recipe, data, folder, work(opened, recipe.architectures, judged, report), rows)
+    complete = work(opened, recipe.architectures, judged, report)
+    conclude(recipe, data, folder, complete, rows, tally(opened, recipe.architectures).failed)
 
 
 def candidates(
@@ -173,6 +215,7 @@ def conclude(
     folder: Path,
     judged: list[Row],
     rows: list[dict[str, Any]],
+    failed: Mapping[int, str],
 ) -> None:
     """Write the best candidate's genotype, the record, and the paper's figures."""
     best = max(judged, key=lambda row: (row["robust"], row["clean"], -row["number"]))
@@ -184,6 +227,8 @@ def conclude(
     }
     seconds = sum(row["seconds"] for row in judged)
     findings = {"best": best, "mean": mean, "study_seconds": round(seconds, 1)}
+    if failed:
+        findings["failed"] = {str(number): reason for number, reason in failed.items()}
     finish(folder, ALGORITHM, recipe, data, genotype, rows, findings)
     if len(judged) >= FEWEST:
         for name in available([folder]):
@@ -192,4 +237,5 @@ def conclude(
         f"{folder}: best of {len(judged)} is candidate {best['number']}, robust "
         f"{best['robust']:.1%} (mean {mean['robust']:.1%}), clean {best['clean']:.1%}, density "
         f"{best['density']:.2f}, {best['parameters']:,} parameters"
+        + (f"; {len(failed)} more failed (see {RECORD})" if failed else "")
     )

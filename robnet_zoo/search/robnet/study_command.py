@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from robnet_zoo.runtime.environment import pick_device
-from robnet_zoo.runtime.options import override, parse_duration
-from robnet_zoo.search.robnet.command import CANDIDATES, add_worker
+from robnet_zoo.runtime.options import override
+from robnet_zoo.search.robnet.command import CANDIDATES, add_worker, patience_from
 from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS, RobNetRecipe
 from robnet_zoo.search.run.command import add_settings, changes_from
 
@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--supernet", type=Path, required=True, metavar="DIR", help="folder of a trained supernet")
     add_settings(parser, RobNetRecipe, CANDIDATES)
     add_worker(parser)
+    add("--retry-failed", action="store_true", help="judge the candidates again that have failed")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, help="folder of the data sets")
     add("--out", type=Path, help="the study's folder (default: the supernet's)")
@@ -25,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Judge candidates with any other workers until all are judged, and write the results."""
-    patience = parse_duration(options.patience)
+    patience = patience_from(options)
     from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.robnet.stages import study, supernet_recipe
     from robnet_zoo.search.run.data import load_search_data
@@ -40,5 +41,6 @@ def run(options: argparse.Namespace) -> None:
         options.supernet,
         options.out or options.supernet,
         storage=options.storage,
-        patience=int(patience),
+        patience=patience,
+        retry=options.retry_failed,
     )

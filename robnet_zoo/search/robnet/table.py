@@ -14,7 +14,7 @@ from robnet_zoo.runtime.tables import csv_records
 from robnet_zoo.search.robnet.codes import Codes, from_text
 
 STUDY, CANDIDATES = "study.csv", "candidates.csv"
-COMPLETE = "complete"  # the state of a line that may be used
+COMPLETE, FAILED = "complete", "failed"  # states of a line; only a complete one may be used
 
 
 @dataclass(frozen=True)

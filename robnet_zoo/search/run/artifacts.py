@@ -12,6 +12,7 @@ from robnet_zoo.plotting.cells import draw
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.run.data import SearchData
+from robnet_zoo.search.run.finite import check_finite
 from robnet_zoo.search.run.recipe import SearchRecipe, write_recipe
 
 GENOTYPE, RECIPE, RECORD = "genotype.json", "recipe.toml", "record.json"
@@ -38,7 +39,7 @@ def finish(
     rows: Sequence[Mapping[str, Any]],
     findings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write genotype.json, cells.svg, cells.png, recipe.toml and record.json.
+    """Write recipe.toml, record.json, cells.svg and cells.png, and genotype.json last of all.
 
     Args:
         folder: the search's folder.
@@ -48,13 +49,13 @@ def finish(
         genotype: the result.
         rows: the log, one row an epoch.
         findings: figures that belong in the record.
+
+    Raises:
+        ZooError: one of these is not finite.
     """
-    write_json(folder / GENOTYPE, genotype_to_dict(genotype))
+    findings = dict(findings or {})
+    check_finite(findings, "at the end")
     write_recipe(folder / RECIPE, recipe)
-    title = f"{genotype.name}: searched here"
-    subtitle = f"{algorithm} on {recipe.dataset}, {recipe.name} recipe, seed {recipe.seed}"
-    for name in ("cells.svg", "cells.png"):
-        draw(genotype, folder / name, title, subtitle)
     record = {
         "format": FORMAT,
         "algorithm": algorithm,
@@ -68,9 +69,14 @@ def finish(
         },
         "threat_model": {"norm": data.threat.norm, "epsilon": data.threat.epsilon.text},
         "last": dict(rows[-1]) if rows else None,
-        "found": dict(findings or {}),
+        "found": findings,
         "seconds": round(rows[-1]["seconds"], 1) if rows else None,
         "processes": data.processes.size,
         "environment": environment(data.processes.device),
     }
     write_json(folder / RECORD, record)
+    title = f"{genotype.name}: searched here"
+    subtitle = f"{algorithm} on {recipe.dataset}, {recipe.name} recipe, seed {recipe.seed}"
+    for name in ("cells.svg", "cells.png"):
+        draw(genotype, folder / name, title, subtitle)
+    write_json(folder / GENOTYPE, genotype_to_dict(genotype))

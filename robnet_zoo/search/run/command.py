@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robnet_zoo.runtime.environment import pick_device
-from robnet_zoo.runtime.errors import unknown_name
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.options import UNIONS, override, parse_duration, read_pairs
 from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.search.run.recipe import HEADER, AnyRecipe, SearchRecipe, read_recipe
@@ -150,7 +150,12 @@ def in_processes(device: str, folder: Path, body: Callable[[ProcessGroup], None]
         device: as --device names it.
         folder: where the body saves its work.
         body: what to run.
+
+    Raises:
+        ZooError: it does not fit into the device's memory.
     """
+    import torch
+
     from robnet_zoo.runtime.distributed import process_group
 
     try:
@@ -159,4 +164,9 @@ def in_processes(device: str, folder: Path, body: Callable[[ProcessGroup], None]
     except Stopped as stopped:
         print(f"stopped; go on with --resume --out {folder}", file=sys.stderr)
         return 128 + stopped.number
+    except torch.OutOfMemoryError as error:
+        raise ZooError(
+            f"'{device}' is out of memory; choose a smaller batch_size, channels or layers, or "
+            "more processes."
+        ) from error
     return 0

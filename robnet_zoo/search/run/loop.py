@@ -16,11 +16,14 @@ import torch
 from robnet_zoo.runtime.checkpoint import LAST, load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import check_writable, write_text
+from robnet_zoo.runtime.files import write_text
+from robnet_zoo.runtime.lock import hold
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.runtime.signals import SaveTimer, stop_signals
 from robnet_zoo.runtime.tables import HISTORY, csv_records
+from robnet_zoo.search.run.artifacts import RECORD
 from robnet_zoo.search.run.data import SearchData
+from robnet_zoo.search.run.finite import check_finite
 from robnet_zoo.search.run.recipe import HEADER, SearchRecipe, present_names
 
 SAVE_EVERY = 300.0  # seconds between checkpoints within an epoch
@@ -95,19 +98,22 @@ def run_search(
 
     Raises:
         Stopped: the process was asked to stop and has saved its work.
-        ZooError: the folder holds another search, or none to resume.
+        ZooError: the folder holds another search, or none to resume; another process is at work in
+            it; or a figure, a weight or a part of the architecture is not finite.
     """
     path = folder / LAST
-    if path.exists() and not resume:
-        raise ZooError(f"'{folder}' already holds a search; add --resume, or choose another --out.")
-    check_writable(path)
-    run = _Run(search, data, recipe, path)
-    if resume:
-        run.load(load_checkpoint(path, data.processes.device))
-    timer = SaveTimer(save_every)
-    with stop_signals(timer):
-        while run.epoch < recipe.epochs:
-            run.train_epoch(timer)
+    with hold(folder) if data.processes.main else nullcontext():
+        if not resume and (path.exists() or (folder / RECORD).exists()):
+            raise ZooError(
+                f"'{folder}' already holds a search; add --resume, or choose another --out."
+            )
+        run = _Run(search, data, recipe, path)
+        if resume:
+            run.load(load_checkpoint(path, data.processes.device))
+        timer = SaveTimer(save_every)
+        with stop_signals(timer):
+            while run.epoch < recipe.epochs:
+                run.train_epoch(timer)
     return run.rows
 
 
@@ -144,9 +150,11 @@ class _Run:
                     self._checkpoint(timer)
         rate = (steps - first) * size / (time.monotonic() - began)
         self._count(began)
+        check_finite(self.sums, f"in epoch {self.epoch + 1}")
         row: dict[str, Any] = {"epoch": self.epoch + 1, "lr": lr}
         row |= {key: float(value) / steps for key, value in self.sums.items()}
         row |= self.search.end_epoch(self.epoch)
+        check_finite(row, f"after epoch {self.epoch + 1}")
         self.rows.append(row | {"images_per_second": rate, "seconds": self.seconds})
         self.epoch, self.index, self.sums = self.epoch + 1, 0, {}
         if main:
@@ -161,18 +169,22 @@ class _Run:
         return now
 
     def _checkpoint(self, timer: SaveTimer) -> None:
-        """Save; raise Stopped where that was asked for."""
+        """Save what is finite; raise Stopped where that was asked for."""
+        state = self.search.state()
+        step = f"after step {self.index} of epoch {self.epoch + 1}"
+        when = step if self.index else f"after epoch {self.epoch}"
+        check_finite({**self.sums, **state}, when)
         if self.data.processes.main:
-            state = {
+            whole = {
                 "recipe": dataclasses.asdict(self.recipe),
                 "epoch": self.epoch,
                 "index": self.index,
                 "seconds": self.seconds,
                 "sums": {key: float(value) for key, value in self.sums.items()},
                 "rows": self.rows,
-                "search": self.search.state(),
+                "search": state,
             }
-            save_checkpoint(self.path, state)
+            save_checkpoint(self.path, whole)
         timer.restart()
         timer.raise_if_stopped()
 
@@ -189,4 +201,5 @@ class _Run:
             raise ZooError(f"'{self.path}' is not the checkpoint of a search.")
         self.epoch, self.index = state["epoch"], state["index"]
         self.seconds, self.sums, self.rows = state["seconds"], state["sums"], state["rows"]
+        check_finite(state["search"], f"in '{self.path}'")
         self.search.load(state["search"])

@@ -8,19 +8,27 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta
 
 from robnet_zoo.runtime.decode import (
     Amount,
+    BelowOne,
     Count,
+    Fraction,
     PositiveAmount,
     PositiveCount,
     read_toml,
 )
+from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.settings import check_settings, settings_from
 
 FORMERLY = {"flows": "fsp_candidates"}  # names of settings in older files
+Width = Annotated[int, Meta(ge=1, le=4096)]
+Layers = Annotated[int, Meta(ge=3, le=1000)]  # a third of them for each width
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what torch's generators take
 HEADER = ("name", "claim", "source")  # what a recipe says of itself; no override may touch it
 
 
@@ -54,7 +62,7 @@ class SearchRecipe:
         flip: flip half of the images, unless the data set's classes forbid it.
 
     Raises:
-        ZooError: a value of the wrong type or out of range.
+        ZooError: a value of the wrong type or out of range, or two that contradict each other.
     """
 
     name: str
@@ -64,25 +72,30 @@ class SearchRecipe:
     threat_model: str | None = None
     epsilon: str | None = None
     images: PositiveCount | None = None
-    seed: int = 0
+    seed: Seed = 0
     epochs: PositiveCount
     batch_size: PositiveCount
-    channels: PositiveCount
-    layers: int
+    channels: Width
+    layers: Layers
     lr: PositiveAmount
     lr_end: Amount = 0.0
-    momentum: Amount = 0.9
+    momentum: BelowOne = 0.9
     weight_decay: Amount = 3e-4
     clip: Amount = 5.0
     attack_steps: Count = 7
     step_share: PositiveAmount = 0.25
     craft_mode: Literal["train", "eval"] = "train"
-    crop: Amount = 0.125
-    cutout: Amount = 0.0
+    crop: Fraction = 0.125
+    cutout: BelowOne = 0.0
     flip: bool = True
 
     def __post_init__(self) -> None:
         check_settings(self, "Recipe setting ")
+        if self.lr_end > self.lr:
+            raise ZooError(
+                f"lr_end={self.lr_end} is above lr={self.lr}, and the learning rate falls from lr "
+                "to lr_end; set lr_end lower."
+            )
 
     def rate(self, epoch: int) -> float:
         """Return the weights' learning rate in an epoch: half a cosine from `lr` to `lr_end`."""

@@ -10,6 +10,7 @@ from robnet_zoo.models.networks import build_network
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.robnet import budget
 from robnet_zoo.search.robnet.codes import convolutions, identities, random_codes
+from robnet_zoo.search.robnet.codes import count_parameters as counted_from_codes
 
 PAPER = {"channels": 36, "layers": 20, "num_classes": 100}
 PUBLISHED = {"small": (4_411_504, 7, 5), "medium": (5_666_032, 10, 6)}  # convs, input identities
@@ -71,3 +72,27 @@ def test_a_size_out_of_reach_is_refused_with_the_nearest_one():
         draw(random.Random(0))
     with pytest.raises(ZooError, match="huge"):
         budget.sampler(budget="huge")(random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "cells", "name", "nearest"),
+    [
+        (1_000_000, 1, None, "1,441,072"),  # one identity
+        (6_500_000, 1, "small", "4,489,264"),  # 7 convolutions and all 8 identities
+        (6_500_000, 20, "small", "4,489,264"),
+        (1_000_000, 20, "large", "5,920,048"),  # 11 convolutions
+    ],
+)
+def test_sizes_that_no_code_has_are_refused_before_any_is_drawn(parameters, cells, name, nearest):
+    sizes = {**PAPER, "num_classes": 100}
+    with pytest.raises(ZooError, match=f"No code.* one has {nearest}"):
+        budget.check_parameters(parameters, cells, name, **sizes)
+    budget.check_parameters(int(nearest.replace(",", "")), cells, name, **sizes)
+
+
+def test_a_start_that_leads_nowhere_is_left_for_another():
+    sizes = {"channels": 8, "layers": 5, "in_channels": 1}
+    draw = budget.sampler(parameters=107_000, **sizes)  # half of the starts end elsewhere
+    for seed in range(4):
+        made = counted_from_codes(draw(random.Random(seed)), **sizes)
+        assert abs(made - 107_000) <= 0.02 * 107_000

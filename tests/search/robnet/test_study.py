@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.robnet.storage import open_study
-from robnet_zoo.search.robnet.study import work
+from robnet_zoo.search.robnet.study import retry_failed, work
 
 COUNT = 8
 WORKER = """
@@ -33,7 +33,8 @@ def judge(number):
         file.write(f"ended {number}\\n")
     return {"number": number, "robust": number / 100}
 
-rows = work(open_study(folder, {"seed": 0}, patience=6), int(sys.argv[4]), judge, lambda rows: None)
+study = open_study(folder, {"seed": 0}, patience=6)
+rows = work(study, int(sys.argv[4]), judge, lambda *report: None)
 print(len(rows))
 """
 
@@ -68,7 +69,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
     def none_left(number: int) -> dict[str, float]:
         raise AssertionError(f"candidate {number} is judged already")
 
-    rows = work(open_study(folder, {"seed": 0}), COUNT, none_left, lambda rows: None)
+    rows = work(open_study(folder, {"seed": 0}), COUNT, none_left, lambda *report: None)
     assert [row["number"] for row in rows] == list(range(COUNT))
 
 
@@ -80,7 +81,7 @@ def test_workers_share_candidates_without_repeating_one(tmp_path: Path) -> None:
     assert sorted(done) == list(range(COUNT))
 
 
-def test_a_failed_or_interrupted_candidate_is_taken_up_again(tmp_path: Path) -> None:
+def test_an_interrupted_candidate_is_taken_up_again(tmp_path: Path) -> None:
     study = open_study(tmp_path, {})
     tried = []
 
@@ -88,15 +89,62 @@ def test_a_failed_or_interrupted_candidate_is_taken_up_again(tmp_path: Path) -> 
         tried.append(number)
         if tried == [0, 1]:
             raise KeyboardInterrupt
-        if tried == [0, 1, 1]:
-            raise ValueError("a mistake of the judge's own")
         return {"number": number, "robust": 0.5}
 
-    for error in (KeyboardInterrupt, ValueError):
-        with pytest.raises(error):
-            work(study, 3, judge, lambda rows: None)
-    assert len(work(study, 3, judge, lambda rows: None)) == 3
-    assert tried == [0, 1, 1, 1, 2]
+    with pytest.raises(KeyboardInterrupt):
+        work(study, 3, judge, lambda *report: None)
+    assert len(work(study, 3, judge, lambda *report: None)) == 3
+    assert tried == [0, 1, 1, 2]
+
+
+def test_a_candidate_that_fails_is_recorded_and_the_study_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = open_study(tmp_path, {})
+    reports, broken = [], {1: "does not fit", 3: ""}
+
+    def judge(number: int) -> dict[str, float]:
+        if broken.get(number):
+            raise RuntimeError(broken[number])
+        return {"number": number, "robust": float("nan") if number in broken else 0.5}
+
+    rows = work(study, 5, judge, lambda *report: reports.append(report))
+    assert [row["number"] for row in rows] == [0, 2, 4]
+    assert "Traceback" not in capsys.readouterr().err
+    _, failed = reports[-1]
+    assert failed[1].startswith("RuntimeError: does not fit")
+    assert failed[3] == "its robust is nan"
+    assert len(work(study, 5, judge, lambda *report: None)) == 3  # none is judged again
+    broken.clear()
+    retry_failed(study)
+    assert len(work(study, 5, judge, lambda *report: None)) == 5
+
+
+def test_a_worker_under_which_all_fails_ends_and_leaves_the_rest(tmp_path: Path) -> None:
+    tried: list[int] = []
+
+    def judge(number: int) -> dict[str, float]:
+        tried.append(number)
+        raise RuntimeError("no CUDA any more")
+
+    for count, message in ((5, "3 candidates in a row .* no CUDA any more"), (3, "All 3 cand")):
+        with pytest.raises(ZooError, match=message):
+            work(open_study(tmp_path, {}), count, judge, lambda *report: None)
+    assert tried == [0, 1, 2]
+
+
+def test_a_candidate_at_which_workers_stop_does_not_stop_them_all(tmp_path: Path) -> None:
+    study = open_study(tmp_path, {})
+    tried = []
+
+    def judge(number: int) -> dict[str, float]:
+        tried.append(number)
+        if number == 0:
+            study.tell(len(tried) - 1, state=TrialState.FAIL)  # as after a lost heartbeat
+        return {"number": number, "robust": 0.5}
+
+    assert len(work(study, 2, judge, lambda *report: None)) == 1
+    assert tried == [0, 0, 0, 1]
 
 
 def test_a_worker_whose_trial_was_failed_goes_on(tmp_path: Path) -> None:
@@ -109,7 +157,7 @@ def test_a_worker_whose_trial_was_failed_goes_on(tmp_path: Path) -> None:
             study.tell(0, state=TrialState.FAIL)  # as another worker would
         return {"number": number, "robust": 0.5}
 
-    assert len(work(study, 2, judge, lambda rows: None)) == 2
+    assert len(work(study, 2, judge, lambda *report: None)) == 2
     assert tried == [0, 0, 1]
 
 
@@ -120,8 +168,8 @@ def test_more_candidates_extend_a_study(tmp_path: Path) -> None:
         judged.append(number)
         return {"number": number, "robust": 0.5}
 
-    work(open_study(tmp_path, {}), 2, judge, lambda rows: None)
-    rows = work(open_study(tmp_path, {}), 4, judge, lambda rows: None)
+    work(open_study(tmp_path, {}), 2, judge, lambda *report: None)
+    rows = work(open_study(tmp_path, {}), 4, judge, lambda *report: None)
     assert judged == [0, 1, 2, 3]
     assert [row["number"] for row in rows] == [0, 1, 2, 3]
 
