@@ -18,7 +18,8 @@ from robnet_zoo.search.robnet.supernet import build_supernet
 from robnet_zoo.search.robnet.table import Measured, read_candidates
 from robnet_zoo.search.run.data import load_search_data
 
-RECIPE = replace(RECIPES["smoke"], space="free", fsp_candidates=10, score_steps=2, batch_size=16)
+SIZE = {"space": "free", "architectures": 5, "fsp_candidates": 10}
+RECIPE = replace(RECIPES["smoke"], **SIZE, score_steps=2, batch_size=16)
 
 
 def draw(number):
