@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from robnet_zoo.runtime.errors import ZooError
 
 JOURNAL = "journal:"  # begins the storage that is a file of Optuna's JournalStorage
+HIDDEN = "..."
+UNREADABLE = "it cannot be read; write an @, / or : of a password as %40, %2F or %3A"
 LONGEST = 200  # letters of a driver's message that are shown
 DRIVERS = "install its driver, such as pip install 'psycopg[binary]' for PostgreSQL"
 
@@ -23,9 +25,9 @@ def shown(url: str) -> str:
 
     Of a URL that cannot be read for certain nothing but its beginning is shown.
     """
-    if "@" not in url and "://" not in url:
+    if url.startswith(JOURNAL) or ("@" not in url and "://" not in url):
         return url
-    unsure = url.partition("://")[0] + "://..." if "://" in url else "..."
+    unsure = (url.partition("://")[0] + "://" if "://" in url else "") + HIDDEN
     try:
         parts = make_url(url)
     except (SQLAlchemyError, ValueError):
@@ -46,8 +48,15 @@ def storage_errors(url: str, what: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        raise storage_error(url, what, error, remedy) from None
+    except ZooError:
+        raise
+    except Exception as error:
+        behind: BaseException | None = error  # Optuna stumbles over some of its storage's errors
+        while behind and not isinstance(behind, (SQLAlchemyError, StorageInternalError)):
+            behind = behind.__cause__ or behind.__context__
+        if behind is None:
+            raise
+        raise storage_error(url, what, behind, remedy) from None
 
 
 def storage_error(url: str, what: str, error: Exception, remedy: str) -> ZooError:
@@ -58,7 +67,9 @@ def storage_error(url: str, what: str, error: Exception, remedy: str) -> ZooErro
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     reason = " ".join(str(error).split())[:LONGEST].rstrip(". ") or type(error).__name__
-    if any(secret in reason for secret in _secrets(url)):
+    if shown(url).endswith(HIDDEN):  # what the driver takes for a host may be of the password
+        reason = UNREADABLE
+    elif any(secret in reason for secret in _secrets(url)):
         reason = type(error).__name__
     if isinstance(error, ImportError):
         remedy = DRIVERS
@@ -67,10 +78,9 @@ def storage_error(url: str, what: str, error: Exception, remedy: str) -> ZooErro
 
 def _secrets(url: str) -> set[str]:
     """Return all parts of a URL that might be of a password, quoted and not."""
-    address, _, options = url.partition("?")
-    account = address.partition("://")[2] or address
-    hidden = [account.rpartition("@")[0].partition(":")[2], url.partition("?")[2]]
-    if "@" in options:  # the ? was one of the password's
-        hidden.append(url.rpartition("@")[0].partition("://")[2].partition(":")[2])
-    texts = [text for part in hidden for text in (part, unquote(part))]
+    account = url.rpartition("@")[0].partition("://")[2]
+    options = re.findall(r"(?:pass|pwd)\w*=([^&]*)", url)
+    texts = [
+        text for part in (account.partition(":")[2], *options) for text in (part, unquote(part))
+    ]
     return {word for text in texts for word in [text, *re.split(r"\W+", text)] if len(word) > 2}

@@ -38,7 +38,7 @@ def supernet(data):
 
 
 def search(supernet, data, folder, fsp_candidates=RECIPE.fsp_candidates, draw=draw):
-    recipe = replace(RECIPE, fsp_candidates=fsp_candidates)
+    recipe = replace(RECIPE, architectures=1, fsp_candidates=fsp_candidates)
     return measure_candidates(open_study(folder, {}), supernet, data, recipe, draw, folder)
 
 
