@@ -59,12 +59,12 @@ def storage_errors(url: str, what: str, remedy: str) -> Iterator[None]:
         raise storage_error(url, what, behind, remedy) from None
 
 
-def storage_error(url: str, what: str, error: Exception, remedy: str) -> ZooError:
+def storage_error(url: str, what: str, error: BaseException, remedy: str) -> ZooError:
     """Return the error of a storage as one sentence, without anything of a password.
 
     Tracebacks of the cause are left out, since drivers may quote the URL in them.
     """
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+    while error.__cause__ is not None:
         error = error.__cause__
     reason = " ".join(str(error).split())[:LONGEST].rstrip(". ") or type(error).__name__
     if shown(url).endswith(HIDDEN):  # what the driver takes for a host may be of the password
