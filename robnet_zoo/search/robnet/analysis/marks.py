@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 
+FEWEST = 10  # points that a line goes through
+
+
 def percent(rows: Rows, name: str) -> list[float]:
     """Return a column of fractions in per cent."""
     return [100 * row[name] for row in rows]
@@ -29,8 +32,8 @@ def dots(
 
 
 def line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str) -> None:
-    """Draw the least-squares line where there is one."""
-    if len(x) >= 3 and np.ptp(x) > 0:
+    """Draw the least-squares line, unless the points are too few to have a trend."""
+    if len(x) >= FEWEST and np.ptp(x) > 0:
         slope, height = np.polyfit(x, y, 1)
         ends = np.array([min(x), max(x)])
         axes.plot(ends, slope * ends + height, color=colour, linewidth=1.5)
