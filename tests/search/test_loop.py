@@ -126,7 +126,7 @@ def test_a_folder_in_use_or_with_a_record_is_refused(data, tmp_path):
 
 def test_what_is_not_finite_stops_a_search_before_it_is_saved(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, lr=1e30, epochs=1, attack_steps=0)
-    with pytest.raises(ZooError, match=r"cannot go on: .* is nan .*; lower lr"):
+    with pytest.raises(ZooError, match=r"cannot go on: .* is nan .*; lower"):
         run_search(Uniform(recipe, data), data, recipe, tmp_path)
     assert not (tmp_path / "last.pt").exists()
 
@@ -234,7 +234,7 @@ def test_crafting_stays_in_the_ball_and_raises_the_loss(data):
 def test_best_two_edges_keeps_the_two_best_and_never_none():
     scores = torch.full((EDGES, 8), 0.1)
     scores[:, 0] = 9.0  # "none" everywhere
-    scores[1, 4] = 0.5  # node 0 has two edges only
+    scores[0, 2], scores[1, 4] = 0.3, 0.5  # node 0 has two edges only
     scores[2, 3], scores[4, 5] = 0.8, 0.7  # node 1: sources 0 and 2
     scores[6, 6], scores[5, 7] = 0.9, 0.6  # node 2: sources 1 and 0
     scores[13, 1], scores[9, 2] = 0.4, 0.3  # node 3: sources 4 and 0
@@ -243,6 +243,15 @@ def test_best_two_edges_keeps_the_two_best_and_never_none():
     assert cell.edges[2:4] == (("skip_connect", 0), ("sep_conv_5x5", 2))
     assert cell.edges[4:6] == (("dil_conv_5x5", 0), ("dil_conv_3x3", 1))
     assert cell.edges[6:8] == (("avg_pool_3x3", 0), ("max_pool_3x3", 4))
+
+
+@pytest.mark.parametrize(("value", "message"), [(float("nan"), "not numbers"), (0.9, "tied")])
+def test_no_cell_is_chosen_where_nothing_is_decided(value, message):
+    scores = torch.rand(EDGES, 8)
+    scores[0, 3], scores[0, 5] = 0.9 if value == 0.9 else 0.1, value
+    scores[0, [1, 2, 4, 6, 7]] = 0.0
+    with pytest.raises(ZooError, match=message):
+        best_two_edges(scores, DARTS_OPERATIONS)
 
 
 def test_discretised_cell_is_a_zoo_model(tmp_path):

@@ -21,17 +21,23 @@ def best_two_edges(scores: Tensor, operations: Sequence[str]) -> Cell:
         operations: their names.
 
     Raises:
-        ZooError: a score is not a number, so that none is the best.
+        ZooError: a score is not a number, or two operations of a kept edge share the best one: the
+            search has decided nothing there.
     """
     allowed = [index for index, name in enumerate(operations) if name != "none"]
     table = scores.detach().double().cpu()[:, allowed]
     if table.isnan().any():
         raise ZooError("Operations' scores are not numbers, so no cell can be chosen; lower lr.")
-    best, which = table.max(dim=1)
+    (best, second), (which, _) = (part.unbind(1) for part in table.topk(2, dim=1))
     chosen = []
     for node in range(NODES):
         entering = [edge for edge in range(EDGES) if TARGETS[edge] == node]
         # ties go to the earlier edge; the cell lists its edges by source
         kept = sorted(sorted(entering, key=lambda edge: -float(best[edge]))[:2])
+        if any(best[edge] == second[edge] for edge in kept):
+            raise ZooError(
+                "Two operations are tied for an edge, so no cell can be chosen: the scores have "
+                "saturated; lower the architecture's learning rate."
+            )
         chosen += [(operations[allowed[int(which[edge])]], SOURCES[edge]) for edge in kept]
     return Cell(tuple(chosen), tuple(range(2, 2 + NODES)))

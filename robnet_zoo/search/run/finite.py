@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robnet_zoo.runtime.errors import ZooError
 
-ADVICE = "lower lr or the architecture's learning rate, and choose another --out"
+ADVICE = "lower the learning rates or the weight decay, and choose another --out"
 
 
 def check_finite(values: Mapping[str, Any], when: str) -> None:
