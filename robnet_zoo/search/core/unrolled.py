@@ -6,7 +6,8 @@ search (DARTS, section 2.3) accounts for one training step, w' = w - lr d(w, a),
     d/da L_val(w'(a), a) = dL_val/da - lr d2 L_train/(da dw) . dL_val/dw'
 
 and approximates the last product by a difference of two first derivatives. `exact_gradient` has
-autograd differentiate through the step instead, at the price of its memory.
+autograd differentiate through the step instead, at the price of its memory. All weights move in
+one call each time (`torch._foreach_*`): a supernet has thousands of tensors, most of them small.
 """
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ class VirtualStep:
 
     def __call__(self, weights: Weights, gradients: Iterable[Tensor]) -> dict[str, Tensor]:
         """Return the weights after the step; the originals are left as they are."""
-        moved = {}
-        for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-            step = gradient + self.weight_decay * weight
-            if name in self.buffers:
-                step = step + self.momentum * self.buffers[name]
-            moved[name] = weight - self.lr * step
-        return moved
+        values = list(weights.values())
+        steps = torch._foreach_add(list(gradients), values, alpha=self.weight_decay)
+        if self.buffers:
+            held = [
+                self.buffers[name] if name in self.buffers else torch.zeros_like(weight)
+                for name, weight in weights.items()
+            ]
+            steps = torch._foreach_add(steps, held, alpha=self.momentum)
+        moved = torch._foreach_add(values, steps, alpha=-self.lr)
+        return dict(zip(weights, moved, strict=True))
 
 
 def first_order_gradient(
@@ -123,15 +127,15 @@ def _mixed_product(
     radius: float,
 ) -> Tensor:
     """Return d2 L_train / (d architecture d weights) . direction, flat, by a central difference."""
-    length = torch.stack([part.norm() for part in direction.values()]).norm()
+    parts = [direction[name] for name in weights]
+    length = torch.stack(torch._foreach_norm(parts)).norm()
     if length == 0:
         return torch.zeros_like(_flat(architecture))
     size = radius / length
-    ends = []
+    present, ends = [weight.detach() for weight in weights.values()], []
     for signed in (size, -size):
-        moved = {
-            name: weight.detach() + signed * direction[name] for name, weight in weights.items()
-        }
+        values = torch._foreach_add(present, torch._foreach_mul(parts, signed))
+        moved = dict(zip(weights, values, strict=True))
         ends.append(_flat(_gradients(training(moved, architecture), architecture)))
     return (ends[0] - ends[1]) / (2 * size)
 
