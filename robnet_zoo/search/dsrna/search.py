@@ -47,6 +47,11 @@ class DsrnaSearch(SoftmaxSearch[DsrnaRecipe]):
                 f"estimates={recipe.estimates} are more than the {classes} classes of "
                 f"'{data.dataset.name}'; choose fewer, or estimator=exact for all of them."
             )
+        if data.threat.norm == "Linf" and (recipe.bound_size or 0) > 1:
+            raise ZooError(
+                f"bound_size={recipe.bound_size} is more than pixels in [0,1] can change; choose 1 "
+                "or less."
+            )
         super().__init__(recipe, data)
 
     @property

@@ -194,6 +194,18 @@ def test_a_radius_that_bounds_nothing_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimator": "top", "estimates": 11}, "estimates=11 are more than the 10 classes"),
+        ({"bound_size": 1.5}, "bound_size=1.5 is more than pixels"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused_before_the_search(data, changes, message):
+    with pytest.raises(ZooError, match=message):
+        DsrnaSearch(dataclasses.replace(RECIPE, **changes), data)
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         (["metric=robust"], "metric"),

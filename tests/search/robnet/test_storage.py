@@ -26,7 +26,7 @@ from pathlib import Path
 from robnet_zoo.search.robnet.storage import open_storage, open_study
 from robnet_zoo.search.robnet.study import work
 
-url, log, workers, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+url, log, workers, count = sys.argv[1] or None, Path(sys.argv[2]), *map(int, sys.argv[3:])
 start = multiprocessing.Barrier(workers)
 open_storage("sqlite://")  # imports what the workers then share
 
@@ -40,7 +40,7 @@ def judge(number):
 
 def worker():
     start.wait()  # all meet at the empty storage
-    study = open_study(Path("unused"), {"seed": 0}, url=url, patience=60)
+    study = open_study(log.parent, {"seed": 0}, url=url, patience=60)
     rows = work(study, count, judge, lambda *report: None)
     assert len(rows) == count - 1
 
@@ -67,23 +67,26 @@ def postgres():
         yield url
 
 
-def meet(url: str, log: Path) -> None:
+def meet(url: str | None, folder: Path) -> None:
     """Let six workers judge eight candidates, of which number 3 fails."""
-    command = [sys.executable, "-c", MEETING, url, str(log), str(WORKERS), str(COUNT)]
+    log = folder / "log"
+    command = [sys.executable, "-c", MEETING, url or "", str(log), str(WORKERS), str(COUNT)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.stdout.strip() == str([0] * WORKERS), done.stderr
     assert Counter(map(int, log.read_text().split())) == Counter(range(COUNT))
     assert "Traceback" not in done.stderr
-    failed = tally(open_study(Path("unused"), {"seed": 0}, url=url), COUNT).failed
+    failed = tally(open_study(folder, {"seed": 0}, url=url), COUNT).failed
     assert failed.keys() == {3} and "it is odd" in failed[3]
 
 
 def test_six_workers_meet_at_an_empty_server(postgres: str, tmp_path: Path) -> None:
-    meet(postgres, tmp_path / "log")
+    meet(postgres, tmp_path)
 
 
-def test_six_workers_meet_at_an_empty_journal(tmp_path: Path) -> None:
-    meet(f"journal:{tmp_path / 'study.log'}", tmp_path / "log")
+def test_six_workers_meet_in_an_empty_journal_or_folder(tmp_path: Path) -> None:
+    for name, url in (("journal", f"journal:{tmp_path / 'study.log'}"), ("folder", None)):
+        (tmp_path / name).mkdir()
+        meet(url, tmp_path / name)
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")

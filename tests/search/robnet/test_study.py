@@ -73,14 +73,6 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert [row["number"] for row in rows] == list(range(COUNT))
 
 
-def test_workers_share_candidates_without_repeating_one(tmp_path: Path) -> None:
-    logs = [tmp_path / "a", tmp_path / "b"]
-    workers = [start(tmp_path / "study", log, 0.3) for log in logs]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    done = [number for log in logs for number in events(log, "ended")]
-    assert sorted(done) == list(range(COUNT))
-
-
 def test_an_interrupted_candidate_is_taken_up_again(tmp_path: Path) -> None:
     study = open_study(tmp_path, {})
     tried = []
