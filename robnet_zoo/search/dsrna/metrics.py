@@ -1,7 +1,8 @@
 """What DSRNA maximises: differentiable measures of how robust an architecture is.
 
-Both are lower bounds, so that larger is more robust, and both see the supernet in eval mode,
-where images do not influence one another.
+Larger is more robust. Margins are bounded from below; a Jacobian's norm bounds the change of the
+logits to first order if all rows are taken, and is an estimate of that bound otherwise. Both see
+the supernet in eval mode, where images do not influence one another.
 """
 
 from __future__ import annotations
@@ -87,12 +88,13 @@ def jacobian_norm_bound(
     estimator: Estimator,
     estimates: int,
 ) -> Tensor:
-    """Return a first-order lower bound of minus the mean change of a logit, over images.
+    """Return a first-order lower bound of minus the mean change of a logit, or an estimate of it.
 
     To first order, S = -mean_x mean_k |f_k(x + d) - f_k(x)| is at least
-    -size mean_x mean_k ||J_k(x)||_q for every ||d||_p <= size. Rows are all classes ("exact"),
-    those of the largest logits ("top"), or random combinations ("projection"): the latter give
-    L2 norms, of which ||J_k||_1 is at most the root of the number of pixels times as large.
+    -size mean_x mean_k ||J_k(x)||_q for every ||d||_p <= size. Rows are all classes ("exact", the
+    bound itself), those of the largest logits ("top"), or random combinations ("projection"):
+    these estimate L2 norms, of which ||J_k||_1 is at most the root of the number of pixels times
+    as large, and a single draw may lie on either side.
 
     Args:
         model: in eval mode, from images to logits.
