@@ -91,7 +91,7 @@ def against_cost(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure
         axes.set_ylabel("accuracy (%)")
         axes.set_xlabel(xlabel)
         axes.set_title(wrapped(title, figure), loc="left")
-        axes.legend()
+        axes.legend(loc="upper right")  # accuracy only falls
     return figure
 
 
