@@ -29,7 +29,7 @@ ROOMS = {
     "state_dicts weights",
     "models": "baselines cells count layers networks operations fast.folded fast.grouped "
     "fast.refresh",
-    "certify": "'' graph jacobian margins tracing",
+    "certify": "'' graph jacobian margins size tracing",
     "plotting": "accuracy cells curves style",
     "data": "'' arrays augment convert splits",
     "genotypes": "'' types",

@@ -31,8 +31,9 @@ class Node:
         parents: positions of the values it is computed from.
         value: it, at the images themselves (N, ...).
         apply: computes it from the parents, for any number of images.
-        spread: of affine nodes, what `apply` does to radii: all coefficients made positive and
-            constants left out.
+        linear: of affine nodes, `apply` without its constants.
+        spread: of affine nodes, what `apply` does to radii: `linear` with all coefficients made
+            positive.
         adjoint: of affine nodes of one parent, (coefficients, shape of the parent) -> its
             coefficients; None to have autograd find it.
         window: of max pools, kernel size, stride and padding, each for both sides.
@@ -43,6 +44,7 @@ class Node:
     parents: tuple[int, ...]
     value: Tensor
     apply: Map
+    linear: Map
     spread: Map
     adjoint: Callable[[Tensor, list[int]], Tensor] | None = None
     window: tuple[Any, ...] = ()

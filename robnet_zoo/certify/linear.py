@@ -14,14 +14,14 @@ a ReLU a product with a slope. What each ReLU costs is measured at the image its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from robnet_zoo.certify.ball import Ball, Box, least_change
-from robnet_zoo.certify.graph import Graph, Map
+from robnet_zoo.certify.graph import Graph, Map, Node
 from robnet_zoo.certify.relaxation import Lines, lines
 
 
@@ -36,15 +36,19 @@ class Bounds:
 
 
 Refine = Callable[[Bounds, int], Box]
+Bound = Callable[[Bounds, int, Tensor], Tensor]  # of combinations (R, N, ...) of a value
 
 
-def propagate(graph: Graph, ball: Ball, refine: Refine | None = None) -> Bounds:
+def propagate(
+    graph: Graph, ball: Ball, refine: Refine | None = None, within: Mapping[int, Box] | None = None
+) -> Bounds:
     """Return boxes of all values but the last, and the lines that follow from them.
 
     Args:
         graph: of the model at the ball's images.
         ball: the perturbations.
         refine: tightens the box of a value before a ReLU or a max pool reads it.
+        within: boxes of all values that are known to hold.
     """
     known = Bounds(graph, ball, {0: ball.box}, {})
     tight = {0}
@@ -54,15 +58,27 @@ def propagate(graph: Graph, ball: Ball, refine: Refine | None = None) -> Bounds:
             if refine is not None and parent not in tight:
                 known.boxes[parent] = refine(known, parent)
                 tight.add(parent)
-            low, high = known.boxes[parent]
-            known.lines[number] = lines(node, low, high)
-            known.boxes[number] = node.apply(low), node.apply(high)
-        elif node.kind == "affine":
-            parents = [known.boxes[parent] for parent in node.parents]
-            centre = node.apply(*((low + high) / 2 for low, high in parents))
-            radius = node.spread(*((high - low) / 2 for low, high in parents))
-            known.boxes[number] = centre - radius, centre + radius
+            known.lines[number] = lines(node, *known.boxes[parent])
+        if number:
+            known.boxes[number] = step(node, [known.boxes[parent] for parent in node.parents])
+        if within is not None:
+            known.boxes[number] = intersect(known.boxes[number], within[number])
     return known
+
+
+def step(node: Node, boxes: list[Box]) -> Box:
+    """Return the box that a value gets from the boxes of its parents."""
+    if node.relaxed:
+        ((low, high),) = boxes
+        return node.apply(low), node.apply(high)
+    centre = node.apply(*((low + high) / 2 for low, high in boxes))
+    radius = node.spread(*((high - low) / 2 for low, high in boxes))
+    return centre - radius, centre + radius
+
+
+def intersect(first: Box, second: Box) -> Box:
+    """Return what two boxes of one value have in common."""
+    return torch.maximum(first[0], second[0]), torch.minimum(first[1], second[1])
 
 
 def lower_bound(
@@ -124,7 +140,7 @@ def _add(waiting: dict[int, Tensor], numbers: tuple[int, ...], parts: list[Tenso
         waiting[number] = waiting[number] + part if number in waiting else part
 
 
-def refine_by_lines(known: Bounds, number: int, rows: int) -> Box:
+def refine_by_lines(known: Bounds, number: int, rows: int, bound: Bound = lower_bound) -> Box:
     """Return a value's box, tightened by linear bounds of each entry that a reader needs tight.
 
     ReLUs need those whose sign is not known, max pools all of them.
@@ -133,6 +149,7 @@ def refine_by_lines(known: Bounds, number: int, rows: int) -> Box:
         known: lines of all relaxed nodes before the value.
         number: of the value.
         rows: linear combinations to pull back at once.
+        bound: how they are bounded.
     """
     low, high = known.boxes[number]
     flat_low, flat_high = low.flatten(1).clone(), high.flatten(1).clone()
@@ -142,7 +159,7 @@ def refine_by_lines(known: Bounds, number: int, rows: int) -> Box:
         chosen = torch.zeros(len(part), flat_low.shape[1], dtype=low.dtype, device=low.device)
         chosen[torch.arange(len(part)), part] = 1
         chosen = chosen.unflatten(1, low.shape[1:]).unsqueeze(1).expand(-1, *low.shape)
-        least, most = lower_bound(known, number, torch.cat([chosen, -chosen])).chunk(2)
+        least, most = bound(known, number, torch.cat([chosen, -chosen])).chunk(2)
         flat_low[:, part] = torch.maximum(flat_low[:, part], least.T)
         flat_high[:, part] = torch.minimum(flat_high[:, part], -most.T)
     return flat_low.view_as(low), flat_high.view_as(high)

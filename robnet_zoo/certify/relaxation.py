@@ -79,3 +79,27 @@ def _largest_other(values: Tensor, index: Tensor, window: tuple[Any, ...]) -> Te
     places = windows(places.view(1, 1, *sides), -1)
     taken = places == index.to(values.dtype).unsqueeze(2)
     return windows(values, -torch.inf).masked_fill(taken, -torch.inf).amax(2)
+
+
+@dataclass(frozen=True)
+class Band:
+    """slope * z + low <= y <= slope * z + high, entry by entry (N, ...); z as in `Lines`."""
+
+    slope: Tensor
+    low: Tensor
+    high: Tensor
+    pick: Map
+
+
+def parallel(node: Node, low: Tensor, high: Tensor) -> Band:
+    """Return two lines of one slope around a relaxed node, of its upper line in `lines`.
+
+    A ReLU lies above its slope times z everywhere. A window's maximum is at least z, so it lies
+    above slope * z by (1 - slope) z or more, which is least at z's lower bound.
+    """
+    upper = lines(node, low, high)
+    if node.kind == "relu":
+        least = torch.zeros_like(upper.offset)
+    else:
+        least = (1 - upper.upper) * upper.pick(low)
+    return Band(upper.upper, least, torch.maximum(least, upper.offset), upper.pick)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.certify.graph import ROUNDING, Graph, Model, Node, rounding, run
-from robnet_zoo.certify.operations import Traced, record
+from robnet_zoo.certify.operations import RULES
+from robnet_zoo.certify.traced import Recorder, Traced, nothing
 from robnet_zoo.runtime.errors import ZooError
 
 
@@ -33,12 +34,12 @@ def trace(model: Model, images: Tensor, others: Sequence[Tensor] = ()) -> Graph:
             not known for, or one that is not what its graph is.
     """
     check_images(images)
-    graph: Graph = []
-    recorded = record(graph, Node("input", "input", (), images.detach(), _nothing, _nothing))
-    logits = model(recorded)
+    recorder = Recorder(RULES)
+    given = Node("input", "input", (), images.detach(), nothing, nothing, nothing)
+    logits = model(recorder.record(given))
     if not isinstance(logits, Traced) or logits.ndim != 2:
         raise ZooError("The model returns no logits (N, classes) that depend on its input.")
-    graph = graph[: logits.number + 1]
+    graph = recorder.graph[: logits.number + 1]
     draws = torch.Generator().manual_seed(0)
     anywhere = torch.rand(images.shape, generator=draws, dtype=images.dtype).to(images.device)
     _compare(graph, model, [images, *others, anywhere])
@@ -73,7 +74,3 @@ def _compare(graph: Graph, model: Model, points: Sequence[Tensor]) -> None:
             "copies (torch.tensor, detach, vmap) or draws at random, or rounding is too coarse "
             "for it, where float64 helps."
         )
-
-
-def _nothing(*args: Tensor) -> Tensor:
-    raise NotImplementedError

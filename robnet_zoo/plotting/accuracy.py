@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.plotting.style import MUTED, PALETTE, canvas, palette, wrapped
@@ -20,13 +20,16 @@ def _percent_axis(axes: Axes) -> None:
     axes.set_ylabel("accuracy (%)")
 
 
-def curves(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure:
+def curves(
+    lines: Mapping[str, Points], xlabel: str, title: str, stepped: Collection[str] = ()
+) -> Figure:
     """Draw accuracies against a size, each with its confidence interval as a band.
 
     Args:
         lines: for each name, pairs of a position and an accuracy.
         xlabel: what the positions are.
         title: the attack, and on how many images of what.
+        stepped: names of lines that hold each accuracy from the position before it on.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -37,10 +40,26 @@ def curves(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure:
             low, high = (
                 [100 * getattr(value, end) for _, value in points] for end in ("low", "high")
             )
-            axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+            steps = name in stepped
+            axes.fill_between(
+                places,
+                low,
+                high,
+                step="pre" if steps else None,
+                color=colour,
+                alpha=0.15,
+                linewidth=0,
+            )
             middle = [100 * value.accuracy for _, value in points]
-            marker = "o" if len(places) <= 25 else None
-            axes.plot(places, middle, color=colour, marker=marker, markersize=3.5, label=name)
+            axes.plot(
+                places,
+                middle,
+                color=colour,
+                marker=None if steps or len(places) > 25 else "o",
+                markersize=3.5,
+                drawstyle="steps-pre" if steps else "default",
+                label=name,
+            )
         _percent_axis(axes)
         axes.set_xlim(left=0)
         if all(float(place).is_integer() for points in lines.values() for place, _ in points):

@@ -13,7 +13,7 @@ class RandomNet(nn.Module):
     def __init__(self, seed, depth):
         super().__init__()
         draws = torch.Generator().manual_seed(seed)
-        self.plan = torch.randint(0, 11, (depth,), generator=draws).tolist()
+        self.plan = torch.randint(0, 12, (depth,), generator=draws).tolist()
         width, self.layers = 1, nn.ModuleList()
         for kind in self.plan:
             conv = nn.Conv2d(width, 3, 3, padding=2, dilation=2) if kind == 1 else None
@@ -50,6 +50,8 @@ class RandomNet(nn.Module):
                 y = torch.cat([*others, first.reshape(len(y), -1).view(first.shape)], 1)
             elif kind == 10:
                 y = F.conv2d(F.relu(y), layer[0].weight[:, :1], None, 1, "same", 1, 3).relu_()
+            elif kind == 11:
+                y = F.relu(y + y.transpose(2, 3)) - F.relu(y - y.transpose(2, 3))
             else:
                 y = F.relu(y)
             x = y

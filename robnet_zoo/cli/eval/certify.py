@@ -15,18 +15,31 @@ from robnet_zoo.cli.options import (
 )
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable
+from robnet_zoo.threat_models import GRADIENT_NORMS
+
+RADII = ",".join(GRADIENT_NORMS)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Find the radius, in Linf and in L2, within which the class of each image is certain,\n"
-        "and attack it with pgd20 at several sizes beside. For small networks only\n"
-        "(docs/search/dsrna.md)."
+        "Find sizes of the perturbation, and radii in Linf and in L2, within which the class of\n"
+        "each image is certain, and attack it with pgd20 beside (docs/certificates.md)."
     )
     add_model_options(parser)
     add_target_options(parser)
     add = parser.add_argument
+    add(
+        "--method",
+        choices=("zonotope", "linear", "optimised"),
+        help="how bounds are found (default: linear, or zonotope where a model is too large)",
+    )
+    add(
+        "--precision",
+        choices=("float32", "float64"),
+        help="that bounds are computed in (default: the model's)",
+    )
+    add("--radii", default=RADII, help="norms of the radii, the threat model's among them")
     add("--out", type=Path, help="the record (default: runs/eval/MODEL-certify.json)")
     add("--resume", action="store_true", help="go on where an interrupted run stopped")
 
@@ -50,6 +63,9 @@ def run(options: argparse.Namespace) -> int:
     certified = certify(
         load_target(model, judged_on),
         n=judged_on.n,
+        norms=options.radii.split(","),
+        method=options.method,
+        precision=options.precision,
         seed=judged_on.seed,
         batch_size=judged_on.batch_size,
         out=out,

@@ -179,4 +179,5 @@ def _certify(options: argparse.Namespace) -> int:
     for option in ("restarts", "targeted", "early_exit", "html", "save_images", *adaptive.NAMES):
         if getattr(options, option):
             raise ZooError(f"--{option.replace('_', '-')} does not go with --attack certify.")
-    return certify.run(options)
+    own = {"method": None, "precision": None, "radii": certify.RADII}
+    return certify.run(argparse.Namespace(**{**vars(options), **own}))

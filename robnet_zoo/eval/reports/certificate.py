@@ -10,6 +10,7 @@ def show(certificate: Certificate) -> None:
     threat, attack = certificate.threat_model, certificate.settings.attack
     data = certificate.data
     print(f"{certificate.model.name}: {data.n} images of {data.title}")
+    print(f"bounds: {certificate.settings.method}")
     print(f"clean: {certificate.clean.accuracy}")
     for point in certificate.points:
         print(

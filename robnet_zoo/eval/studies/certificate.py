@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from robnet_zoo.eval import record
 from robnet_zoo.eval.record.check import Check
-from robnet_zoo.eval.record.fields import Size, Timestamp, Verdicts, bits, proportion_of
+from robnet_zoo.eval.record.fields import Size, Timestamp, Verdicts, bits, flags_of, proportion_of
 from robnet_zoo.eval.record.results import Clean
 from robnet_zoo.eval.record.setup import DataInfo, ModelInfo, ThreatInfo
 from robnet_zoo.eval.studies.plots import Plot, against_epsilon, write_plot
@@ -24,12 +25,15 @@ from robnet_zoo.runtime.statistics import Proportion
 from robnet_zoo.threat_models import Norm
 
 SCHEMA = "robnet_zoo.certificate/1"
+STEPPED = "certified"  # the line that falls in steps
 
 
 class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Accuracies at one size: certified from below, and what the attack leaves.
 
-    `attacked_verdicts` has "1" for each image that the attack did not break.
+    `attacked_verdicts` has "1" for each image that the attack did not break, and
+    `certified_verdicts` for each whose class a bound makes certain at this size or a larger one.
+    Records from before have none: there an image counted as certified whose radius was as large.
     """
 
     epsilon: str
@@ -37,6 +41,7 @@ class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     certified: Proportion
     attacked: Proportion
     attacked_verdicts: Verdicts
+    certified_verdicts: Verdicts | msgspec.UnsetType = msgspec.UNSET
 
 
 class Radii(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,12 +53,18 @@ class Radii(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CertifySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How radii are bounded and sought, and the attack beside them with its seed."""
+    """How radii are bounded and sought, and the attack beside them with its seed.
 
-    method: Literal["interval", "mixed", "linear"]
+    `rounding` is the part of an image's spread of logits that is left to rounding in each logit,
+    and `precision` that of the bounds where it is not float32.
+    """
+
+    method: Literal["interval", "mixed", "zonotope", "linear", "optimised"]
     bisections: PositiveCount
     attack: str
     seed: Count
+    rounding: Amount | msgspec.UnsetType = msgspec.UNSET
+    precision: Literal["float64"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Certificate(
@@ -69,10 +80,9 @@ class Certificate(
     Attributes:
         model, data, threat_model, clean: as in records of attacks.
         radii: by norm, the threat model's at least.
-        certified: images whose radius in the threat model's norm is epsilon or more; `verdicts`
-            has "1" for each of them.
+        certified: images whose class is certain at epsilon; `verdicts` has "1" for each of them.
         points: accuracies against epsilon, up to the threat model's.
-        checks: whether the attack broke an image within its certified radius.
+        checks: whether the attack broke an image at a size at which it is certain.
     """
 
     model: ModelInfo
@@ -94,19 +104,34 @@ class Certificate(
         plain: dict[str, Any] = to_builtins(self)
         return plain
 
+    @property
+    def reach(self) -> list[float]:
+        """The largest size at which each image is certain: its radius, or that of a point."""
+        sizes = list(self.radii[self.threat_model.norm].each)
+        for at in self.points:
+            if at.certified_verdicts is not msgspec.UNSET:
+                sizes = [
+                    max(size, at.epsilon_value) if is_certain else size
+                    for size, is_certain in zip(sizes, flags_of(at.certified_verdicts), strict=True)
+                ]
+        return sizes
+
     def plot(self, stem: str) -> Plot:
-        """Return clean, attacked and certified accuracy against epsilon, in files named `stem`."""
+        """Return clean, attacked and certified accuracy against epsilon, in files named `stem`.
+
+        The certified one falls in steps: behind each size at which an image is last certain.
+        """
         norm, largest = self.threat_model.norm, self.threat_model.epsilon_value
-        radii = self.radii[norm].each
-        places = sorted({r for r in radii if 0 < r < largest} | {largest})
+        reach = self.reach
+        places = sorted({size for size in reach if 0 < size < largest} | {largest})
         clean, attack = self.clean.accuracy, self.settings.attack
         lines = {
             "clean": [(0.0, clean), (largest, clean)],
             attack: [(0.0, clean), *((at.epsilon_value, at.attacked) for at in self.points)],
-            "certified": [(0.0, clean), *((at, certain(radii, at)) for at in places)],
+            STEPPED: [(0.0, clean), *((at, within(reach, at)) for at in places)],
         }
         caption = f"certified accuracy against epsilon ({self.data.name}, n = {self.data.n:,})"
-        return against_epsilon(stem, caption, lines, norm)
+        return against_epsilon(stem, caption, lines, norm, stepped=(STEPPED,))
 
 
 def averaged(each: Sequence[float]) -> Radii:
@@ -114,30 +139,31 @@ def averaged(each: Sequence[float]) -> Radii:
     return Radii(each=tuple(each), mean=statistics.fmean(each), median=statistics.median(each))
 
 
-def certain(radii: Sequence[float], epsilon: float) -> Proportion:
-    """Return the proportion of images whose class is certain at a size."""
-    return proportion_of(bits(radius >= epsilon for radius in radii))
+def within(sizes: Sequence[float], epsilon: float) -> Proportion:
+    """Return the proportion of images that are certain up to a size or more."""
+    return proportion_of(bits(size >= epsilon for size in sizes))
 
 
-def point(evaluation: record.EvaluationRecord, radii: Sequence[float]) -> Point:
-    """Return the accuracies at the size of a record of one attack."""
+def point(evaluation: record.EvaluationRecord, verdicts: str) -> Point:
+    """Return the accuracies at the size of a record of one attack, with certified verdicts."""
     (result,), threat = evaluation.attacks, evaluation.threat_model
     return Point(
         epsilon=threat.epsilon,
         epsilon_value=threat.epsilon_value,
-        certified=certain(radii, threat.epsilon_value),
+        certified=proportion_of(verdicts),
         attacked=result.robust,
         attacked_verdicts=result.verdicts,
+        certified_verdicts=verdicts,
     )
 
 
-def check(points: Sequence[Point], radii: Sequence[float]) -> Check:
-    """Return whether no image was broken at a size within its certified radius."""
+def check(points: Sequence[Point], reach: Sequence[float]) -> Check:
+    """Return whether no image was broken at a size up to which it is certain."""
     broken = [
         f"image {index} at {point.epsilon}"
         for point in points
         for index, verdict in enumerate(point.attacked_verdicts)
-        if verdict == "0" and radii[index] >= point.epsilon_value
+        if verdict == "0" and reach[index] >= point.epsilon_value
     ]
     detail = f"the attack broke {', '.join(broken) or 'no image'} within a certified radius"
     return Check(name="certificates-hold", passed=not broken, detail=detail)

@@ -5,7 +5,7 @@ Every plot has its numbers beside it as CSV. None mixes data sets or norms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,14 +61,16 @@ def plots(records: Sequence[EvaluationRecord]) -> list[Plot]:
     return allowed
 
 
-def against_epsilon(stem: str, caption: str, lines: Lines, norm: str) -> Plot:
-    """Return a plot of accuracies against epsilon in a norm."""
+def against_epsilon(
+    stem: str, caption: str, lines: Lines, norm: str, stepped: Collection[str] = ()
+) -> Plot:
+    """Return a plot of accuracies against epsilon in a norm; `stepped` lines fall in steps."""
     return Plot(
         stem=stem,
         caption=caption,
         axis="epsilon",
         lines=lines,
-        draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption),
+        draw=partial(accuracy.curves, lines, f"epsilon ({norm})", caption, stepped),
     )
 
 
