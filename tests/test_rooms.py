@@ -19,7 +19,7 @@ ROOMS = {
     "reports.html reports.judges reports.protocol reports.tables reports.terminal "
     "reports.verification studies.certificate studies.certify studies.comparison "
     "studies.diff.explanation studies.diff.script studies.diff.tools studies.judges "
-    "studies.plots studies.protocol.run studies.protocol.table studies.sweep "
+    "studies.plots studies.properties studies.protocol.run studies.protocol.table studies.sweep "
     "studies.transfer_matrix studies.verify",
     "train": "batch_norm export pack recipes schedule session settings validate",
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
@@ -29,7 +29,7 @@ ROOMS = {
     "state_dicts weights",
     "models": "baselines cells count layers networks operations fast.folded fast.grouped "
     "fast.refresh",
-    "certify": "'' graph jacobian margins size tracing",
+    "certify": "'' ball graph jacobian margins size tracing vnnlib",
     "plotting": "accuracy cells curves style",
     "data": "'' arrays augment convert splits",
     "genotypes": "'' types",

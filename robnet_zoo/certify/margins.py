@@ -25,7 +25,7 @@ Method = Literal["interval", "mixed", "zonotope", "linear", "optimised"]
 METHODS: tuple[str, ...] = get_args(Method)
 # Linear combinations pulled back at once: more take memory and are no faster on a CPU.
 ROWS = {"linear": 256, "optimised": 64}
-BISECTIONS = 6
+BISECTIONS = 5
 QUARTERINGS = 8  # of the first radius that is tried, until one is certain
 
 
@@ -137,9 +137,8 @@ def certified_radius(
     """Return for each image (N,) a radius within which its class is certain; 0 if it is wrong.
 
     The radius tried first is the distance at which the linearised model would err, then a quarter
-    of it and so on until one is certain; bisection follows, between it and the last that was not.
-    Every radius returned has been certified at that size; it falls short of one that is not
-    certain by 2^-bisections of this interval.
+    of it and so on until one is certain; bisection follows, between it and the last that was not,
+    in steps that at most double it. Every radius returned has been certified at that size.
 
     Args:
         model: as for `bounds`.
@@ -165,7 +164,8 @@ def certified_radius(
     halvings = torch.where(right, bisections, 0)
     quarterings = torch.where(right & (low == 0), QUARTERINGS, 0)
     while bool((going := (halvings > 0) & ((low > 0) | (quarterings > 0))).any()):
-        trial = torch.where(low > 0, (low + high) / 2, high / 4)[going]
+        upward = torch.minimum((low + high) / 2, 2 * low)
+        trial = torch.where(low > 0, upward, high / 4)[going]
         chosen = images[going], labels[going]
         certain = certified(model, *chosen, trial, norm=norm, method=method)
         halvings[going] -= (low[going] > 0).to(halvings)

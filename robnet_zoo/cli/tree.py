@@ -45,6 +45,7 @@ COMMANDS = (
     Command("data", "make images the .npz file that training takes", f"{HERE}.data"),
     Command("eval", "attack a model and judge it", f"{HERE}.eval.evaluate"),
     Command("eval certify", "the radius within which a class is certain", f"{HERE}.eval.certify"),
+    Command("eval properties", "its question for other verifiers", f"{HERE}.eval.properties"),
     Command("eval sweep", "accuracy against epsilon and against iterations", f"{HERE}.eval.sweep"),
     Command("eval matrix", "models under what an attack makes on each", f"{HERE}.eval.matrix"),
     Command("eval compare", "which of two judged models is better", f"{HERE}.eval.compare"),
