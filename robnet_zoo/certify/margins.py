@@ -157,7 +157,7 @@ def certified_radius(
     right = (gaps > 0).all(0)
     largest = 1.0 if norm == "Linf" else math.sqrt(images[0].numel())
     distance = (gaps / slopes.clamp(min=1e-12)).amin(0)
-    low = torch.zeros_like(distance) if low is None else low.to(distance)
+    low = torch.zeros_like(distance) if low is None else low.to(distance).clone()
     high = torch.full_like(distance, torch.inf) if high is None else high.to(distance)
     ceiling = torch.maximum((4 * distance).clamp(max=largest), low)
     high = torch.minimum(high, ceiling)
