@@ -4,7 +4,8 @@ Of the first image: certified margins at several sizes. Of the first images: cer
 Linf, each found from the distance at which the linearised model would err, and the CPU seconds
 that they took. The record goes to benchmarks/results/certificates-MODEL-cpu.json.
 
-    python -m benchmarks.certificates --model local-dir:runs/small.digits --n 5
+    python -m benchmarks.certificates --model local-dir:runs/dsrna-compare/racl/racl.digits --n 2
+    python -m benchmarks.certificates --model racl.digits --methods zonotope --n 0
 """
 
 from __future__ import annotations
@@ -21,29 +22,35 @@ from torch import Tensor
 from benchmarks import measure
 from robnet_zoo.attacks.model import preserve_state
 from robnet_zoo.certify import certified_margin, certified_radius
-from robnet_zoo.certify.margins import METHODS, Method
+from robnet_zoo.certify.margins import METHODS
+from robnet_zoo.data import to_float
 from robnet_zoo.eval.target import EvalOptions, find_model, load_target
 from robnet_zoo.runtime import console
 
-CERTIFIERS: tuple[Method, ...] = ("zonotope", "linear", "optimised")
+CERTIFIERS = ("zonotope", "linear", "optimised")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure certified bounds by method.")
     parser.add_argument("--model", required=True, help="a small one, such as local-dir:DIR")
-    parser.add_argument("--n", type=int, default=5, help="images whose radii are sought")
+    parser.add_argument("--n", type=int, default=5, help="images whose radii are sought, or 0")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--sizes", default="0.0001,0.001,0.01,0.02,0.03", help="of the margins")
     measure.add_options(parser, rounds=None)
     options = parser.parse_args(argv)
     measure.prepare(options)
     named = find_model(options.model, None)
     target = load_target(named, EvalOptions(n=options.n, device=options.device))
-    images = target.split.images(torch.arange(options.n)).float() / 255
-    labels = target.split.labels[: options.n]
+    some = max(1, options.n)
+    images = to_float(target.split.images(torch.arange(some)))
+    labels, methods = target.split.labels[:some], options.methods.split(",")
     with preserve_state(target.model):
         results = {
-            "margins": margins(target.model, images[:1], labels[:1], options.sizes.split(",")),
-            "radii": radii(target.model, images, labels),
+            "parameters": sum(weight.numel() for weight in target.model.parameters()),
+            "margins": margins(
+                target.model, images[:1], labels[:1], methods, options.sizes.split(",")
+            ),
+            "radii": radii(target.model, images[: options.n], labels, methods),
         }
     del options.model  # it may be a folder of this machine
     measure.save(options, results, "certificates", named.name, model=named.name)
@@ -51,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
 
 @torch.no_grad()
 def margins(
-    model: torch.nn.Module, image: Tensor, label: Tensor, sizes: list[str]
+    model: torch.nn.Module, image: Tensor, label: Tensor, methods: list[str], sizes: list[str]
 ) -> dict[str, dict[str, Any]]:
     """Return certified margins and CPU seconds of an image, by method and size."""
     return {
@@ -63,12 +70,14 @@ def margins(
             )
             for size in sizes
         }
-        for method in METHODS
+        for method in methods
     }
 
 
-def radii(model: torch.nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return each image's radius in Linf and the CPU seconds of all, by method."""
+def radii(
+    model: torch.nn.Module, images: Tensor, labels: Tensor, methods: list[str]
+) -> dict[str, Any]:
+    """Return each image's radius in Linf and the CPU seconds of all, by method that finds any."""
     return {
         method: _timed(
             lambda method=method: torch.cat(
@@ -78,7 +87,8 @@ def radii(model: torch.nn.Module, images: Tensor, labels: Tensor) -> dict[str, A
                 ]
             )
         )
-        for method in CERTIFIERS
+        for method in methods
+        if method in CERTIFIERS and len(images)
     }
 
 
