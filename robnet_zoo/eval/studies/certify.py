@@ -209,8 +209,8 @@ def _certify_one(job: _Job, number: int) -> dict[str, Any]:
                 label,
                 norm=norm,
                 method=job.method,
-                low=torch.tensor([largest if found else 0.0]),
-                high=torch.tensor([refuted if found else math.inf]),
+                low=torch.tensor([largest if found else 0.0], dtype=job.dtype),
+                high=torch.tensor([refuted if found else math.inf], dtype=job.dtype),
             ).item()
     row["seconds"] = round(time.perf_counter() - started, 3)
     return row
