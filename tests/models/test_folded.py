@@ -474,12 +474,12 @@ def test_the_model_has_the_last_word_on_every_broken_image(racl, labelled):
 
 def test_an_attack_that_gave_up_too_early_is_repeated_on_the_model(racl, labelled, monkeypatch):
     """A form that errs makes APGD stop at clean images; the verdicts are still the model's."""
-    from robnet_zoo.eval import engine as execution
+    from robnet_zoo.eval import checking
     from robnet_zoo.eval import evaluation as runner
 
     plain = judged(racl, labelled, "apgd-ce", n=32, folded=False)
     monkeypatch.setattr(runner, "fold", lambda model, **sizes: Lenient())
-    monkeypatch.setattr(execution, "FOLDED", "no such check")  # else the form would be refused
+    monkeypatch.setattr(checking, "FOLDED", "no such check")  # else the form would be refused
     erring = judged(racl, labelled, "apgd-ce", n=32)
     assert erring.attacks[0].verdicts == plain.attacks[0].verdicts
 

@@ -146,9 +146,9 @@ def test_the_mixture_sums_to_one_over_operations_and_over_each_nodes_edges(data)
 def test_cells_keep_the_edges_whose_operation_and_edge_weigh_most(data):
     search = DsrnaSearch(RECIPE, data)
     names = search.supernet.space.operations
-    with torch.no_grad():
-        search.architecture[0].zero_()
-        search.architecture[1].zero_()
+    with torch.no_grad():  # the reduction cell stays as it was drawn: ties are refused
+        search.architecture[0][0].zero_()
+        search.architecture[1][0].zero_()
         search.architecture[0][0, :, names.index("sep_conv_3x3")] = 1.0
         search.architecture[0][0, :, names.index("none")] = 9.0
         search.architecture[1][0, [2, 4]] = 3.0  # into the second node, from states 0 and 2
