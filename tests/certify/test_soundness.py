@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 from helpers.random_nets import RandomNet, random_batch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from robnet_zoo.attacks.losses import margin
@@ -53,6 +53,8 @@ ORDER = ("interval", "zonotope", "linear", "optimised")  # each at least as tigh
     norm=st.sampled_from(["Linf", "L2"]),
     slow=st.integers(0, 5),
 )
+# slopes that lose less area may lose more of a margin
+@example(seed=991, depth=4, epsilon=0.125, norm="L2", slow=0)
 def test_no_attack_gets_below_a_certified_margin_or_outside_bounds(
     seed, depth, epsilon, norm, slow
 ):
