@@ -175,7 +175,7 @@ def test_images_that_a_supernet_cannot_take_are_refused(data, side, batch, messa
 @pytest.mark.parametrize(
     ("recipe", "changes", "message"),
     [
-        (ROBNET, {"space": "free", "architectures": 30, "fsp_candidates": 20}, "measure more than"),
+        (ROBNET, {"space": "free", "architectures": 30, "fsp_candidates": 20}, "measure as many"),
         (ROBNET, {"keep": 1e-9}, "at least 0.01"),
         (ROBNET, {"layers": 10**30}, "at most 1000"),
         (ROBNET, {"lr_end": 1.0}, "lr_end=1.0 is above lr=0.1"),

@@ -35,20 +35,21 @@ def run(options: argparse.Namespace) -> None:
     names = [options.figure] if options.figure != "all" else available(folders)
     for name in names:
         findings = make_figure(name, folders, out)
-        print(f"{name} (Fig. {FIGURES[name].paper})")
+        paper = FIGURES[name].paper
+        print(f"{name} ({f'Fig. {paper}' if paper else 'not in the paper'})")
         for line in _lines(findings):
             print(f"  {line}")
     print(f"written to {out}")
 
 
-def _lines(findings: Findings) -> Iterator[str]:
+def _lines(findings: Findings, name: str = "") -> Iterator[str]:
     """Yield the findings as text, those that belong together on one line."""
     plain = {key: value for key, value in findings.items() if not isinstance(value, dict)}
     if plain:
-        yield _line(plain)
+        yield f"{name}: {_line(plain)}" if name else _line(plain)
     for key, value in findings.items():
         if isinstance(value, dict):
-            yield f"{key}: {_line(value)}"
+            yield from _lines(value, f"{name} {key}".strip())
 
 
 def _line(values: Findings) -> str:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 
 from robnet_zoo.genotypes import ROBNET_CODES
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -130,6 +131,14 @@ def direct_convolutions(codes: Codes) -> int:
 def deep_cells(layers: int) -> range:
     """Return the cells that count as deep: the last third, from the second reduction on."""
     return range(2 * layers // 3, layers)
+
+
+def deep_distance(distances: Sequence[float]) -> float:
+    """Return the mean FSP distance of the deep cells, given that of each cell.
+
+    These all have the same width, so that none outweighs the others by its number of channels.
+    """
+    return statistics.fmean(distances[cell] for cell in deep_cells(len(distances)))
 
 
 def prices(

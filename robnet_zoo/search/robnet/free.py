@@ -26,12 +26,13 @@ from robnet_zoo.search.robnet.codes import (
     Codes,
     convolutions,
     count_parameters,
+    deep_distance,
     density,
     identities,
     to_text,
 )
 from robnet_zoo.search.robnet.finetune import inherited, scoring_adversary
-from robnet_zoo.search.robnet.fsp import deep_distance, fsp_distances
+from robnet_zoo.search.robnet.fsp import fsp_distances
 from robnet_zoo.search.robnet.inherit import sizes
 from robnet_zoo.search.robnet.recipe import RobNetRecipe
 from robnet_zoo.search.robnet.study import Row, work
@@ -112,18 +113,18 @@ def measure_candidates(
 def reject(measured: Sequence[Measured], keep: int) -> list[Measured]:
     """Return the `keep` candidates with the least FSP distance in their deep cells, least first.
 
+    All are kept, in this order, where `keep` is their number.
+
     Raises:
-        ZooError: not more candidates than are to be kept, so that none would be rejected.
+        ZooError: fewer candidates than are to be kept.
     """
-    if not 0 < keep < len(measured):
+    if not 0 < keep <= len(measured):
         raise ZooError(
-            f"Of {len(measured)} candidates {keep} cannot be kept; measure more than you keep."
+            f"Of {len(measured)} candidates {keep} cannot be kept; measure as many, or more."
         )
-    return sorted(measured, key=lambda candidate: (_deep(candidate), candidate.number))[:keep]
-
-
-def _deep(candidate: Measured) -> float:
-    return deep_distance(torch.tensor(candidate.distances, dtype=torch.float64))
+    return sorted(
+        measured, key=lambda candidate: (deep_distance(candidate.distances), candidate.number)
+    )[:keep]
 
 
 def _row(candidate: Measured, size: Mapping[str, int]) -> Row:
@@ -136,6 +137,6 @@ def _row(candidate: Measured, size: Mapping[str, int]) -> Row:
         "parameters": count_parameters(candidate.codes, **size),
         "clean_before": candidate.clean_before,
         "robust_before": candidate.robust_before,
-        "deep_distance": _deep(candidate),
+        "deep_distance": deep_distance(candidate.distances),
         **{f"fsp_{cell}": distance for cell, distance in enumerate(candidate.distances)},
     }

@@ -15,8 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robnet_zoo.search.robnet.codes import deep_cells
-
 
 def fsp_matrix(inputs: Tensor, outputs: Tensor) -> Tensor:
     """Return each image's FSP matrix (N, C_in, C_out), Eq. 3.
@@ -65,14 +63,3 @@ def fsp_distances(
         for hook in hooks:
             hook.remove()
     return torch.stack(distances)
-
-
-def deep_distance(distances: Tensor) -> float:
-    """Return one number for an architecture: the mean over images and over the deep cells.
-
-    These all have the same width, so that none outweighs the others by its number of channels.
-
-    Args:
-        distances: as `fsp_distances` returns them (cells, N), or means over images (cells,).
-    """
-    return float(distances[list(deep_cells(len(distances)))].mean())

@@ -43,7 +43,8 @@ class RobNetRecipe(SearchRecipe):
         settle_batches: clean batches from which a candidate takes batch norm's statistics anew,
             the supernet's being those of all architectures at once; 0 keeps the supernet's.
         fsp_candidates: cell-free architectures drawn, of which the `architectures` with the
-            least FSP distance are fine-tuned.
+            least FSP distance are fine-tuned. Where both numbers are equal all are: the control,
+            which shows what rejecting by distance would have been worth.
     """
 
     attack_steps: PositiveCount = 7
@@ -61,11 +62,11 @@ class RobNetRecipe(SearchRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.space == "free" and self.architectures >= self.fsp_candidates:
+        if self.space == "free" and self.architectures > self.fsp_candidates:
             raise ZooError(
                 f"architectures={self.architectures} are to be left of "
-                f"fsp_candidates={self.fsp_candidates}, so none would be rejected; measure more "
-                "than you keep."
+                f"fsp_candidates={self.fsp_candidates}; measure as many as you keep, which rejects "
+                "none, or more."
             )
 
     @property

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
@@ -55,6 +55,13 @@ class Measured:
     distances: tuple[float, ...]
 
 
+class Tuned(NamedTuple):
+    """A cell-free candidate before fine-tuning and after it."""
+
+    before: Measured
+    after: Studied
+
+
 def read_study(folder: Path) -> list[Studied]:
     """Read the complete lines of a folder's study.csv.
 
@@ -87,6 +94,40 @@ def read_candidates(folder: Path) -> list[Measured]:
         except (KeyError, TypeError, ValueError, ZooError) as error:
             raise _unreadable(folder / CANDIDATES, line, error) from error
     return measured
+
+
+def all_tuned(folder: Path) -> bool:
+    """Return whether a folder's study has a line for each of its cell-free candidates."""
+    if not all((folder / name).exists() for name in (CANDIDATES, STUDY)):
+        return False
+    return len(_lines(folder / STUDY)) == len(_lines(folder / CANDIDATES))
+
+
+def read_tuned(folder: Path) -> list[Tuned]:
+    """Join a folder's candidates.csv and study.csv, of a search that rejected none.
+
+    They are joined by code: the study numbers candidates by their distance. One whose
+    fine-tuning failed is left out.
+
+    Raises:
+        ZooError: a table is missing or wrong, candidates were rejected or have not been
+            fine-tuned yet, or the tables are of different searches.
+    """
+    measured, studied = read_candidates(folder), read_study(folder)
+    if not all_tuned(folder):
+        raise ZooError(
+            f"Of the {len(measured)} candidates in '{folder}' {len(studied)} are fine-tuned; the "
+            "control takes all, so go on with its study by robnet study --architectures "
+            f"{len(measured)}."
+        )
+    after = {each.codes: each for each in studied}
+    tuned = [Tuned(each, after[each.codes]) for each in measured if each.codes in after]
+    if len(tuned) < len(studied):
+        raise ZooError(
+            f"'{folder / STUDY}' has architectures that {CANDIDATES} has not; name the folder of "
+            "one search."
+        )
+    return tuned
 
 
 def measured_from(row: Mapping[str, Any]) -> Measured:

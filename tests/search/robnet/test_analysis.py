@@ -9,8 +9,9 @@ import pytest
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.robnet.analyse_command import configure, run
-from robnet_zoo.search.robnet.analysis import groups, relations
+from robnet_zoo.search.robnet.analysis import distances, groups, relations
 from robnet_zoo.search.robnet.analysis.correlation import correlation, worth
+from robnet_zoo.search.robnet.analysis.figures import available
 from robnet_zoo.search.robnet.codes import (
     COLUMNS,
     EDGE_NAMES,
@@ -22,7 +23,7 @@ from robnet_zoo.search.robnet.codes import (
     random_codes,
     to_text,
 )
-from robnet_zoo.search.robnet.table import Measured, Studied, read_study, write_table
+from robnet_zoo.search.robnet.table import Measured, Studied, read_study, read_tuned, write_table
 
 
 def studied(robust_of, count=120, seed=0, cells=1):
@@ -147,13 +148,105 @@ def test_fsp_distance_goes_with_the_gap_in_the_cells_where_it_was_put():
     measured = []
     for number in range(40):
         gap = rng.uniform(0.1, 0.3)
-        distances = (rng.random(), 5 * gap, gap**2)
-        measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, distances))
-    rows, findings = relations.fsp_gaps(measured)
-    assert len(rows) == 120
+        moved = (rng.random(), 5 * gap, gap**2)
+        measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, moved))
+    rows, findings = distances.fsp_gaps(measured)
+    assert len(rows) == 160  # of three cells, and of the mean over the deep ones
     assert abs(findings["cell_0"]["pearson"]) < 0.4
     assert findings["cell_1"]["pearson"] == pytest.approx(1)
     assert findings["cell_2"]["spearman"] == pytest.approx(1)
+    assert findings["deep"]["spearman"] == pytest.approx(1)
+
+
+def test_a_correlation_that_hangs_on_the_furthest_point_shows():
+    rng = random.Random(0)
+    measured = []
+    for number in range(40):
+        gap, distance = rng.uniform(0.1, 0.2), rng.random()
+        if number == 7:
+            gap, distance = 0.6, 30.0
+        measured.append(Measured(number, random_codes(rng, 3), 0.7, 0.7 - gap, (1, 1, distance)))
+    _, findings = distances.fsp_gaps(measured)
+    assert findings["deep"]["pearson"] > 0.9
+    others = findings["deep"]["without_furthest"]
+    assert others["architectures"] == 39
+    assert abs(others["pearson"]) < 0.3 and others["pearson_p"] > 0.05
+
+
+def write_tuned(folder, count=40, robust_of=lambda measured: measured.robust_before):
+    """Write the tables of a cell-free search in which all candidates were fine-tuned."""
+    rng = random.Random(0)
+    measured = [
+        Measured(number, random_codes(rng, 3), 0.9, rng.uniform(0.5, 0.6), (1, 1, rng.random()))
+        for number in range(count)
+    ]
+    write_table(
+        folder / "candidates.csv",
+        [
+            {
+                "number": each.number,
+                "code": to_text(each.codes),
+                "clean_before": each.clean_before,
+                "robust_before": each.robust_before,
+                **{f"fsp_{cell}": distance for cell, distance in enumerate(each.distances)},
+            }
+            for each in measured
+        ],
+    )
+    empty = dict.fromkeys(COLUMNS) | {"state": "complete", "clean": 0.9}
+    rows = [
+        empty
+        | {
+            "number": number,  # the study's own: candidates are numbered anew by their distance
+            "code": to_text(each.codes),
+            "robust_before": each.robust_before,
+            "robust": robust_of(each),
+        }
+        for number, each in enumerate(sorted(measured, key=lambda each: each.distances[2]))
+    ]
+    write_table(folder / "study.csv", rows)
+    return rows
+
+
+def test_the_control_finds_the_rule_that_tells_robust_candidates(tmp_path):
+    write_tuned(tmp_path)  # the more robust before fine-tuning, the more robust after it
+    analyse(tmp_path, "--figure", "fsp-control")
+    findings = json.loads((tmp_path / "analysis" / "fsp-control.json").read_text())
+    assert findings["architectures"] == 40
+    inherited = findings["robust_before"]["robust"]
+    assert inherited["spearman"] == pytest.approx(1)
+    assert inherited["quarter"]["architectures"] == 10
+    assert inherited["quarter"]["difference"] > 0.02
+    assert inherited["quarter"]["mann_whitney_p"] < 1e-4
+    for rule in ("deep_distance", "density"):
+        assert abs(findings[rule]["robust"]["spearman"]) < 0.4
+        assert findings[rule]["robust"]["quarter"]["mann_whitney_p"] > 0.01
+    assert (tmp_path / "analysis" / "fsp-control.png").stat().st_size > 10_000
+
+    write_tuned(tmp_path, robust_of=lambda measured: 0.6 - 0.1 * measured.distances[2])
+    analyse(tmp_path, "--figure", "fsp-control")
+    findings = json.loads((tmp_path / "analysis" / "fsp-control.json").read_text())
+    distance = findings["deep_distance"]
+    assert distance["robust"]["spearman"] == pytest.approx(-1)
+    assert distance["robust"]["without_furthest"]["pearson"] == pytest.approx(-1)
+    assert distance["robust"]["quarter"]["difference"] > 0.02
+    assert distance["gap"]["quarter"]["difference"] < -0.02
+
+
+def test_the_control_takes_a_search_that_rejected_none(tmp_path):
+    rows = write_tuned(tmp_path, count=12)
+    assert "fsp-control" in available([tmp_path])
+    rows[3] = dict.fromkeys(COLUMNS) | {"number": 3, "state": "failed"}
+    write_table(tmp_path / "study.csv", rows)
+    assert len(read_tuned(tmp_path)) == 11  # it failed, and was not rejected
+    write_table(tmp_path / "study.csv", rows[:11])
+    assert "fsp-control" not in available([tmp_path])
+    with pytest.raises(ZooError, match=r"Of the 12 candidates .* 10 are fine-tuned"):
+        read_tuned(tmp_path)
+    other = study_rows(12)
+    write_table(tmp_path / "study.csv", other)
+    with pytest.raises(ZooError, match="the folder of one search"):
+        read_tuned(tmp_path)
 
 
 def study_rows(count):

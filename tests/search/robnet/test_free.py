@@ -8,10 +8,9 @@ import torch
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.robnet.analysis.figures import make_figure
-from robnet_zoo.search.robnet.codes import random_codes
+from robnet_zoo.search.robnet.codes import deep_distance, random_codes
 from robnet_zoo.search.robnet.finetune import inherited, score
 from robnet_zoo.search.robnet.free import measure_candidates, reject
-from robnet_zoo.search.robnet.fsp import deep_distance
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.search.robnet.storage import open_study
 from robnet_zoo.search.robnet.supernet import build_supernet
@@ -85,10 +84,10 @@ def test_a_search_that_goes_on_measures_nothing_twice(searched, supernet, data, 
 def test_the_candidates_whose_deep_cells_move_least_are_kept(searched):
     measured, _ = searched
     kept = reject(measured, 4)
-    limit = max(deep_distance(torch.tensor(one.distances)) for one in kept)
+    limit = max(deep_distance(one.distances) for one in kept)
     others = [one for one in measured if one not in kept]
     assert len(kept) == 4 and len(others) == 6
-    assert all(deep_distance(torch.tensor(one.distances)) > limit for one in others)
+    assert all(deep_distance(one.distances) > limit for one in others)
 
     codes = draw(0)
     shallow = Measured(0, codes, 0.5, 0.4, (90.0, 90.0, 1.0))  # only the last of 3 cells is deep
@@ -96,14 +95,20 @@ def test_the_candidates_whose_deep_cells_move_least_are_kept(searched):
     assert reject([deep, shallow], 1) == [shallow]
 
 
-@pytest.mark.parametrize("keep", [0, 10, 11])
-def test_a_search_that_would_reject_nothing_is_refused(searched, keep):
+def test_the_control_keeps_all_candidates(searched):
+    assert set(reject(searched[0], 10)) == set(searched[0])
+    assert replace(RECIPE, architectures=10).fsp_candidates == 10
+
+
+@pytest.mark.parametrize("keep", [0, 11])
+def test_more_candidates_than_there_are_cannot_be_kept(searched, keep):
     with pytest.raises(ZooError, match="10 candidates"):
         reject(searched[0], keep)
 
 
 def test_the_figure_of_the_distances_is_made_from_the_search(searched, tmp_path):
     findings = make_figure("fsp", [searched[1]], tmp_path)
-    assert set(findings) == {"cell_0", "cell_1", "cell_2"}
+    assert set(findings) == {"cell_0", "cell_1", "cell_2", "deep"}
     assert findings["cell_2"]["architectures"] == 10
+    assert findings["deep"] == findings["cell_2"]  # of 3 cells one is deep
     assert (tmp_path / "fsp.png").stat().st_size > 10_000

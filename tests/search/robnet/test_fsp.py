@@ -10,8 +10,8 @@ from robnet_zoo.genotypes import RobNetGenotype
 from robnet_zoo.models.networks import build_network
 from robnet_zoo.search.core.spaces import robnet_space
 from robnet_zoo.search.core.supernet import CellWeights, Supernet
-from robnet_zoo.search.robnet.codes import random_code, switches
-from robnet_zoo.search.robnet.fsp import deep_distance, fsp_distances, fsp_matrix
+from robnet_zoo.search.robnet.codes import deep_distance, random_code, switches
+from robnet_zoo.search.robnet.fsp import fsp_distances, fsp_matrix
 
 CODE = random_code(random.Random(0))
 
@@ -74,7 +74,7 @@ def test_untouched_images_have_no_distance_and_small_changes_little():
     model, clean = network(), images(3, 1)
     assert fsp_distances(model.cells, model, clean, clean).max() < 1e-9
     near, far = (
-        deep_distance(fsp_distances(model.cells, model, clean, (clean + step).clamp(0, 1)))
+        fsp_distances(model.cells, model, clean, (clean + step).clamp(0, 1)).mean()
         for step in (0.01, 0.3)
     )
     assert 0 < near < far
@@ -103,5 +103,5 @@ def test_a_masked_supernet_gives_the_distances_of_the_network_taken_out():
 
 
 def test_deep_cells_are_the_last_third():
-    assert deep_distance(torch.tensor([9.0, 9.0, 9.0, 9.0, 1.0, 3.0])) == 2.0
-    assert deep_distance(torch.tensor([[9.0, 9.0], [9.0, 9.0], [1.0, 2.0]])) == 1.5
+    assert deep_distance([9.0, 9.0, 9.0, 9.0, 1.0, 3.0]) == 2.0
+    assert deep_distance([9.0, 9.0, 1.5]) == 1.5

@@ -26,6 +26,15 @@ def correlation(x: np.ndarray, y: np.ndarray) -> Findings:
     return findings
 
 
+def with_and_without_furthest(x: np.ndarray, y: np.ndarray) -> Findings:
+    """Return the coefficients, and those without the point of the largest x.
+
+    A correlation that hangs on this point alone says nothing of the others.
+    """
+    others = np.arange(len(x)) != np.argmax(x)
+    return correlation(x, y) | {"without_furthest": correlation(x[others], y[others])}
+
+
 def worth(factors: dict[str, np.ndarray], outcome: np.ndarray) -> Findings:
     """Return what one more of each factor adds to the outcome, with standard errors.
 

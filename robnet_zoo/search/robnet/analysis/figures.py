@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from robnet_zoo.plotting.style import MUTED, canvas, save
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
-from robnet_zoo.search.robnet.analysis import groups, plots, relations
+from robnet_zoo.search.robnet.analysis import (
+    distance_plots,
+    distances,
+    groups,
+    plots,
+    relations,
+)
 from robnet_zoo.search.robnet.analysis.correlation import Findings
 from robnet_zoo.search.robnet.table import (
     CANDIDATES,
     STUDY,
+    all_tuned,
     read_candidates,
     read_study,
+    read_tuned,
     write_table,
 )
 from robnet_zoo.search.run.artifacts import RECORD
@@ -27,14 +35,26 @@ if TYPE_CHECKING:
 FEWEST = 10  # architectures that say anything
 
 
-class FigureKind(NamedTuple):
-    """A figure: the paper's number, its table, its drawing and its inches."""
+class Source(NamedTuple):
+    """Where architectures come from: whether a folder has them, and what reads them."""
 
-    paper: str
+    there: Callable[[Path], bool]
+    read: Callable[[Path], Sequence[Any]]
+
+
+STUDIED = Source(lambda folder: (folder / STUDY).exists(), read_study)
+MEASURED = Source(lambda folder: (folder / CANDIDATES).exists(), read_candidates)
+TUNED = Source(all_tuned, read_tuned)
+
+
+class FigureKind(NamedTuple):
+    """A figure: the paper's number if there is one, its table, drawing, inches and source."""
+
+    paper: str | None
     analyse: Callable[[Sequence[Any]], relations.Analysis]
     draw: Callable[[Figure, relations.Rows, Findings], None]
     size: tuple[float, float] = (5.6, 4.4)
-    file: str = STUDY
+    source: Source = STUDIED
 
 
 FIGURES = {
@@ -47,7 +67,10 @@ FIGURES = {
         "6a", relations.convolution_counts, plots.draw_convolution_counts, (9.6, 3.8)
     ),
     "budgets": FigureKind("6b", relations.budgets, plots.draw_budgets, (6.2, 4.8)),
-    "fsp": FigureKind("7", relations.fsp_gaps, plots.draw_fsp_gaps, (12.0, 3.8), CANDIDATES),
+    "fsp": FigureKind("7", distances.fsp_gaps, distance_plots.draw_fsp_gaps, (12.0, 4.2), MEASURED),
+    "fsp-control": FigureKind(
+        None, distances.fsp_control, distance_plots.draw_fsp_control, (14.0, 4.6), TUNED
+    ),
 }
 
 
@@ -60,7 +83,7 @@ def available(folders: Sequence[Path]) -> list[str]:
     names = [
         name
         for name, kind in FIGURES.items()
-        if all((folder / kind.file).exists() for folder in folders)
+        if all(kind.source.there(folder) for folder in folders)
     ]
     if not names:
         raise ZooError(
@@ -104,12 +127,11 @@ def make_figure(name: str, folders: Sequence[Path], out: Path) -> Findings:
         ZooError: a table is missing or wrong, or has too few complete architectures.
     """
     kind = FIGURES[name]
-    read: Callable[[Path], Sequence[Any]] = read_study if kind.file == STUDY else read_candidates
-    architectures = [architecture for folder in folders for architecture in read(folder)]
+    architectures = [each for folder in folders for each in kind.source.read(folder)]
     if len(architectures) < FEWEST:
         raise ZooError(
-            f"{' and '.join(str(folder / kind.file) for folder in folders)} hold "
-            f"{len(architectures)} complete architectures; figure '{name}' needs at least {FEWEST}."
+            f"The tables of {' and '.join(map(str, folders))} hold {len(architectures)} complete "
+            f"architectures; figure '{name}' needs at least {FEWEST}."
         )
     rows, findings = kind.analyse(architectures)
     write_table(out / f"{name}.csv", rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from robnet_zoo.plotting.style import INK
 from robnet_zoo.search.robnet.analysis.correlation import Findings
 from robnet_zoo.search.robnet.analysis.relations import Rows
 
@@ -37,6 +38,12 @@ def line(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str) -> Non
         slope, height = np.polyfit(x, y, 1)
         ends = np.array([min(x), max(x)])
         axes.plot(ends, slope * ends + height, color=colour, linewidth=1.5)
+
+
+def ring_furthest(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """Draw a ring around the point of the largest x."""
+    furthest = int(np.argmax(x))
+    axes.scatter(x[furthest], y[furthest], s=70, facecolors="none", edgecolors=INK, linewidths=1)
 
 
 def whole_numbers(axis: Axis) -> None:

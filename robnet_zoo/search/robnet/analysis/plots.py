@@ -16,7 +16,7 @@ from robnet_zoo.search.robnet.analysis.marks import (
 )
 from robnet_zoo.search.robnet.analysis.relations import EDGE_KINDS, Rows
 from robnet_zoo.search.robnet.budget import BUDGETS
-from robnet_zoo.search.robnet.codes import DIRECT_EDGES, EDGE_NAMES, deep_cells
+from robnet_zoo.search.robnet.codes import DIRECT_EDGES, EDGE_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,36 +120,3 @@ def draw_budgets(figure: Figure, rows: Rows, findings: Findings) -> None:
         line(axes, direct, robust, colour)
     axes.set(xlabel="share of convolutions on direct edges", ylabel=ROBUST)
     legend_above(axes, columns=1)
-
-
-def draw_fsp_gaps(figure: Figure, rows: Rows, findings: Findings) -> None:
-    """Draw the gap against the FSP distance of three cells, and the correlation of all."""
-    cells = len(findings)
-    panels = figure.subplots(1, 4)
-    shown = (0, cells // 2, cells - 1)
-    for axes, cell, colour in zip(panels, shown, PALETTE, strict=False):
-        chosen = [row for row in rows if row["cell"] == cell]
-        distances, gaps = [row["distance"] for row in chosen], percent(chosen, "gap")
-        dots(axes, distances, gaps, colour)
-        line(axes, distances, gaps, INK)
-        axes.set(xlabel=f"FSP distance, cell {cell}", title=coefficients(findings[f"cell_{cell}"]))
-        axes.sharey(panels[0])
-    panels[0].set_ylabel("clean minus robust accuracy (%)")
-    axes = panels[3]
-    for name, marker, colour in (("pearson", "o", PALETTE[0]), ("spearman", "s", PALETTE[1])):
-        values = [findings[f"cell_{cell}"][name] for cell in range(cells)]
-        places = [cell for cell, value in enumerate(values) if value is not None]
-        axes.plot(
-            places,
-            [values[cell] for cell in places],
-            color=colour,
-            marker=marker,
-            markersize=4,
-            label=name.capitalize(),
-        )
-    axes.axhline(0, color=INK, linewidth=0.8)
-    first = deep_cells(cells)[0]
-    axes.axvspan(first - 0.5, cells - 0.5, color=MUTED, alpha=0.15, label="deep cells")
-    whole_numbers(axes.xaxis)
-    axes.set(xlabel="cell", ylabel="correlation with the gap", ylim=(-1.05, 1.05))
-    axes.legend(loc="lower right", fontsize=8)

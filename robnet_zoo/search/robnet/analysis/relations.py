@@ -1,4 +1,4 @@
-"""What makes architectures robust: the paper's Figs. 3 and 5 to 7 as tables and findings.
+"""What makes architectures robust: the paper's Figs. 3, 5 and 6 as tables and findings.
 
 Each function takes the architectures of a study and returns the rows of a table, which the figure
 draws, and the findings, which are numbers about it. Accuracies are fractions; "robust" is under
@@ -15,7 +15,7 @@ import numpy as np
 from robnet_zoo.search.robnet.analysis.correlation import Findings, correlation, worth
 from robnet_zoo.search.robnet.budget import BUDGETS, budget_of
 from robnet_zoo.search.robnet.codes import convolutions, density, direct_convolutions
-from robnet_zoo.search.robnet.table import Measured, Studied
+from robnet_zoo.search.robnet.table import Studied
 
 Rows = list[dict[str, Any]]
 Analysis = tuple[Rows, Findings]
@@ -30,7 +30,7 @@ def before_and_after(studied: Sequence[Studied]) -> Analysis:
         {"number": each.number, "before": each.robust_before, "after": each.robust}
         for each in studied
     ]
-    before, after = _columns(rows, "before", "after")
+    before, after = columns(rows, "before", "after")
     return rows, {
         "mean_before": float(before.mean()),
         "mean_after": float(after.mean()),
@@ -59,7 +59,7 @@ def densities(studied: Sequence[Studied]) -> Analysis:
         {"number": each.number, "density": density(each.codes), "robust": each.robust}
         for each in studied
     ]
-    return rows, correlation(*_columns(rows, "density", "robust"))
+    return rows, correlation(*columns(rows, "density", "robust"))
 
 
 def convolution_counts(studied: Sequence[Studied]) -> Analysis:
@@ -75,10 +75,10 @@ def convolution_counts(studied: Sequence[Studied]) -> Analysis:
         )
         kinds = dict(zip(EDGE_KINDS, (total, direct, total - direct), strict=True))
         rows.append({"number": each.number, **kinds, "robust": each.robust})
-    columns = dict(zip(("direct", "skip"), _columns(rows, "direct", "skip"), strict=True))
-    (robust,) = _columns(rows, "robust")
-    findings = {kind: correlation(*_columns(rows, kind, "robust")) for kind in EDGE_KINDS}
-    return rows, {**findings, "worth": worth(columns, robust)}
+    counts = dict(zip(("direct", "skip"), columns(rows, "direct", "skip"), strict=True))
+    (robust,) = columns(rows, "robust")
+    findings = {kind: correlation(*columns(rows, kind, "robust")) for kind in EDGE_KINDS}
+    return rows, {**findings, "worth": worth(counts, robust)}
 
 
 def budgets(studied: Sequence[Studied]) -> Analysis:
@@ -100,30 +100,12 @@ def budgets(studied: Sequence[Studied]) -> Analysis:
     findings: Findings = {}
     for name in BUDGETS:
         chosen = [row for row in rows if row["budget"] == name]
-        direct, robust = _columns(chosen, "direct_share", "robust")
+        direct, robust = columns(chosen, "direct_share", "robust")
         mean = float(robust.mean()) if chosen else None
         findings[name] = {"mean_robust": mean, **correlation(direct, robust)}
     return rows, findings
 
 
-def fsp_gaps(measured: Sequence[Measured]) -> Analysis:
-    """Relate each cell's FSP distance to the clean accuracy minus the robust one (Fig. 7)."""
-    rows: Rows = [
-        {
-            "number": each.number,
-            "cell": cell,
-            "distance": distance,
-            "gap": each.clean_before - each.robust_before,
-        }
-        for each in measured
-        for cell, distance in enumerate(each.distances)
-    ]
-    findings: Findings = {}
-    for cell in range(len(measured[0].distances)):
-        of_cell = [row for row in rows if row["cell"] == cell]
-        findings[f"cell_{cell}"] = correlation(*_columns(of_cell, "distance", "gap"))
-    return rows, findings
-
-
-def _columns(rows: Rows, *names: str) -> list[np.ndarray]:
+def columns(rows: Rows, *names: str) -> list[np.ndarray]:
+    """Return columns of a table as arrays."""
     return [np.array([row[name] for row in rows], dtype=float) for name in names]
