@@ -34,7 +34,7 @@ class RunMetadata:
     Attributes:
         model: name of the model; the class's if empty.
         weights: name of its weights, and `weights_file_sha256` the hash of their file.
-        genotype_status: "published", "reconstructed" or "searched here".
+        genotype_status: "published", "reconstructed", "searched here" or "control".
         data: name of the data set, and `split` of its part.
         class_names: one a class.
         card: what the weights claim, where they do.

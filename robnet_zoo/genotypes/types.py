@@ -12,7 +12,7 @@ from robnet_zoo.runtime.errors import ZooError, unknown_name
 Edge = tuple[str, int]  # operation (or RobNet code) and the state that it reads
 Nodes = tuple[tuple[Edge, ...], ...]  # the incoming edges of each intermediate node
 
-Status = Literal["published", "reconstructed", "searched here"]
+Status = Literal["published", "reconstructed", "searched here", "control"]
 RobNetCode = Annotated[str, Meta(pattern=r"^[01][01]\Z")]  # identity, separable convolution
 
 OPERATIONS = (

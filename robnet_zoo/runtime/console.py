@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import UnwritableError
 
 PLAIN_SECONDS = 10.0  # between two progress lines where there is no terminal
+WINDOW = 30.0  # seconds that a rate looks back, so that what a resumed run skips soon fades
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -50,7 +52,8 @@ class Progress:
     def __init__(self, total: float, description: str, unit: str = "images") -> None:
         self.total, self.description, self.unit = total, description, unit
         self.done, self.note = 0.0, ""
-        self.started = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._past = deque([(self._last_line, 0.0)])  # times, and what was done by then
         self._bar = None
         if sys.stderr.isatty():
             from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -70,13 +73,18 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Units done per second so far."""
-        return self.done / max(time.monotonic() - self.started, 1e-9)
+        """Units done per second, of late."""
+        since, done = self._past[0]
+        return (self.done - done) / max(time.monotonic() - since, 1e-9)
 
     def advance(self, amount: float, note: str = "") -> None:
         """Count `amount` more units as done; `note` replaces the text behind the bar."""
         self.done += amount
         self.note = note or self.note
+        now = time.monotonic()
+        self._past.append((now, self.done))
+        while len(self._past) > 1 and self._past[1][0] <= now - WINDOW:
+            self._past.popleft()
         if self._bar is not None:
             rate = f"{self.rate:,.1f} {self.unit}/s"
             self._bar.update(self._task, advance=amount, rate=rate, note=self.note)

@@ -98,3 +98,15 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys, monkeypatch)
     assert first.startswith("PGD-20: 25% (") and first.endswith("robust 50 %")
     assert second.startswith("PGD-20: 50% (") and second.endswith("robust 50 %")
     assert said.out == ""
+
+
+def test_what_a_resumed_run_skips_does_not_count_as_speed_for_long(capsys, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.progress(10_000, "PGD-20", "passes") as bar:
+        bar.advance(4_000)  # done by an earlier run
+        for _ in range(60):
+            now += 1
+            bar.advance(10)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "PGD-20: 46% (10.0 passes/s, 540 s left)"

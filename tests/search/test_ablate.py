@@ -1,18 +1,21 @@
 """Variants of a search, each with its seeds, in one table; nothing is done twice."""
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers.training import write_arrays
 
 from robnet_zoo.search.__main__ import main
+from robnet_zoo.search.ablate.controls import make_controls
 from robnet_zoo.search.ablate.table import write_ablation
+from robnet_zoo.search.core.spaces import ARNAS_OPERATIONS, arnas_space, darts_space
 
 PLAN = """
 search = "racl"
 recipe = "smoke"
 seeds = 1
-controls = ["pc_darts"]
+controls = ["pc_darts", "random:1"]
 attacks = ["pgd2"]
 n = 20
 
@@ -46,6 +49,7 @@ def test_variants_are_searched_trained_and_set_side_by_side(tmp_path, capsys):
     assert {row: value["cells"] for row, value in rows.items()} == {
         "Rho 0": ["rho-0-s0"],
         "pc_darts": ["pc_darts"],
+        "random:1": ["random-0"],
     }
     compared = json.loads((tmp_path / "out" / "cells" / "comparison.json").read_text())["cells"]
     for row, (name,) in ((row, value["cells"]) for row, value in rows.items()):
@@ -60,6 +64,35 @@ def test_variants_are_searched_trained_and_set_side_by_side(tmp_path, capsys):
     assert (searched / "genotype.json").stat().st_mtime_ns == before
 
 
+def test_random_controls_are_of_the_space_and_repeat():
+    space = darts_space()
+    drawn = make_controls("random:20", space, seed=0)
+    assert drawn == make_controls("random:20", space, seed=0)
+    assert drawn != make_controls("random:20", space, seed=1)
+    assert drawn[:3] == make_controls("random:3", space, seed=0)
+    edges = [edge for each in drawn for cell in each.cells.values() for edge in cell.edges]
+    assert {operation for operation, _ in edges} == set(ARNAS_OPERATIONS)  # all but "none"
+    nodes = [node for each in drawn for cell in each.cells.values() for node in cell.nodes]
+    assert all(first[1] < second[1] for first, second in nodes)
+    assert {source for _, source in edges} == set(range(5))
+
+
+def test_a_control_of_one_operation_has_it_on_all_edges():
+    (pools,) = make_controls("all:avg_pool_3x3", arnas_space(), seed=0)
+    assert set(pools.cells) == {"accurate", "robust", "reduce"}
+    operations = {operation for cell in pools.cells.values() for operation, _ in cell.edges}
+    assert operations == {"avg_pool_3x3"}
+
+
+@pytest.mark.parametrize("control", ["random:0", "random:many", "all:none", "all:x", "pc_dart"])
+def test_a_wrong_control_is_refused_before_any_search(tmp_path, capsys, control):
+    path = Path(plan(tmp_path))
+    path.write_text(path.read_text().replace("random:1", control))
+    assert main(["ablate", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert control.removeprefix("all:") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [({"eta": -1}, "eta"), ({"sigma": 1}, "sigma"), ({"name": "x"}, "name")],
@@ -72,7 +105,13 @@ def test_a_wrong_variant_is_refused_before_any_search(tmp_path, capsys, changes,
 
 def test_the_table_has_means_intervals_and_differences(tmp_path):
     rates = {"a0": 0.70, "a1": 0.72, "a2": 0.74, "b0": 0.60, "b1": 0.60, "b2": 0.63}
-    cells = {name: {"results": {"pgd20": {"accuracy": rate}}} for name, rate in rates.items()}
+    cells = {
+        name: {
+            "results": {"pgd20": {"accuracy": rate}},
+            "radii": {"radius L2": {"mean": rate / 10, "standard_error": 0.001}},
+        }
+        for name, rate in rates.items()
+    }
     rows = {"base": ["a0", "a1", "a2"], "other": ["b0", "b1", "b2"]}
     write_ablation(tmp_path, {}, rows, {"cells": cells, "environment": {}}, {})
     base, other = (
@@ -85,4 +124,5 @@ def test_the_table_has_means_intervals_and_differences(tmp_path):
     assert "difference" not in base
     assert other["difference"] == pytest.approx(-0.11)
     assert 0.0001 < other["p_value"] < 0.01
-    assert "61.0 [56.7, 65.3], -11.0 (p < 0.01)" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "61.0 [56.7, 65.3], -11.0 (p < 0.01) | 0.0610 [0.0567, 0.0653], -0.0110" in table

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo.runtime.decode import to_builtins
-from robnet_zoo.search.ablate.plan import Plan, read_plan, runs, search_of
+from robnet_zoo.search.ablate.plan import Plan, controls_of, read_plan, runs, search_of
 from robnet_zoo.search.run.command import in_processes
 
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.run.session import RunPaths
 
-SEARCHES, CELLS = "searches", "cells"  # folders
+SEARCHES, CONTROLS, CELLS = "searches", "controls", "cells"  # folders
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search with every variant and seed, train and attack the cells, and write the table."""
     plan = read_plan(options.plan)
-    list(runs(plan))  # whatever is wrong with a variant is said before any search
+    list(runs(plan))  # whatever is wrong with a variant or a control is said before any search
+    controls_of(plan)
     from robnet_zoo.search.run.session import RunPaths
 
     paths = RunPaths(options.out, options.data, resume=True)
@@ -48,13 +49,16 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
         Stopped: the process was asked to stop and has saved its work.
         ZooError: missing data, or a folder that holds another plan's work.
     """
+    from robnet_zoo.genotypes import genotype_to_dict
+    from robnet_zoo.runtime.files import write_json
     from robnet_zoo.search.ablate.table import PAGE, write_ablation
-    from robnet_zoo.search.compare.judge import Comparison, compare
+    from robnet_zoo.search.compare.judge import Comparison, cell_name, compare
     from robnet_zoo.search.compare.table import RECORD as COMPARED
     from robnet_zoo.search.run.artifacts import GENOTYPE, RECORD
     from robnet_zoo.search.run.session import run_to_files
 
     _, build = search_of(plan)
+    controls = controls_of(plan)
     rows: dict[str, list[str]] = {}
     cells, found = [], {}
     for variant, recipe in runs(plan):
@@ -64,14 +68,28 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
         rows.setdefault(variant, []).append(name)
         found[name] = json.loads((own.folder / RECORD).read_text(encoding="utf-8"))["found"]
         cells.append(plan.settings(f"cells:{own.folder / GENOTYPE}", recipe))
-    for control in plan.controls:
-        cells.append(plan.settings(control, recipe))
-        rows[control] = [control]
     if not processes.main:
         return
+    for control, made in controls.items():
+        rows[control] = []
+        for genotype in made:
+            file = paths.folder / CONTROLS / f"{genotype.name}.json"
+            write_json(file, genotype_to_dict(genotype))
+            cells.append(plan.settings(f"cells:{file}", recipe))
+            rows[control].append(genotype.name)
+        if not made:
+            cells.append(plan.settings(control, recipe))
+            rows[control].append(cell_name(cells[-1]))
     seed = plan.training.seed
     comparison = Comparison(
-        paths.folder / CELLS, plan.attacks, plan.n, None, seed, processes.device, paths.root
+        paths.folder / CELLS,
+        plan.attacks,
+        plan.n,
+        plan.certify,
+        seed,
+        processes.device,
+        paths.root,
+        plan.certified_norms,
     )
     compare(cells, comparison)
     compared = json.loads((comparison.folder / COMPARED).read_text(encoding="utf-8"))

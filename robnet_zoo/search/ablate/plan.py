@@ -7,16 +7,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from msgspec import Meta
+
+from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.runtime.decode import PositiveCount, read_toml
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.options import override
+from robnet_zoo.search.ablate.controls import is_made_here, make_controls
+from robnet_zoo.search.core.recipe import DifferentiableRecipe
 from robnet_zoo.search.run.recipe import HEADER, SearchRecipe
 from robnet_zoo.search.run.session import BuildSearch
+from robnet_zoo.threat_models import Norm
 from robnet_zoo.train.recipes import get_recipe
 from robnet_zoo.train.recipes import override as override_training
 from robnet_zoo.train.settings import Settings
+from robnet_zoo.zoo.blueprints import blueprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,7 @@ class Training:
         channels: width of the networks.
         layers: their number of cells.
         seed: of weights, order and noise.
+        epsilon: of their training and attacks, such as "0.1"; None for the search's.
     """
 
     recipe: str = "digits"
@@ -36,6 +44,7 @@ class Training:
     channels: PositiveCount = 8
     layers: PositiveCount = 8
     seed: int = 0
+    epsilon: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +56,14 @@ class Plan:
         recipe: of the search, by name.
         seeds: searches of each variant, with seeds from the recipe's on.
         variants: settings that differ from the recipe's, by the names of the table's rows.
-        controls: cells that no search of these found, such as "pc_darts" or "cells:FILE.json".
+        controls: cells that no search of these found: "pc_darts", "cells:FILE.json"; "random:3"
+            for three drawn from the search's space; "all:avg_pool_3x3" for one operation on all
+            edges.
         training: of all cells.
         attacks: names of attacks.
         n: attack the first so many test images; None for all.
+        certify: certify the first so many test images; None for no certificates.
+        certified_norms: of the certified radii, beside the threat model's.
     """
 
     search: str
@@ -61,6 +74,8 @@ class Plan:
     training: Training = field(default_factory=Training)
     attacks: tuple[str, ...] = ("pgd20", "pgd100")
     n: PositiveCount | None = None
+    certify: Annotated[int, Meta(ge=2)] | None = None
+    certified_norms: tuple[Norm, ...] = ()
 
     def settings(self, model: str, searched: SearchRecipe) -> Settings:
         """Return how a cell is trained, on the data and for the threat model of a search."""
@@ -69,7 +84,7 @@ class Plan:
             model=model,
             dataset=searched.dataset,
             threat_model=searched.threat_model,
-            epsilon=searched.epsilon,
+            epsilon=self.training.epsilon or searched.epsilon,
             recipe=override_training(get_recipe(self.training.recipe), changes),
             channels=self.training.channels,
             layers=self.training.layers,
@@ -112,6 +127,24 @@ def runs(plan: Plan) -> Iterator[Run]:
         changed = override(base, {key: str(value) for key, value in changes.items()}, fixed=HEADER)
         for seed in range(base.seed, base.seed + plan.seeds):
             yield Run(variant, dataclasses.replace(changed, name=f"{slug}-s{seed}", seed=seed))
+
+
+def controls_of(plan: Plan) -> dict[str, list[CellGenotype]]:
+    """Return the cells of every control that is made here, none for those that exist already.
+
+    Raises:
+        ZooError: a control is not understood, or the zoo has no such cell.
+    """
+    recipes, _ = search_of(plan)
+    recipe: DifferentiableRecipe = recipes[plan.recipe]
+    controls: dict[str, list[CellGenotype]] = {}
+    for control in plan.controls:
+        controls[control] = []
+        if is_made_here(control):
+            controls[control] = make_controls(control, recipe.space(), recipe.seed)
+        else:
+            blueprint(control)
+    return controls
 
 
 def search_of(plan: Plan) -> tuple[dict[str, Any], BuildSearch]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.tables import markdown_table
+from robnet_zoo.search.compare.table import RADIUS
 
 RECORD, PAGE = "ablation.json", "table.md"
 FORMAT = "robnet_zoo.search.ablation/1"
@@ -30,14 +31,14 @@ def write_ablation(
         comparison: the record of all cells.
         found: what each search says of itself, by its cell's name.
     """
-    cells = comparison["cells"]
-    columns = list(next(iter(cells.values()))["results"])
+    cells = {name: _figures(entry) for name, entry in comparison["cells"].items()}
+    columns = list(next(iter(cells.values())))
     first = next(iter(rows))
     summary = {
         row: {
             column: _summary(
-                [cells[name]["results"][column]["accuracy"] for name in names],
-                [cells[name]["results"][column]["accuracy"] for name in rows[first]],
+                [cells[name][column] for name in names],
+                [cells[name][column] for name in rows[first]],
                 same=row == first,
             )
             for column in columns
@@ -55,17 +56,25 @@ def write_ablation(
     }
     write_json(folder / RECORD, record)
     table = [
-        [row, str(len(names)), *(_text(summary[row][column]) for column in columns)]
+        [row, str(len(names)), *(_text(column, summary[row][column]) for column in columns)]
         for row, names in rows.items()
     ]
     caption = (
-        "Accuracy in percent, the mean over the searches of a row; in brackets its 95 % interval "
-        "by Student's t,\nthen the difference to the first row and the p-value of Welch's test.\n\n"
+        "Accuracy in percent, the mean over the cells of a row; in brackets its 95 % interval "
+        "by Student's t,\nthen the difference to the first row and the p-value of Welch's test. "
+        "Radii, if any, as certified.\n\n"
     )
     write_text(
         folder / PAGE,
-        caption + markdown_table(["variant", "searches", *columns], table, right=["searches"]),
+        caption + markdown_table(["variant", "cells", *columns], table, right=["cells"]),
     )
+
+
+def _figures(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Return a cell's accuracies and mean certified radii by the names of their columns."""
+    accuracies = {column: result["accuracy"] for column, result in entry["results"].items()}
+    radii = {column: radius["mean"] for column, radius in entry.get("radii", {}).items()}
+    return accuracies | radii
 
 
 def _summary(values: Sequence[float], base: Sequence[float], *, same: bool) -> dict[str, float]:
@@ -84,12 +93,14 @@ def _summary(values: Sequence[float], base: Sequence[float], *, same: bool) -> d
     return summary
 
 
-def _text(summary: Mapping[str, float]) -> str:
-    text = f"{100 * summary['mean']:.1f}"
+def _text(column: str, summary: Mapping[str, float]) -> str:
+    scale, places = (1, 4) if column.startswith(RADIUS) else (100, 1)
+    scaled = {key: scale * value for key, value in summary.items()}
+    text = f"{scaled['mean']:.{places}f}"
     if "low" in summary:
-        text += f" [{100 * summary['low']:.1f}, {100 * summary['high']:.1f}]"
+        text += f" [{scaled['low']:.{places}f}, {scaled['high']:.{places}f}]"
     if "difference" in summary:
-        text += f", {100 * summary['difference']:+.1f}"
+        text += f", {scaled['difference']:+.{places}f}"
     if "p_value" in summary:
         p = summary["p_value"]
         text += " (p < 0.01)" if p < 0.01 else f" (p {p:.2f})"

@@ -1,4 +1,4 @@
-"""What ARNAS searches by beside losses: the size of the operations, and factors."""
+"""What ARNAS searches by beside losses: the operations' size, factors, and how all are mixed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from robnet_zoo.search.core.mgda import least_norm_weights
 from robnet_zoo.search.core.spaces import EDGES, Space
 from robnet_zoo.search.core.supernet import Supernet
 from robnet_zoo.search.core.unrolled import Objective, Weights
@@ -32,6 +33,22 @@ def size(supernet: Supernet) -> Objective:
         return torch.stack(sums).sum() / largest
 
     return expected
+
+
+def mixture_weights(mixing: str, gradients: Tensor) -> Tensor:
+    """Return the weights (k,) that the gradients of k objectives are mixed with.
+
+    Args:
+        mixing: as in `ArnasRecipe`.
+        gradients: one a row (k, n): natural, adversarial and any others.
+    """
+    if mixing == "mgda":
+        return least_norm_weights(gradients)
+    weights = torch.full((len(gradients),), 1 / len(gradients), dtype=torch.float64)
+    if mixing == "adversarial":
+        weights = torch.zeros_like(weights)
+        weights[1] = 1
+    return weights
 
 
 def scaled(objective: Objective, factor: float) -> Objective:

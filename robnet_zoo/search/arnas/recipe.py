@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from robnet_zoo.runtime.decode import Amount, PositiveAmount
 from robnet_zoo.runtime.errors import ZooError
@@ -18,6 +19,9 @@ class ArnasRecipe(SoftmaxRecipe):
     """Settings of an ARNAS search; the common ones are described in its bases.
 
     Attributes:
+        mixing: of the objectives' gradients: "mgda" for their shortest mixture, the paper's;
+            "even" for their mean; "adversarial" for the adversarial loss alone, the others only
+            logged.
         adversarial_weight: what the adversarial loss is multiplied by before its gradient is
             mixed with the natural one's.
         parameters_weight: the same for a third objective, the expected number of parameters as a
@@ -26,6 +30,7 @@ class ArnasRecipe(SoftmaxRecipe):
         multiples: width of each third, as a multiple of `channels`.
     """
 
+    mixing: Literal["mgda", "even", "adversarial"] = "mgda"
     adversarial_weight: PositiveAmount = 0.1
     parameters_weight: Amount = 0.0
     placement: str = "AAR"
@@ -34,6 +39,11 @@ class ArnasRecipe(SoftmaxRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         arrangement(self.placement, self.multiples)
+        if self.mixing == "adversarial" and self.parameters_weight:
+            raise ZooError(
+                f"parameters_weight={self.parameters_weight} has no say beside "
+                "mixing=adversarial; leave it at 0, or mix by mgda or even."
+            )
 
     def space(self) -> Space:
         """Return the search space that the settings describe."""

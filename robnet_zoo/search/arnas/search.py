@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.genotypes import Cell, CellGenotype
-from robnet_zoo.search.arnas.objectives import operation_weights, scaled, size
+from robnet_zoo.search.arnas.objectives import mixture_weights, operation_weights, scaled, size
 from robnet_zoo.search.arnas.recipe import ArnasRecipe
 from robnet_zoo.search.arnas.trace import TRACE, draw_trace, efficient
-from robnet_zoo.search.core.mgda import least_norm_weights
 from robnet_zoo.search.core.softmax import INITIAL_SCALE, SoftmaxSearch
 from robnet_zoo.search.core.spaces import EDGES
 from robnet_zoo.search.core.supernet import CellWeights
@@ -26,7 +25,7 @@ class ArnasSearch(SoftmaxSearch[ArnasRecipe]):
     """A search by alternating steps: first of the architecture, then of the weights.
 
     Both batches are attacked through the present supernet. The architecture's step goes along
-    the least-norm mixture of its objectives' gradients (MGDA); the weights' step descends the
+    a mixture of its objectives' gradients, the shortest (MGDA); the weights' step descends the
     cross-entropy of the attacked training batch. The architecture consists of each role's scores
     (edges, operations), in the order of the space's roles.
     """
@@ -62,7 +61,7 @@ class ArnasSearch(SoftmaxSearch[ArnasRecipe]):
         rows = torch.stack([each.gradient for each in gradients])
         losses = torch.stack([each.loss for each in gradients])
         self.data.processes.average_([rows, losses])
-        mixed = least_norm_weights(rows).to(rows)
+        mixed = mixture_weights(self.recipe.mixing, rows).to(rows)
         self.arch_optimizer.step(mixed @ rows)
 
         figures = {"loss": self.train_weights(context, self.mixture(self.architecture), attacked)}

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from robnet_zoo.runtime.environment import pick_device
-from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.options import read_pairs
+from robnet_zoo.threat_models import GRADIENT_NORMS
 from robnet_zoo.train.recipes import get_recipe, override
 from robnet_zoo.train.settings import Settings
 
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--attack", default="pgd20,pgd100", help="one or several (default pgd20,pgd100)")
     add("--n", type=int, help="judge the first N test images (default: all)")
     add("--certify", type=int, metavar="N", help="also certify the first N test images")
+    add("--certify-norms", default="", help="of radii, beside the threat model's: Linf,L2")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, help="folder of the data sets")
 
@@ -55,13 +57,24 @@ def run(options: argparse.Namespace) -> int:
         )
         for cell in options.cells
     ]
+    norms = tuple(filter(None, options.certify_norms.split(",")))
+    for norm in norms:
+        if norm not in GRADIENT_NORMS:
+            raise unknown_name("norm", norm, GRADIENT_NORMS)
     attacks, device = tuple(options.attack.split(",")), pick_device(options.device)
     from robnet_zoo.runtime.signals import Stopped
     from robnet_zoo.search.compare.judge import Comparison, compare
     from robnet_zoo.search.compare.table import PAGE
 
     comparison = Comparison(
-        options.out, attacks, options.n, options.certify, options.seed, device, options.data
+        options.out,
+        attacks,
+        options.n,
+        options.certify,
+        options.seed,
+        device,
+        options.data,
+        norms,
     )
     try:
         compare(settings, comparison)

@@ -23,6 +23,7 @@ from robnet_zoo.genotypes import genotype_to_dict
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.compare.table import CERTIFICATE, EVALUATION, JudgedCell, write_comparison
+from robnet_zoo.threat_models import Norm
 from robnet_zoo.train.export import export
 from robnet_zoo.train.session import RECORD, train
 from robnet_zoo.train.settings import SETTINGS, Settings
@@ -42,6 +43,7 @@ class Comparison:
         attacks: names of attacks.
         n: the first so many test images are attacked; None for all.
         certified: the first so many test images are certified; None for no certificates.
+        norms: of the certified radii, beside the threat model's.
         seed: of the attacks' randomness.
         device: where the work is done.
         root: folder of the data sets; None for the usual ones.
@@ -54,6 +56,7 @@ class Comparison:
     seed: int
     device: str
     root: Path | None = None
+    norms: tuple[Norm, ...] = ()
 
 
 def compare(cells: Sequence[Settings], comparison: Comparison) -> None:
@@ -69,7 +72,7 @@ def compare(cells: Sequence[Settings], comparison: Comparison) -> None:
     """
     named: dict[str, Settings] = {}
     for settings in cells:
-        name = _name(settings)
+        name = cell_name(settings)
         if name in named:
             raise ZooError(f"Two cells are named '{name}'; change the name in one of their files.")
         named[name] = settings
@@ -90,7 +93,7 @@ def compare(cells: Sequence[Settings], comparison: Comparison) -> None:
     write_comparison(comparison.folder, judged, comparison.device)
 
 
-def _name(settings: Settings) -> str:
+def cell_name(settings: Settings) -> str:
     """Return what the tables call a cell; a wrong one is refused here, before any work."""
     design = blueprint(settings.model, **settings.model_arguments())
     if settings.model.startswith("cells:") and design.genotype is not None:
@@ -171,13 +174,16 @@ def _certify(folder: Path, target: EvalTarget, comparison: Comparison) -> Certif
     n, path = comparison.certified, folder / CERTIFICATE
     if n is None:
         return None
-    if path.exists() and (before := certificate.read(path)).data.n == n:
-        return before
+    norms = {target.threat_model.norm, *comparison.norms}
+    if path.exists():
+        before = certificate.read(path)
+        if before.data.n == n and norms <= before.radii.keys():
+            return before
     print(f"certifying {folder.name}", file=sys.stderr)
     certified = certify(
         target,
         n=n,
-        norms=[target.threat_model.norm],
+        norms=sorted(norms),
         seed=comparison.seed,
         out=path,
         resume=True,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FORMAT = "robnet_zoo.search.comparison/1"
 EVALUATION, CERTIFICATE = "evaluation.json", "certificate.json"  # each cell's own records
 TABLE, PAGE, RECORD = "table.csv", "table.md", "comparison.json"
+RADIUS = "radius "  # and the norm: a column of mean certified radii
 CHART, CURVES = "accuracy.png", "certified.png"
 CERTIFIED_AT = 1 / 4  # of epsilon: where the table has certified accuracy
 
@@ -63,7 +64,7 @@ class JudgedCell:
             return {}
         root = math.sqrt(self.certificate.data.n)
         return {
-            f"radius {norm}": (radii.mean, statistics.stdev(radii.each) / root)
+            f"{RADIUS}{norm}": (radii.mean, statistics.stdev(radii.each) / root)
             for norm, radii in self.certificate.radii.items()
         }
 

@@ -126,6 +126,21 @@ def test_the_third_objective_takes_part_in_the_step(data):
     assert size(search.supernet)({}, search.architecture).item() < before
 
 
+@pytest.mark.parametrize(("mixing", "shares"), [("even", [0.5, 0.5]), ("adversarial", [0.0, 1.0])])
+def test_gradients_can_be_mixed_with_fixed_weights(data, mixing, shares):
+    search = ArnasSearch(dataclasses.replace(RECIPE, mixing=mixing), data)
+    batch, held = first_batches(data)
+    attacked, attacked_held = search.attack_both(CONTEXT, batch, held)
+    objectives = list(search.objectives(held, attacked_held).values())
+    gradients = search.gradients(objectives, search.classification(attacked), RECIPE.lr)
+    expected = sum(share * each.gradient for share, each in zip(shares, gradients, strict=True))
+    moves = []
+    search.arch_optimizer.step = moves.append
+    figures = search.step(CONTEXT, batch, held)
+    assert [float(figures[f"{name}_share"]) for name in ("natural", "adversarial")] == shares
+    torch.testing.assert_close(moves[0], expected)
+
+
 def test_size_is_that_of_the_operations_chosen(data):
     search = ArnasSearch(RECIPE, data)
     largest = ARNAS_OPERATIONS.index("sep_conv_5x5")
@@ -166,6 +181,7 @@ def test_a_placement_without_accurate_cells_still_gives_a_whole_genotype(data):
         ("placement=AXR", "Placement 'AXR'"),
         ("multiples=1,2", "Multiples [1, 2]"),
         ("order=third", "order=third"),
+        ("mixing=odd", "mixing=odd"),
         ("adversarial_weight=0", "adversarial_weight=0.0"),
     ],
 )
