@@ -5,7 +5,7 @@ min over a of  L_val(w'(a), a) - gamma R(w'(a), a),   w' = w - lr d L_train(w, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from robnet_zoo.certify.tracing import trace
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.core.softmax import INITIAL_SCALE, SoftmaxSearch
@@ -136,6 +137,19 @@ class DsrnaSearch(SoftmaxSearch[DsrnaRecipe]):
                 )
                 figures["jacobian"] = terms[-1].detach()
         return torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def findings(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what a bound of the supernet costs: its steps, and an image's values in all."""
+        if self.recipe.metric == "jacobian":
+            return {}
+        cells, image = self.mixture(self.architecture), self.data.streams[1].at(0, 0).images[:1]
+        with self._eval_mode():
+            graph = trace(lambda images: self.supernet(images, cells), image)
+        return {
+            "bound_steps": len(graph),
+            "bound_values": sum(node.value[0].numel() for node in graph),
+        }
 
     @contextmanager
     def _eval_mode(self) -> Iterator[None]:

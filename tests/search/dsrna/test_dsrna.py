@@ -71,6 +71,8 @@ def test_the_command_leaves_a_buildable_genotype_and_all_that_repeats_the_search
     assert record["recipe"]["metric"] == "combined"
     assert record["last"]["certified"] < 5
     assert record["last"]["jacobian"] < 0
+    cost = record["found"]
+    assert cost["bound_values"] > cost["bound_steps"] > 14 * 7  # an operation is a step or more
 
 
 @pytest.mark.parametrize("metric", ["cb", "jacobian", "combined"])
