@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from helpers.training import write_arrays
 
+from robnet_zoo.genotypes import CellGenotype
 from robnet_zoo.search.__main__ import main
+from robnet_zoo.search.ablate.agreement import agreement, mean_agreement
 from robnet_zoo.search.ablate.controls import make_controls
 from robnet_zoo.search.ablate.table import write_ablation
 from robnet_zoo.search.core.spaces import ARNAS_OPERATIONS, arnas_space, darts_space
@@ -58,7 +60,10 @@ def test_variants_are_searched_trained_and_set_side_by_side(tmp_path, capsys):
         )
     searched = tmp_path / "out" / "searches" / "rho-0-s0"
     assert json.loads((searched / "record.json").read_text())["recipe"]["rho"] == 0
-    assert not record["found"]["rho-0-s0"]["constraint_met"]
+    found = record["found"]["rho-0-s0"]
+    assert not found["constraint_met"]
+    assert 0 < found["lead"]["normal"]["least"] <= found["lead"]["normal"]["mean"]
+    assert found["preference"]["normal"] == {"spearman": None, "p_value": None, "n": 7}  # one epoch
     before = (searched / "genotype.json").stat().st_mtime_ns
     assert main(arguments) == 0
     assert (searched / "genotype.json").stat().st_mtime_ns == before
@@ -82,6 +87,22 @@ def test_a_control_of_one_operation_has_it_on_all_edges():
     assert set(pools.cells) == {"accurate", "robust", "reduce"}
     operations = {operation for cell in pools.cells.values() for operation, _ in cell.edges}
     assert operations == {"avg_pool_3x3"}
+
+
+def test_agreement_counts_edges_by_operation_and_state():
+    space = darts_space()
+    drawn, other = make_controls("random:2", space, seed=0)
+    assert agreement(drawn, drawn) == 1
+    assert agreement(drawn, other) == agreement(other, drawn) < 0.5
+    (pools,) = make_controls("all:avg_pool_3x3", space, seed=0)
+    (convolutions,) = make_controls("all:sep_conv_3x3", space, seed=0)
+    assert agreement(pools, convolutions) == 0
+    half = CellGenotype(
+        "half", "control", "", {**pools.cells, "normal": convolutions.cells["normal"]}
+    )
+    assert agreement(pools, half) == 0.5
+    assert mean_agreement([pools, half, convolutions]) == pytest.approx((0.5 + 0 + 0.5) / 3)
+    assert mean_agreement([pools]) is None
 
 
 @pytest.mark.parametrize("control", ["random:0", "random:many", "all:none", "all:x", "pc_dart"])
@@ -113,7 +134,9 @@ def test_the_table_has_means_intervals_and_differences(tmp_path):
         for name, rate in rates.items()
     }
     rows = {"base": ["a0", "a1", "a2"], "other": ["b0", "b1", "b2"]}
-    write_ablation(tmp_path, {}, rows, {"cells": cells, "environment": {}}, {})
+    write_ablation(
+        tmp_path, {}, rows, {"cells": cells, "environment": {}}, {}, {"base": 0.25, "other": None}
+    )
     base, other = (
         row["accuracy"]["pgd20"]
         for row in json.loads((tmp_path / "ablation.json").read_text())["rows"].values()
@@ -126,3 +149,4 @@ def test_the_table_has_means_intervals_and_differences(tmp_path):
     assert 0.0001 < other["p_value"] < 0.01
     table = (tmp_path / "table.md").read_text()
     assert "61.0 [56.7, 65.3], -11.0 (p < 0.01) | 0.0610 [0.0567, 0.0653], -0.0110" in table
+    assert "| 25 % |" in table

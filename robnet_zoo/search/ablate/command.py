@@ -49,8 +49,9 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
         Stopped: the process was asked to stop and has saved its work.
         ZooError: missing data, or a folder that holds another plan's work.
     """
-    from robnet_zoo.genotypes import genotype_to_dict
+    from robnet_zoo.genotypes import genotype_to_dict, read_genotype
     from robnet_zoo.runtime.files import write_json
+    from robnet_zoo.search.ablate.agreement import mean_agreement
     from robnet_zoo.search.ablate.table import PAGE, write_ablation
     from robnet_zoo.search.compare.judge import Comparison, cell_name, compare
     from robnet_zoo.search.compare.table import RECORD as COMPARED
@@ -60,12 +61,13 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
     _, build = search_of(plan)
     controls = controls_of(plan)
     rows: dict[str, list[str]] = {}
-    cells, found = [], {}
+    cells, found, genotypes = [], {}, {}
     for variant, recipe in runs(plan):
         name, own = recipe.name, paths.inside(f"{SEARCHES}/{recipe.name}")
         if not (own.folder / RECORD).exists():
             run_to_files(build, recipe, own, processes, name)
         rows.setdefault(variant, []).append(name)
+        genotypes[name] = read_genotype(own.folder / GENOTYPE)
         found[name] = json.loads((own.folder / RECORD).read_text(encoding="utf-8"))["found"]
         cells.append(plan.settings(f"cells:{own.folder / GENOTYPE}", recipe))
     if not processes.main:
@@ -77,6 +79,7 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
             write_json(file, genotype_to_dict(genotype))
             cells.append(plan.settings(f"cells:{file}", recipe))
             rows[control].append(genotype.name)
+            genotypes[genotype.name] = genotype
         if not made:
             cells.append(plan.settings(control, recipe))
             rows[control].append(cell_name(cells[-1]))
@@ -93,5 +96,9 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
     )
     compare(cells, comparison)
     compared = json.loads((comparison.folder / COMPARED).read_text(encoding="utf-8"))
-    write_ablation(paths.folder, to_builtins(plan), rows, compared, found)
+    agreements = {
+        row: mean_agreement([genotypes[name] for name in names if name in genotypes])
+        for row, names in rows.items()
+    }
+    write_ablation(paths.folder, to_builtins(plan), rows, compared, found, agreements)
     print((paths.folder / PAGE).read_text(encoding="utf-8"), end="")

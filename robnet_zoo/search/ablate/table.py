@@ -21,6 +21,7 @@ def write_ablation(
     rows: Mapping[str, Sequence[str]],
     comparison: Mapping[str, Any],
     found: Mapping[str, Mapping[str, Any]],
+    agreements: Mapping[str, float | None],
 ) -> None:
     """Write ablation.json and table.md.
 
@@ -30,6 +31,7 @@ def write_ablation(
         rows: the cells of each row, by its name; the first row is what others are held against.
         comparison: the record of all cells.
         found: what each search says of itself, by its cell's name.
+        agreements: the proportion of edges that two cells of a row share, on average.
     """
     cells = {name: _figures(entry) for name, entry in comparison["cells"].items()}
     columns = list(next(iter(cells.values())))
@@ -49,24 +51,36 @@ def write_ablation(
         "format": FORMAT,
         "plan": dict(plan),
         "rows": {
-            row: {"cells": list(names), "accuracy": summary[row]} for row, names in rows.items()
+            row: {
+                "cells": list(names),
+                "agreement": agreements.get(row),
+                "accuracy": summary[row],
+            }
+            for row, names in rows.items()
         },
         "found": {name: dict(value) for name, value in found.items()},
         "environment": comparison["environment"],
     }
     write_json(folder / RECORD, record)
     table = [
-        [row, str(len(names)), *(_text(column, summary[row][column]) for column in columns)]
+        [
+            row,
+            str(len(names)),
+            *(_text(column, summary[row][column]) for column in columns),
+            _percent(agreements.get(row)),
+        ]
         for row, names in rows.items()
     ]
     caption = (
         "Accuracy in percent, the mean over the cells of a row; in brackets its 95 % interval "
         "by Student's t,\nthen the difference to the first row and the p-value of Welch's test. "
-        "Radii, if any, as certified.\n\n"
+        "In the last column: edges that two cells of a row share,\nby operation and the states "
+        "they join, of all edges, on average over the pairs.\n\n"
     )
     write_text(
         folder / PAGE,
-        caption + markdown_table(["variant", "cells", *columns], table, right=["cells"]),
+        caption
+        + markdown_table(["variant", "cells", *columns, "edges shared"], table, right=["cells"]),
     )
 
 
@@ -91,6 +105,10 @@ def _summary(values: Sequence[float], base: Sequence[float], *, same: bool) -> d
         if len(values) > 1 and len(base) > 1 and (len(set(values)) > 1 or len(set(base)) > 1):
             summary["p_value"] = float(stats.ttest_ind(values, base, equal_var=False).pvalue)
     return summary
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.0f} %"
 
 
 def _text(column: str, summary: Mapping[str, float]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from robnet_zoo.data import to_float
 from robnet_zoo.genotypes import Cell, CellGenotype
-from robnet_zoo.search.core.discretise import best_two_edges
+from robnet_zoo.search.core.discretise import best_two_edges, leads
 from robnet_zoo.search.core.optimizers import (
     WeightOptimizer,
     WeightTraining,
@@ -111,6 +112,16 @@ class DifferentiableSearch(WeightTraining, ABC, Generic[Recipe]):
             role: best_two_edges(scores, self.space.operations)
             for role, scores in self.scores().items()
         }
+
+    def leads(self) -> dict[str, dict[str, float]]:
+        """Return by how much chosen operations are ahead of their runners-up, by role.
+
+        In the unit of `scores`: the mean and the least over the kept edges.
+        """
+        by_role = {
+            role: leads(scores, self.space.operations) for role, scores in self.scores().items()
+        }
+        return {role: {"mean": fmean(each), "least": min(each)} for role, each in by_role.items()}
 
     @property
     def genotype_name(self) -> str:

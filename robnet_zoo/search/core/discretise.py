@@ -25,19 +25,37 @@ def best_two_edges(scores: Tensor, operations: Sequence[str]) -> Cell:
             search has decided nothing there.
     """
     allowed = [index for index, name in enumerate(operations) if name != "none"]
-    table = scores.detach().double().cpu()[:, allowed]
-    if table.isnan().any():
+    if scores.isnan().any():
         raise ZooError("Operations' scores are not numbers, so no cell can be chosen; lower lr.")
+    kept, best, second, which = _ranked(scores, allowed)
+    if any(best[edge] == second[edge] for edge in kept):
+        raise ZooError(
+            "Two operations are tied for an edge, so no cell can be chosen: the scores have "
+            "saturated; lower the architecture's learning rate."
+        )
+    chosen = tuple((operations[allowed[int(which[edge])]], SOURCES[edge]) for edge in kept)
+    return Cell(chosen, tuple(range(2, 2 + NODES)))
+
+
+def leads(scores: Tensor, operations: Sequence[str]) -> list[float]:
+    """Return by how much the best operation of each kept edge is ahead of the second best.
+
+    Args:
+        scores: as for `best_two_edges`.
+        operations: their names.
+    """
+    allowed = [index for index, name in enumerate(operations) if name != "none"]
+    kept, best, second, _ = _ranked(scores, allowed)
+    return [float(best[edge] - second[edge]) for edge in kept]
+
+
+def _ranked(scores: Tensor, allowed: list[int]) -> tuple[list[int], Tensor, Tensor, Tensor]:
+    """Return the kept edges, and of every edge its two best scores and the best's position."""
+    table = scores.detach().double().cpu()[:, allowed]
     (best, second), (which, _) = (part.unbind(1) for part in table.topk(2, dim=1))
-    chosen = []
+    kept: list[int] = []
     for node in range(NODES):
         entering = [edge for edge in range(EDGES) if TARGETS[edge] == node]
         # ties go to the earlier edge; the cell lists its edges by source
-        kept = sorted(sorted(entering, key=lambda edge: -float(best[edge]))[:2])
-        if any(best[edge] == second[edge] for edge in kept):
-            raise ZooError(
-                "Two operations are tied for an edge, so no cell can be chosen: the scores have "
-                "saturated; lower the architecture's learning rate."
-            )
-        chosen += [(operations[allowed[int(which[edge])]], SOURCES[edge]) for edge in kept]
-    return Cell(tuple(chosen), tuple(range(2, 2 + NODES)))
+        kept += sorted(sorted(entering, key=lambda edge: -float(best[edge]))[:2])
+    return kept, best, second, which

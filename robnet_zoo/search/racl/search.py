@@ -148,11 +148,35 @@ class RaclSearch(DifferentiableSearch[RaclRecipe]):
         constants = zip(self.space.operations, self.log_lambda.unbind(-1), strict=True)
         return {
             "log_target": self.log_target,
+            "preference": self.preference(),
             "constraint_met": _is_met(rows[-1]),
             "mean_log_lambda": {  # over cells and edges; "none" has no logarithm
                 name: float(values.mean()) for name, values in constants if name != "none"
             },
         }
+
+    def preference(self) -> dict[str, Any]:
+        """Return how operations' gain in weight goes with their Lipschitz constants, by role.
+
+        The rank correlation over the operations, "none" left out, of the mean ln lambda with the
+        mean change of ln(beta alpha) since the first epoch; None where nothing has changed.
+        """
+        from scipy.stats import spearmanr
+
+        first, last = (self.trajectory[epoch][0] for epoch in (0, -1))
+        kept = [i for i, name in enumerate(self.space.operations) if name != "none"]
+        findings = {}
+        for row, role in enumerate(self.space.roles):
+            cells = [cell for cell, slot in enumerate(self.space.slots) if slot.role == role]
+            constants = self.log_lambda[cells].mean((0, 1))[kept].cpu()
+            gain = (last - first)[row].mean(0)[kept]
+            measured = spearmanr(constants, gain) if gain.max() > gain.min() else None
+            findings[role] = {
+                "spearman": float(measured.statistic) if measured else None,
+                "p_value": float(measured.pvalue) if measured else None,
+                "n": len(kept),
+            }
+        return findings
 
     def write_figures(
         self, folder: Path, rows: Sequence[Mapping[str, Any]], genotype: CellGenotype

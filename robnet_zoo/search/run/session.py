@@ -74,7 +74,7 @@ def run_to_files(
     )
     genotype = search.genotype(name or search.genotype_name)
     if processes.main:
-        findings = search.findings(rows)
+        findings = {"lead": search.leads(), **search.findings(rows)}
         finish(paths.folder, search.algorithm, recipe, data, genotype, rows, findings)
         search.write_figures(paths.folder, rows, genotype)
         print(f"{paths.folder}: {genotype.name} after {rows[-1]['seconds']:.0f} s")

@@ -183,6 +183,22 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path):
     assert all(torch.equal(state[key], wanted[key]) for key in wanted)
 
 
+def test_the_preference_is_for_operations_of_small_constants():
+    search, _, _ = start()
+    operations = len(search.space.operations)
+    constants = torch.linspace(-1, 1, operations)  # "none", the first, does not count
+    search.log_lambda = constants.expand_as(search.log_lambda)
+    begin = torch.zeros(2, len(search.space.roles), EDGES, operations)
+    moved = begin.clone()
+    moved[0, 0], moved[0, 1] = -constants, constants
+    moved[0, :, :, 0] = 9
+    search.trajectory = [begin, moved]
+    normal, reduce = (search.preference()[role] for role in ("normal", "reduce"))
+    assert (normal["spearman"], reduce["spearman"]) == pytest.approx((-1, 1))
+    assert normal["n"] == operations - 1
+    assert normal["p_value"] < 0.01
+
+
 def test_the_command_leaves_a_genotype_that_the_zoo_can_build(tmp_path, capsys):
     out = tmp_path / "found"
     options = ["--smoke", "--epochs", "1", "--batch-size", "8", "--set", "images=16"]
