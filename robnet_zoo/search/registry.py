@@ -46,6 +46,7 @@ SEARCHES: dict[str, Row] = {
     "dsrna": _own("dsrna.command", "certified bound or Jacobian norm maximised (DSRNA, CVPR 2021)"),
     "compare": _own("compare.command", "train cells under one recipe and attack them"),
     "ablate": _own("ablate.command", "variants of a search, some seeds each, trained and attacked"),
+    "tables": _own("tables", "write the tables of docs/search from the records in search"),
 }
 
 

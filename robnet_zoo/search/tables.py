@@ -1,0 +1,144 @@
+"""`python -m robnet_zoo.search tables`: the tables of docs/search, from the records in search."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from robnet_zoo.runtime import console
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_text
+from robnet_zoo.runtime.tables import fill_tables, markdown_table
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("racl", "arnas", "dsrna", "robnet")
+ENDS = ("", "_low", "_high")  # of an accuracy's columns
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add = parser.add_argument
+    add("--check", action="store_true", help="change nothing; exit with 1 if a table is stale")
+    add("--root", type=Path, default=ROOT, help="a checkout (default: this one)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write what is out of date, or only say so; return the exit code.
+
+    Raises:
+        ZooError: not a checkout, or a record or marker that is wrong.
+    """
+    stale = 0
+    for page in (options.root / "docs" / "search" / f"{name}.md" for name in PAGES):
+        if not page.is_file():
+            raise ZooError(f"There is no '{page}'; name a checkout by --root.")
+        text = page.read_text(encoding="utf-8")
+        wanted = fill_tables(text, tables(options.root / "search"))
+        if wanted == text:
+            continue
+        if options.check:
+            console.note(f"out of date: {page.name}; run: python -m robnet_zoo.search tables")
+            stale = 1
+        else:
+            write_text(page, wanted)
+            console.note(str(page))
+    return stale
+
+
+def tables(records: Path) -> dict[str, Callable[[], str]]:
+    """Return what makes each table, by name, from the folder of the searches' records.
+
+    Names are those of folders, such as "racl-comparison"; "-correlations" follows that of a study
+    whose figures are analysed.
+    """
+    made: dict[str, Callable[[], str]] = {
+        "arnas-designs": partial(_designs, records / "arnas" / "designs.csv"),
+        "arnas-orders": partial(_orders, records / "arnas" / "orders.json"),
+    }
+    for path in sorted(records.rglob("table.md")):
+        made["-".join(path.parent.relative_to(records).parts)] = partial(_table_of, path)
+    for path in sorted(records.rglob("analysis")):
+        name = "-".join(path.parent.relative_to(records).parts)
+        made[f"{name}-correlations"] = partial(_correlations, path)
+    return made
+
+
+def _table_of(path: Path) -> str:
+    """Return the table of a page that `compare` or `ablate` wrote, without its caption."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if line.startswith("|"))
+
+
+def _designs(path: Path) -> str:
+    header = ["design", "parameters", "clean", "pgd20"]
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [
+            [
+                row["design"],
+                f"{int(row['parameters']):,}",
+                *(_percent(*(float(row[key + end]) for end in ENDS)) for key in header[2:]),
+            ]
+            for row in csv.DictReader(file)
+        ]
+    return markdown_table(header, rows, right=header[1:])
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _orders(path: Path) -> str:
+    """Return cosines, falls and seconds of the gradients at each stage of a search."""
+    header = ["stage", "objective", "gradient", "cosine with exact", "fall", "seconds"]
+    rows = []
+    for stage, objectives in json.loads(path.read_text(encoding="utf-8"))["measured"].items():
+        for objective, figures in objectives.items():
+            for kind in ("first", "second", "exact"):
+                cosine = figures.get(f"{kind}_cosine")
+                rows.append(
+                    [
+                        stage,
+                        objective,
+                        kind,
+                        "" if cosine is None else f"{cosine:.2f}",
+                        f"{figures[f'{kind}_fall']:.4f}",
+                        f"{figures[f'{kind}_seconds']:.1f}",
+                    ]
+                )
+    return markdown_table(header, rows, right=header[3:])
+
+
+def _correlations(folder: Path) -> str:
+    """Return every correlation that the figures of a study have found."""
+    header = ["figure", "of", "n", "Pearson", "p", "Spearman", "p"]
+    rows = [
+        [
+            path.stem,
+            name,
+            str(found["architectures"]),
+            *(_number(found[key]) for key in ("pearson", "pearson_p", "spearman", "spearman_p")),
+        ]
+        for path in sorted(folder.glob("*.json"))
+        for name, found in _nested("", json.loads(path.read_text(encoding="utf-8")))
+        if "spearman" in found
+    ]
+    return markdown_table(header, rows, right=header[2:])
+
+
+def _nested(name: str, findings: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield findings and those inside of them, with their names."""
+    yield name, findings
+    for key, value in findings.items():
+        if isinstance(value, dict):
+            yield from _nested(f"{name}, {key}" if name else key, value)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.0e}"
