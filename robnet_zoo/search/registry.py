@@ -41,6 +41,9 @@ SEARCHES: dict[str, Row] = {
     "robnet": _own("robnet.command", "one-shot robust search (RobNet, CVPR 2020)"),
     "robnet study": _own("robnet.study_command", "a worker that judges a supernet's architectures"),
     "robnet analyse": _own("robnet.analyse_command", "the paper's figures, from your own studies"),
+    "robnet standalone": _own(
+        "robnet.standalone_command", "one-shot scores against stand-alone training"
+    ),
     "racl": _own("racl.command", "log-normal parameters, Lipschitz constraint (RACL)"),
     "arnas": _own("arnas.command", "accurate and robust cells, two objectives (ARNAS, CVPR 2024)"),
     "dsrna": _own("dsrna.command", "certified bound or Jacobian norm maximised (DSRNA, CVPR 2021)"),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
-from robnet_zoo.search.robnet.analysis.correlation import Findings
+from robnet_zoo.search.robnet.analysis.correlation import in_lines
 from robnet_zoo.search.robnet.analysis.figures import FIGURES, available, make_figure
 
 
@@ -37,22 +36,6 @@ def run(options: argparse.Namespace) -> None:
         findings = make_figure(name, folders, out)
         paper = FIGURES[name].paper
         print(f"{name} ({f'Fig. {paper}' if paper else 'not in the paper'})")
-        for line in _lines(findings):
+        for line in in_lines(findings):
             print(f"  {line}")
     print(f"written to {out}")
-
-
-def _lines(findings: Findings, name: str = "") -> Iterator[str]:
-    """Yield the findings as text, those that belong together on one line."""
-    plain = {key: value for key, value in findings.items() if not isinstance(value, dict)}
-    if plain:
-        yield f"{name}: {_line(plain)}" if name else _line(plain)
-    for key, value in findings.items():
-        if isinstance(value, dict):
-            yield from _lines(value, f"{name} {key}".strip())
-
-
-def _line(values: Findings) -> str:
-    return ", ".join(
-        f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in values.items()
-    )

@@ -103,23 +103,32 @@ def all_tuned(folder: Path) -> bool:
     return len(_lines(folder / STUDY)) == len(_lines(folder / CANDIDATES))
 
 
-def read_tuned(folder: Path) -> list[Tuned]:
-    """Join a folder's candidates.csv and study.csv, of a search that rejected none.
-
-    They are joined by code: the study numbers candidates by their distance. One whose
-    fine-tuning failed is left out.
+def read_control(folder: Path) -> list[Tuned]:
+    """Read the candidates of a cell-free search that rejected none.
 
     Raises:
-        ZooError: a table is missing or wrong, candidates were rejected or have not been
-            fine-tuned yet, or the tables are of different searches.
+        ZooError: as `read_tuned` does, or candidates were rejected or wait for fine-tuning.
+    """
+    tuned = read_tuned(folder)
+    if not all_tuned(folder):
+        count = len(read_candidates(folder))
+        raise ZooError(
+            f"Of the {count} candidates in '{folder}' {len(tuned)} are fine-tuned; the control "
+            f"takes all, so go on with its study by robnet study --architectures {count}."
+        )
+    return tuned
+
+
+def read_tuned(folder: Path) -> list[Tuned]:
+    """Read the candidates of a cell-free search that were fine-tuned, as they were drawn.
+
+    candidates.csv and study.csv are joined by code: the study numbers candidates anew, by their
+    distance.
+
+    Raises:
+        ZooError: a table is missing or wrong, or they are of different searches.
     """
     measured, studied = read_candidates(folder), read_study(folder)
-    if not all_tuned(folder):
-        raise ZooError(
-            f"Of the {len(measured)} candidates in '{folder}' {len(studied)} are fine-tuned; the "
-            "control takes all, so go on with its study by robnet study --architectures "
-            f"{len(measured)}."
-        )
     after = {each.codes: each for each in studied}
     tuned = [Tuned(each, after[each.codes]) for each in measured if each.codes in after]
     if len(tuned) < len(studied):

@@ -23,7 +23,7 @@ from robnet_zoo.search.robnet.codes import (
     random_codes,
     to_text,
 )
-from robnet_zoo.search.robnet.table import Measured, Studied, read_study, read_tuned, write_table
+from robnet_zoo.search.robnet.table import Measured, Studied, read_control, read_study, write_table
 
 
 def studied(robust_of, count=120, seed=0, cells=1):
@@ -224,8 +224,7 @@ def test_the_control_finds_the_rule_that_tells_robust_candidates(tmp_path):
     assert (tmp_path / "analysis" / "fsp-control.png").stat().st_size > 10_000
 
     write_tuned(tmp_path, robust_of=lambda measured: 0.6 - 0.1 * measured.distances[2])
-    analyse(tmp_path, "--figure", "fsp-control")
-    findings = json.loads((tmp_path / "analysis" / "fsp-control.json").read_text())
+    _, findings = distances.fsp_control(read_control(tmp_path))
     distance = findings["deep_distance"]
     assert distance["robust"]["spearman"] == pytest.approx(-1)
     assert distance["robust"]["without_furthest"]["pearson"] == pytest.approx(-1)
@@ -238,15 +237,15 @@ def test_the_control_takes_a_search_that_rejected_none(tmp_path):
     assert "fsp-control" in available([tmp_path])
     rows[3] = dict.fromkeys(COLUMNS) | {"number": 3, "state": "failed"}
     write_table(tmp_path / "study.csv", rows)
-    assert len(read_tuned(tmp_path)) == 11  # it failed, and was not rejected
+    assert len(read_control(tmp_path)) == 11  # it failed, and was not rejected
     write_table(tmp_path / "study.csv", rows[:11])
     assert "fsp-control" not in available([tmp_path])
     with pytest.raises(ZooError, match=r"Of the 12 candidates .* 10 are fine-tuned"):
-        read_tuned(tmp_path)
+        read_control(tmp_path)
     other = study_rows(12)
     write_table(tmp_path / "study.csv", other)
     with pytest.raises(ZooError, match="the folder of one search"):
-        read_tuned(tmp_path)
+        read_control(tmp_path)
 
 
 def study_rows(count):

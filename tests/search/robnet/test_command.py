@@ -13,7 +13,8 @@ import torch
 from robnet_zoo import create_model
 from robnet_zoo.genotypes import RobNetGenotype, read_genotype
 from robnet_zoo.search.__main__ import main
-from robnet_zoo.search.robnet.codes import convolutions, from_text
+from robnet_zoo.search.robnet.codes import convolutions, from_text, to_text
+from robnet_zoo.search.robnet.finished import read_finished
 
 pytestmark = pytest.mark.slow
 
@@ -76,8 +77,11 @@ def test_a_cell_free_search_rejects_by_fsp_distance(tmp_path: Path) -> None:
     options = ["--space", "free", "--architectures", "10", "--set", "fsp_candidates=12"]
     assert main(["robnet", *TINY, *QUICK, *options, "--out", str(tmp_path)]) == 0
     with (tmp_path / "candidates.csv").open(newline="") as file:
-        drawn = sorted(csv.DictReader(file), key=lambda row: float(row["deep_distance"]))
-    assert [row["code"] for row in rows(tmp_path)] == [row["code"] for row in drawn[:10]]
+        drawn = list(csv.DictReader(file))
+    nearest = sorted(drawn, key=lambda row: float(row["deep_distance"]))[:10]
+    assert [row["code"] for row in rows(tmp_path)] == [row["code"] for row in nearest]
+    kept = [row["code"] for row in drawn if row in nearest]  # in the order of their drawing again
+    assert [to_text(each.codes) for each in read_finished(tmp_path).drawn] == kept
     assert len(read_genotype(tmp_path / "genotype.json").cells) == 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,20 @@ def correlation(x: np.ndarray, y: np.ndarray) -> Findings:
     """
     from scipy.stats import pearsonr, spearmanr
 
+    return _measured(x, y, {"pearson": pearsonr, "spearman": spearmanr})
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> Findings:
+    """Return Spearman's and Kendall's coefficients with two-sided p-values, or None as above."""
+    from scipy.stats import kendalltau, spearmanr
+
+    return _measured(x, y, {"spearman": spearmanr, "kendall": kendalltau})
+
+
+def _measured(x: np.ndarray, y: np.ndarray, measures: Mapping[str, Callable[..., Any]]) -> Findings:
     findings: Findings = {"architectures": len(x)}
     defined = len(x) >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0
-    for name, measure in (("pearson", pearsonr), ("spearman", spearmanr)):
+    for name, measure in measures.items():
         result = measure(x, y) if defined else None
         findings[name] = float(result.statistic) if result else None
         findings[f"{name}_p"] = float(result.pvalue) if result else None
@@ -52,3 +64,19 @@ def worth(factors: dict[str, np.ndarray], outcome: np.ndarray) -> Findings:
         findings[name] = float(fit[index])
         findings[f"{name}_error"] = math.sqrt(variance * spread[index, index])
     return findings
+
+
+def in_lines(findings: Findings, name: str = "") -> Iterator[str]:
+    """Yield the findings as text, those that belong together on one line."""
+    plain = {key: value for key, value in findings.items() if not isinstance(value, dict)}
+    if plain:
+        yield f"{name}: {_line(plain)}" if name else _line(plain)
+    for key, value in findings.items():
+        if isinstance(value, dict):
+            yield from in_lines(value, f"{name} {key}".strip())
+
+
+def _line(values: Findings) -> str:
+    return ", ".join(
+        f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in values.items()
+    )

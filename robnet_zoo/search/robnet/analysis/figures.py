@@ -23,8 +23,8 @@ from robnet_zoo.search.robnet.table import (
     STUDY,
     all_tuned,
     read_candidates,
+    read_control,
     read_study,
-    read_tuned,
     write_table,
 )
 from robnet_zoo.search.run.artifacts import RECORD
@@ -44,7 +44,7 @@ class Source(NamedTuple):
 
 STUDIED = Source(lambda folder: (folder / STUDY).exists(), read_study)
 MEASURED = Source(lambda folder: (folder / CANDIDATES).exists(), read_candidates)
-TUNED = Source(all_tuned, read_tuned)
+CONTROL = Source(all_tuned, read_control)
 
 
 class FigureKind(NamedTuple):
@@ -69,7 +69,7 @@ FIGURES = {
     "budgets": FigureKind("6b", relations.budgets, plots.draw_budgets, (6.2, 4.8)),
     "fsp": FigureKind("7", distances.fsp_gaps, distance_plots.draw_fsp_gaps, (12.0, 4.2), MEASURED),
     "fsp-control": FigureKind(
-        None, distances.fsp_control, distance_plots.draw_fsp_control, (14.0, 4.6), TUNED
+        None, distances.fsp_control, distance_plots.draw_fsp_control, (14.0, 4.6), CONTROL
     ),
 }
 

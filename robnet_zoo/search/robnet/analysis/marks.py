@@ -54,12 +54,13 @@ def whole_numbers(axis: Axis) -> None:
 
 
 def coefficients(findings: Findings) -> str:
-    """Return both correlation coefficients and their p-values, a line each."""
-    if findings["pearson"] is None:
+    """Return correlation coefficients and their p-values, a line each."""
+    if findings["spearman"] is None:
         return "no correlation defined"
     return "\n".join(
         f"{name.capitalize()} {findings[name]:.2f} (p {_p(findings[f'{name}_p'])})"
-        for name in ("pearson", "spearman")
+        for name in ("pearson", "spearman", "kendall")
+        if name in findings
     )
 
 
