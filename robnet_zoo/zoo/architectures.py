@@ -21,12 +21,18 @@ from robnet_zoo.zoo.papers import (
     DARTS,
     DENSENET,
     DSRNA,
+    E2RNAS,
+    LRNAS,
     NASNET,
     P_DARTS,
     PC_DARTS,
     RACL,
+    REP,
     RESNET,
+    RNAS,
+    RNTK,
     ROBNET,
+    TRNAS,
     VGG,
     WRN,
     Paper,
@@ -99,6 +105,7 @@ def _baseline(name: str) -> Callable[..., nn.Module]:
 
 
 _OWN_CELL = "none: the paper published no cells; this one was searched here, on digits"
+_NOT_COMPARED = "its own paper's tables, which are not transcribed here"
 _ROWS = (
     Architecture("robnet_small", ROBNET, "robnet_small", arguments=_cells(36, 20)),
     Architecture("robnet_medium", ROBNET, "robnet_medium", arguments=_cells(36, 20)),
@@ -142,6 +149,22 @@ _ROWS = (
     Architecture("nasnet_a", NASNET, "nasnet_a", arguments=_cells(36, 20)),
     Architecture("amoebanet_a", AMOEBANET, "amoebanet_a", arguments=_cells(36, 20)),
     Architecture("advrush", ADVRUSH, "advrush", arguments=_cells(36, 20)),
+    Architecture("e2rnas", E2RNAS, "e2rnas", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
+    Architecture("rnas", RNAS, "rnas", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
+    Architecture("lrnas", LRNAS, "lrnas", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
+    Architecture("rep_pgd", REP, "rep_pgd", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
+    Architecture("rep_fgsm", REP, "rep_fgsm", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
+    Architecture(
+        "rep_darts", REP, "rep_darts", arguments=_cells(36, 20), unpublished=_NOT_COMPARED
+    ),
+    Architecture(
+        "rep_pdarts", REP, "rep_pdarts", arguments=_cells(36, 20), unpublished=_NOT_COMPARED
+    ),
+    Architecture(
+        "rep_pcdarts", REP, "rep_pcdarts", arguments=_cells(36, 20), unpublished=_NOT_COMPARED
+    ),
+    Architecture("rntk", RNTK, "rntk", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
+    Architecture("trnas", TRNAS, "trnas", arguments=_cells(36, 20), unpublished=_NOT_COMPARED),
     Architecture("resnet18", RESNET, builder=_baseline("resnet18"), arguments={"num_classes": 10}),
     Architecture("resnet50", RESNET, builder=_baseline("resnet50"), arguments={"num_classes": 10}),
     Architecture("wrn_28_10", WRN, builder=_baseline("wrn_28_10"), arguments={"num_classes": 10}),

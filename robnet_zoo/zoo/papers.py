@@ -7,20 +7,44 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Paper:
-    """Where an architecture was published."""
+    """Where an architecture was published.
+
+    Attributes:
+        title: of the paper.
+        authors: in a few words.
+        year: of publication.
+        arxiv: its number there; empty if it is not there.
+        venue: of publication, with the year, for a paper that is not on arXiv.
+        url: where it can be read, for the same.
+    """
 
     title: str
     authors: str
     year: int
-    arxiv: str
+    arxiv: str = ""
+    venue: str = ""
+    url: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the paper appeared: its number on arXiv, or the venue."""
+        return f"arXiv:{self.arxiv}" if self.arxiv else self.venue
+
+    @property
+    def link(self) -> str:
+        """The address of the paper."""
+        return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else self.url
 
     @property
     def short(self) -> str:
         """The paper in a few words, for tables and captions."""
-        return f"{self.authors} {self.year}, arXiv:{self.arxiv}"
+        by = f"{self.authors} {self.year}" if self.arxiv else self.authors
+        return f"{by}, {self.place}"
 
     def __str__(self) -> str:
-        return f"{self.authors}: {self.title} ({self.year}), arXiv:{self.arxiv}"
+        if self.arxiv:
+            return f"{self.authors}: {self.title} ({self.year}), {self.place}"
+        return f"{self.authors}: {self.title} ({self.venue})"
 
 
 ROBNET = Paper(
@@ -73,6 +97,44 @@ ADVRUSH = Paper(
     "Mok et al.",
     2021,
     "2108.01289",
+)
+E2RNAS = Paper(
+    "Effective, Efficient and Robust Neural Architecture Search",
+    "Yue et al.",
+    2022,
+    venue="IJCNN 2022",
+    url="https://deepai.org/publication/effective-efficient-and-robust-neural-architecture-search",
+)
+RNAS = Paper("Robust Neural Architecture Search", "Zhu et al.", 2023, "2304.02845")
+LRNAS = Paper(
+    "LRNAS: Differentiable Searching for Adversarially Robust Lightweight Neural Architecture",
+    "Feng et al.",
+    2024,
+    venue="IEEE TNNLS 2024",
+    url="https://github.com/fyqsama/LRNAS",
+)
+REP = Paper(
+    "REP: An Interpretable Robustness Enhanced Plugin for Differentiable Neural Architecture "
+    "Search",
+    "Feng et al.",
+    2025,
+    venue="IEEE TKDE 2025",
+    url="https://openreview.net/forum?id=zMdppjqTKn",
+)
+RNTK = Paper(
+    "Zero-cost Proxy for Adversarial Robustness Evaluation",
+    "Feng et al.",
+    2025,
+    venue="ICLR 2025",
+    url="https://iclr.cc/virtual/2025/poster/27675",
+)
+TRNAS = Paper(
+    "TRNAS: A Training-Free Robust Neural Architecture Search",
+    "Yang et al.",
+    2025,
+    venue="ICCV 2025",
+    url="https://openaccess.thecvf.com/content/ICCV2025/html/"
+    "Yang_TRNAS_A_Training-Free_Robust_Neural_Architecture_Search_ICCV_2025_paper.html",
 )
 RESNET = Paper("Deep Residual Learning for Image Recognition", "He et al.", 2016, "1512.03385")
 WRN = Paper("Wide Residual Networks", "Zagoruyko and Komodakis", 2016, "1605.07146")

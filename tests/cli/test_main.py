@@ -54,7 +54,7 @@ def test_list_shows_every_architecture(capsys):
         line = next(line for line in shown.splitlines() if line.startswith(f"{name} "))
         assert f"{known.parameters:,}" in line
         assert known.status in line
-        assert known.paper.arxiv in line
+        assert known.paper.place in line
 
 
 def test_list_takes_a_pattern(capsys):
@@ -76,7 +76,7 @@ def test_info_tells_where_an_architecture_comes_from(capsys, name):
     shown = " ".join(capsys.readouterr().out.split())
     known = ARCHITECTURES[name]
     published = published_text(name) or [known.unpublished]
-    for word in (name, known.paper.title, known.paper.arxiv, known.status, *published):
+    for word in (name, known.paper.title, known.paper.place, known.status, *published):
         assert word in shown
 
 

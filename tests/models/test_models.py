@@ -38,6 +38,16 @@ PUBLISHED_SIZES = [
     ("nasnet_a", 36, 20, 10, "cifar", 32, 3_830_950, 603_452_448),
     ("amoebanet_a", 36, 20, 10, "cifar", 32, 3_145_078, 488_931_552),
     ("advrush", 36, 20, 10, "cifar", 32, 4_158_046, 645_337_728),
+    ("e2rnas", 36, 20, 10, "cifar", 32, 2_546_470, None),
+    ("rnas", 36, 20, 10, "cifar", 32, 3_495_790, None),
+    ("lrnas", 36, 20, 10, "cifar", 32, 2_179_702, None),
+    ("rep_pgd", 36, 20, 10, "cifar", 32, 3_553_894, None),
+    ("rep_fgsm", 36, 20, 10, "cifar", 32, 3_067_030, None),
+    ("rep_darts", 36, 20, 10, "cifar", 32, 3_169_414, None),
+    ("rep_pdarts", 36, 20, 10, "cifar", 32, 4_123_486, None),
+    ("rep_pcdarts", 36, 20, 10, "cifar", 32, 3_553_462, None),
+    ("rntk", 36, 20, 10, "cifar", 32, 3_413_278, None),
+    ("trnas", 36, 20, 10, "cifar", 32, 3_919_366, None),
     ("advrush", 96, 23, 10, "cifar", 32, 32_575_018, None),
 ]
 # genotype, channels, layers, classes, image side, parameters of the auxiliary head
