@@ -1,0 +1,144 @@
+"""What the papers maximise or measure: bounds, Jacobians, Lipschitz constants, FSP distances."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from robnet_zoo.certify.jacobian import row_norms
+from robnet_zoo.models.cells import CellBlock
+from robnet_zoo.runtime.randomness import keyed_generator
+from robnet_zoo.search.dsrna.metrics import size_of_slack
+from robnet_zoo.search.dsrna.recipe import Bound
+from robnet_zoo.search.indicators.candidate import Candidate
+from robnet_zoo.search.indicators.counts import entering
+from robnet_zoo.search.indicators.probe import Probe
+from robnet_zoo.search.indicators.registry import indicator
+from robnet_zoo.search.racl.lipschitz import factors, log_closed_form
+from robnet_zoo.search.racl.spectral import SpectralNorms
+from robnet_zoo.search.robnet.codes import deep_distance
+from robnet_zoo.search.robnet.fsp import fsp_distances
+from robnet_zoo.search.run.data import SearchBatch
+
+DSRNA, RACL, ROBNET = "DSRNA, abstract", "RACL, Eqs. 9 to 12", "RobNet, Eq. 4"
+IMAGES = 4  # that bounds and Jacobians look at
+ITERATIONS = 10  # of the power iteration
+
+
+@indicator(
+    "jacobian_norm", stage="network", meaning="L1 norms of the Jacobian's rows, mean", source=DSRNA
+)
+def jacobian_norm(probe: Probe) -> float:
+    """Return the mean dual norm of the Jacobian's rows: the metric of DSRNA's second variant."""
+    return float(row_norms(probe.network, probe.images[:IMAGES], probe.threat_model.norm).mean())
+
+
+@indicator(
+    "interval_size",
+    stage="network",
+    meaning="radius at which interval bounds give away one logit, its logarithm",
+    source=DSRNA,
+)
+def interval_size(probe: Probe) -> float:
+    """Return ln of the radius at which interval bounds give away one logit."""
+    return _size(probe, "interval")
+
+
+@indicator(
+    "mixed_size",
+    stage="network",
+    meaning="radius at which mixed bounds give away one logit, its logarithm",
+    source=DSRNA,
+)
+def mixed_size(probe: Probe) -> float:
+    """Return ln of the radius at which mixed bounds give away one logit."""
+    return _size(probe, "mixed")
+
+
+def _size(probe: Probe, bound: Bound) -> float:
+    batch = SearchBatch(probe.images[:IMAGES], probe.labels[:IMAGES])
+    norm = probe.threat_model.norm
+    size = size_of_slack(probe.network, batch, 1.0, probe.epsilon, norm=norm, bound=bound)
+    return math.log(size)
+
+
+@indicator(
+    "fsp_distance",
+    stage="network",
+    meaning="FSP distance of the deep cells under PGD-7",
+    source=ROBNET,
+)
+def fsp_distance(probe: Probe) -> float:
+    """Return the mean FSP distance of the last third of the cells (RobNet, Eq. 4)."""
+    distances = fsp_distances(
+        probe.network.cells, probe.network, probe.images, probe.adversarial
+    ).mean(1)
+    return deep_distance(distances.tolist())
+
+
+@indicator(
+    "lipschitz_uniform",
+    stage="cell",
+    meaning="RACL's score of the cells with every convolution's norm 1, over all nodes",
+    source=RACL,
+)
+def lipschitz_uniform(candidate: Candidate) -> float:
+    """Return the sum over both cells' nodes of the logarithm of their edges' constants."""
+    total = 0.0
+    for cell, reduction in ((candidate.normal, False), (candidate.reduction, True)):
+        for pair in cell.nodes:
+            strides = [2 if reduction and source < 2 else 1 for _, source in pair]
+            logs = [
+                log_closed_form(operation, stride)
+                for (operation, _), stride in zip(pair, strides, strict=True)
+            ]
+            total += _log_sum(logs)
+    return total
+
+
+@indicator(
+    "lipschitz_measured",
+    stage="network",
+    meaning="RACL's score of the network with measured spectral norms, over all cells' nodes",
+    source=RACL,
+)
+@torch.no_grad()
+def lipschitz_measured(probe: Probe) -> float:
+    """Return the sum over all nodes of the logarithm of their edges' measured constants."""
+    side = probe.images.shape[-1]
+    convs: list[tuple[nn.Conv2d, int]] = []
+    maps: list[tuple[int, int, list[int]]] = []  # node, edge and convolutions of a linear map
+    nodes: list[list[float]] = []  # ln of each edge's constant, by node
+    for block in map(_block, probe.network.cells):
+        cell = probe.candidate.reduction if block.reduction else probe.candidate.normal
+        after = side // 2 if block.reduction else side
+        by_edge = dict(enumerate(entering(cell)))
+        for wiring in block.wiring:
+            nodes.append([])
+            for key, source in wiring:
+                operation, _, _ = by_edge[int(key)]
+                stride = 2 if block.reduction and source < 2 else 1
+                nodes[-1].append(log_closed_form(operation, stride))
+                for factor in factors(block._ops[key], side if source < 2 else after):
+                    numbers = list(range(len(convs), len(convs) + len(factor)))
+                    maps.append((len(nodes) - 1, len(nodes[-1]) - 1, numbers))
+                    convs += factor
+        side = after
+    norms = SpectralNorms(convs, keyed_generator(probe.seed, "power iteration"))
+    for _ in range(ITERATIONS - 1):
+        norms.step()
+    measured = norms.step().log()
+    for node, edge, numbers in maps:
+        nodes[node][edge] += float(measured[numbers].max())
+    return sum(map(_log_sum, nodes))
+
+
+def _block(cell: nn.Module) -> CellBlock:
+    assert isinstance(cell, CellBlock)
+    return cell
+
+
+def _log_sum(logs: list[float]) -> float:
+    return float(torch.tensor(logs, dtype=torch.float64).logsumexp(0))

@@ -1,0 +1,72 @@
+"""The shape of a cell's graph: how deep, how wide, how densely connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from robnet_zoo.genotypes import Cell
+from robnet_zoo.search.core.spaces import EDGES
+from robnet_zoo.search.indicators.candidate import Candidate
+from robnet_zoo.search.indicators.counts import ROBNET, entering
+from robnet_zoo.search.indicators.registry import indicator
+
+SHU = "Shu, Wang and Cai, ICLR 2020"  # who measured depth and width of cells
+
+
+def longest(cell: Cell, length: Callable[[str], int]) -> list[int]:
+    """Return for each state the length of the longest way to it from one of the cell's inputs.
+
+    Args:
+        cell: its edges run from earlier states to later ones.
+        length: of an edge, by its operation; "none" is no edge.
+    """
+    depths = [0, 0] + [0] * len(cell.nodes)
+    for operation, source, state in entering(cell):
+        if operation != "none":
+            depths[state] = max(depths[state], depths[source] + length(operation))
+    return depths
+
+
+@indicator("depth", stage="cell", meaning="edges on the longest way through both cells", source=SHU)
+def depth(candidate: Candidate) -> float:
+    """Return the longest ways through both cells, added up."""
+    return _deepest(candidate, lambda operation: 1)
+
+
+@indicator(
+    "convolution_depth",
+    stage="cell",
+    meaning="convolutions on the way through both cells that has most of them",
+)
+def convolution_depth(candidate: Candidate) -> float:
+    """Return the most convolutions on a way through the normal and through the reduction cell."""
+    return _deepest(candidate, lambda operation: int("_conv_" in operation))
+
+
+@indicator(
+    "width", stage="cell", meaning="edges that read the inputs of a cell, in both cells", source=SHU
+)
+def width(candidate: Candidate) -> float:
+    """Return how many edges read the inputs of their cell."""
+    return sum(
+        source < 2 and operation != "none"
+        for cell in (candidate.normal, candidate.reduction)
+        for operation, source, _ in entering(cell)
+    )
+
+
+@indicator(
+    "density", stage="cell", meaning="edges that there are, of the 14 possible", source=ROBNET
+)
+def density(candidate: Candidate) -> float:
+    """Return the mean density of connections D of both cells (RobNet, Eq. 2)."""
+    cells = (candidate.normal, candidate.reduction)
+    joined = [
+        {(source, state) for operation, source, state in entering(cell) if operation != "none"}
+        for cell in cells
+    ]
+    return sum(map(len, joined)) / (len(cells) * EDGES)
+
+
+def _deepest(candidate: Candidate, length: Callable[[str], int]) -> int:
+    return sum(max(longest(cell, length)) for cell in (candidate.normal, candidate.reduction))
