@@ -36,14 +36,16 @@ def loss_gap(probe: Probe) -> float:
     return adversarial_loss(probe) - natural_loss(probe)
 
 
-@indicator("gradient_norm", stage="network", meaning="length of the natural loss's gradient")
+@indicator("gradient_norm", stage="network", meaning="length of the natural gradient")
 def gradient_norm(probe: Probe) -> float:
     """Return the L2 norm of the natural loss's gradient by all weights."""
     return _length(probe.gradients)
 
 
 @indicator(
-    "adversarial_gradient_norm", stage="network", meaning="length of the adversarial loss's gradient"
+    "adversarial_gradient_norm",
+    stage="network",
+    meaning="length of the adversarial gradient",
 )
 def adversarial_gradient_norm(probe: Probe) -> float:
     """Return the L2 norm of the adversarial loss's gradient by all weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,100 @@ from robnet_zoo.plotting.style import INK, MUTED, PALETTE, canvas, save
 from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.tables import csv_table, markdown_table
+from robnet_zoo.search.indicators.benchmark import Benchmark
+from robnet_zoo.search.indicators.measure import read_values
 from robnet_zoo.search.indicators.registry import INDICATORS
-from robnet_zoo.search.indicators.statistics import Association, Column
+from robnet_zoo.search.indicators.statistics import (
+    Association,
+    Column,
+    associations,
+    detectable_tau,
+)
 
 VALUES, RECORD, PAGE, FIGURE = "indicators.csv", "indicators.json", "table.md", "best.png"
 FORMAT = "robnet_zoo.search.indicators/1"
 BEST = 3  # indicators that are drawn
+KNOWN = ("convolutions", "parameters")  # held fixed in a partial tau
+JUDGED = {
+    "trained_clean_accuracy": "clean accuracy after a short adversarial training",
+    "trained_robust_accuracy": "robust accuracy after a short adversarial training, PGD-10",
+}
+
+
+def report(
+    folder: Path,
+    measured: Path,
+    benchmark: Benchmark,
+    names: Sequence[str],
+    target: str,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write indicators.csv, indicators.json, table.md and best.png.
+
+    Args:
+        folder: where they go.
+        measured: what `measure_all` wrote.
+        benchmark: where the cells and their accuracies are from.
+        names: of the cells, in the benchmark's order from its first on.
+        target: the accuracy that indicators are held against.
+        facts: what else belongs in the record.
+    """
+    columns = read_columns(measured, names)
+    values = np.array([getattr(cell, target) for cell in benchmark.cells[: len(names)]])
+    known = [name for name in KNOWN if name in columns]
+    results = associations(columns, values, known)
+    facts = {
+        **facts,
+        "known": known,
+        "same_everywhere": sorted(columns.keys() - results.keys()),
+        "detectable_tau": {
+            "one indicator": detectable_tau(len(names)),
+            "all of them": detectable_tau(len(names), len(results)),
+        },
+        "best_and_last_epoch": best_and_last(benchmark, len(names)),
+    }
+    write_trial(folder, columns, (target, values), results, facts)
+
+
+def read_columns(measured: Path, names: Sequence[str]) -> dict[str, Column]:
+    """Return every indicator's values, those of several seeds as their means.
+
+    What was measured after the short training has a name that begins with "trained_".
+    """
+    rows = []
+    for name in names:
+        by_stage: dict[str, list[float]] = {}
+        for key, values in read_values(measured / f"{name}.json").items():
+            stage = key.partition("-")[0]
+            if stage == "trained" and key != "trained-0":
+                continue  # the second training is there to be held against the first
+            for indicator, value in values.items():
+                label = f"trained_{indicator}" if stage == "trained" else indicator
+                by_stage.setdefault(label, []).append(value)
+        rows.append({label: sum(values) / len(values) for label, values in by_stage.items()})
+    shared = [label for label in rows[0] if all(label in row for row in rows)]
+    return {label: np.array([row[label] for row in rows]) for label in shared}
+
+
+def best_and_last(benchmark: Benchmark, n: int) -> float:
+    """Return tau between the robust accuracies of the best and of the last epoch.
+
+    No indicator can be expected to tell more of one than the other does.
+    """
+    best, last = (
+        np.array([getattr(cell, name) for cell in benchmark.cells[:n]])
+        for name in ("robust_best", "robust_last")
+    )
+    return associations({"best": best}, last)["best"].tau
+
+
+def meaning(name: str) -> str:
+    """Return what an indicator is, in a few words."""
+    if name in JUDGED:
+        return JUDGED[name]
+    plain = name.removeprefix("trained_")
+    after = ", after a short adversarial training" if name != plain else ""
+    return INDICATORS[plain].meaning + after
 
 
 def write_trial(
@@ -53,7 +141,7 @@ def table(results: Mapping[str, Association]) -> str:
     lines = [
         [
             f"`{name}`",
-            INDICATORS[name].meaning,
+            meaning(name),
             f"{each.tau:+.3f} [{each.low:+.2f}, {each.high:+.2f}]",
             f"{each.p_corrected:.1g}",
             ""
@@ -80,7 +168,7 @@ def draw_best(
             axes.scatter(columns[name], values, s=9, color=colour, alpha=0.6, linewidths=0)
             each = results[name]
             axes.set_title(f"tau {each.tau:+.2f} [{each.low:+.2f}, {each.high:+.2f}]", color=INK)
-            axes.set_xlabel(INDICATORS[name].meaning, fontsize=9)
+            axes.set_xlabel(meaning(name), fontsize=9)
         panels[0].set_ylabel(f"{label.replace('_', ' ')} (%)")
         figure.supxlabel(f"n = {len(values)} cells", fontsize=8, color=MUTED)
     save(figure, path)

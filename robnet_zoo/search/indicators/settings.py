@@ -1,0 +1,35 @@
+"""How a trial of indicators is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robnet_zoo.runtime.decode import Count, PositiveAmount, PositiveCount
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSettings:
+    """All that an indicator's value depends on, beside the cell.
+
+    Attributes:
+        dataset: whose training images networks are probed with and trained on.
+        channels, layers: size of the networks.
+        images: that networks are probed with.
+        seeds: networks with random weights that an indicator is averaged over.
+        steps: of the short adversarial training; 0 for none.
+        batch_size: of it.
+        lr: its highest learning rate.
+        repeats: cells that are trained a second time, with another seed, to see what a seed does.
+        seed: the first one.
+    """
+
+    dataset: str = "digits"
+    channels: PositiveCount = 16
+    layers: PositiveCount = 8
+    images: PositiveCount = 32
+    seeds: PositiveCount = 2
+    steps: Count = 150
+    batch_size: PositiveCount = 64
+    lr: PositiveAmount = 0.1
+    repeats: Count = 40
+    seed: int = 0
