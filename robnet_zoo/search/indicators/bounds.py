@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
 
 from robnet_zoo.certify.jacobian import row_norms
+from robnet_zoo.genotypes import Nodes
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.runtime.randomness import keyed_generator
 from robnet_zoo.search.dsrna.metrics import size_of_slack
@@ -23,7 +25,7 @@ from robnet_zoo.search.robnet.fsp import fsp_distances
 from robnet_zoo.search.run.data import SearchBatch
 
 DSRNA, RACL, ROBNET = "DSRNA, abstract", "RACL, Eqs. 9 to 12", "RobNet, Eq. 4"
-IMAGES = 4  # that bounds and Jacobians look at
+IMAGES = 2  # that bounds and Jacobians look at
 ITERATIONS = 10  # of the power iteration
 
 
@@ -32,7 +34,9 @@ ITERATIONS = 10  # of the power iteration
 )
 def jacobian_norm(probe: Probe) -> float:
     """Return the mean dual norm of the Jacobian's rows: the metric of DSRNA's second variant."""
-    return float(row_norms(probe.network, probe.images[:IMAGES], probe.threat_model.norm).mean())
+    return float(
+        row_norms(probe.network, probe.images[:IMAGES], probe.threat_model.norm).detach().mean()
+    )
 
 
 @indicator(
@@ -86,16 +90,15 @@ def fsp_distance(probe: Probe) -> float:
 )
 def lipschitz_uniform(candidate: Candidate) -> float:
     """Return the sum over both cells' nodes of the logarithm of their edges' constants."""
-    total = 0.0
-    for cell, reduction in ((candidate.normal, False), (candidate.reduction, True)):
-        for pair in cell.nodes:
-            strides = [2 if reduction and source < 2 else 1 for _, source in pair]
-            logs = [
-                log_closed_form(operation, stride)
-                for (operation, _), stride in zip(pair, strides, strict=True)
-            ]
-            total += _log_sum(logs)
-    return total
+
+    def score(nodes: Nodes, stride: int) -> float:
+        return sum(
+            _log_sum([log_closed_form(name, stride if source < 2 else 1) for name, source in edges])
+            for edges in nodes
+        )
+
+    normal = candidate.mean(partial(score, stride=1), reduction=False)
+    return normal + candidate.mean(partial(score, stride=2), reduction=True)
 
 
 @indicator(
@@ -111,15 +114,15 @@ def lipschitz_measured(probe: Probe) -> float:
     convs: list[tuple[nn.Conv2d, int]] = []
     maps: list[tuple[int, int, list[int]]] = []  # node, edge and convolutions of a linear map
     nodes: list[list[float]] = []  # ln of each edge's constant, by node
-    for block in map(_block, probe.network.cells):
-        cell = probe.candidate.reduction if block.reduction else probe.candidate.normal
-        after = side // 2 if block.reduction else side
-        by_edge = dict(enumerate(entering(cell)))
+    for block, plan in zip(probe.network.cells, probe.candidate.plans, strict=True):
+        assert isinstance(block, CellBlock)
+        after = side // 2 if plan.reduction else side
+        by_edge = dict(enumerate(entering(plan.nodes)))
         for wiring in block.wiring:
             nodes.append([])
             for key, source in wiring:
                 operation, _, _ = by_edge[int(key)]
-                stride = 2 if block.reduction and source < 2 else 1
+                stride = 2 if plan.reduction and source < 2 else 1
                 nodes[-1].append(log_closed_form(operation, stride))
                 for factor in factors(block._ops[key], side if source < 2 else after):
                     numbers = list(range(len(convs), len(convs) + len(factor)))
@@ -135,10 +138,7 @@ def lipschitz_measured(probe: Probe) -> float:
     return sum(map(_log_sum, nodes))
 
 
-def _block(cell: nn.Module) -> CellBlock:
-    assert isinstance(cell, CellBlock)
-    return cell
-
-
 def _log_sum(logs: list[float]) -> float:
-    return float(torch.tensor(logs, dtype=torch.float64).logsumexp(0))
+    """Return the logarithm of a sum given by logarithms; where nothing enters a node, 0."""
+    total = float(torch.tensor(logs, dtype=torch.float64).logsumexp(0))
+    return total if math.isfinite(total) else 0.0

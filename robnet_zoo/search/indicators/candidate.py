@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from robnet_zoo.genotypes import Cell, CellGenotype
+from robnet_zoo.genotypes import CellGenotype, Nodes
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from robnet_zoo.models.cells import CellPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class Candidate:
     """A genotype at a size.
 
     Attributes:
-        genotype: of two-edge cells, normal and reduction.
+        genotype: of two-edge cells.
         channels: width of the network.
         layers: its number of cells.
         num_classes: logits.
@@ -32,15 +35,24 @@ class Candidate:
     in_channels: int = 3
     image_size: int = 32
 
-    @property
-    def normal(self) -> Cell:
-        """The normal cell."""
-        return self.genotype.cells["normal"]
+    @cached_property
+    def plans(self) -> list[CellPlan]:
+        """The network's cells, first to last."""
+        from robnet_zoo.models.cells import plan_cells
 
-    @property
-    def reduction(self) -> Cell:
-        """The reduction cell."""
-        return self.genotype.cells["reduce"]
+        return plan_cells(self.genotype, self.layers)
+
+    def mean(self, measure: Callable[[Nodes], float], *, reduction: bool) -> float:
+        """Return the mean of a measure over the network's normal or its reduction cells.
+
+        All normal cells are alike but in a genotype of three roles (ARNAS).
+        """
+        values = [measure(plan.nodes) for plan in self.plans if plan.reduction == reduction]
+        return sum(values) / len(values)
+
+    def both(self, measure: Callable[[Nodes], float]) -> float:
+        """Return the sum of both means: what the normal and the reduction cell hold together."""
+        return self.mean(measure, reduction=False) + self.mean(measure, reduction=True)
 
     def build(self) -> nn.Module:
         """Return the network, with weights drawn from torch's global generator."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from robnet_zoo.genotypes import Cell
-from robnet_zoo.genotypes.types import Edge
+from robnet_zoo.genotypes import Nodes
 from robnet_zoo.search.indicators.candidate import Candidate
 from robnet_zoo.search.indicators.registry import indicator
 
@@ -24,23 +23,21 @@ KINDS: dict[str, tuple[Callable[[str], bool], str, str]] = {
 }
 
 
-def count(edges: Iterable[Edge], wanted: Callable[[str], bool]) -> int:
-    """Return how many edges have an operation of a kind."""
-    return sum(wanted(operation) for operation, _ in edges)
-
-
 def _register(kind: str) -> None:
     """Register the counts of a kind: of both cells, and of each."""
     wanted, words, source = KINDS[kind]
 
-    def both(candidate: Candidate) -> float:
-        return count(candidate.normal.edges + candidate.reduction.edges, wanted)
+    def count(nodes: Nodes) -> float:
+        return sum(wanted(operation) for operation, _, _ in entering(nodes))
 
     def normal(candidate: Candidate) -> float:
-        return count(candidate.normal.edges, wanted)
+        return candidate.mean(count, reduction=False)
 
     def reduction(candidate: Candidate) -> float:
-        return count(candidate.reduction.edges, wanted)
+        return candidate.mean(count, reduction=True)
+
+    def both(candidate: Candidate) -> float:
+        return candidate.both(count)
 
     for suffix, where, measure in (
         ("", "in both cells", both),
@@ -93,18 +90,20 @@ def skip_edge_convolutions(candidate: Candidate) -> float:
     return _on_edges(candidate, direct=False)
 
 
-def _on_edges(candidate: Candidate, *, direct: bool) -> int:
-    return sum(
-        "_conv_" in operation and (source == state - 1) == direct
-        for cell in (candidate.normal, candidate.reduction)
-        for operation, source, state in entering(cell)
-    )
+def _on_edges(candidate: Candidate, *, direct: bool) -> float:
+    def count(nodes: Nodes) -> float:
+        return sum(
+            "_conv_" in operation and (source == state - 1) == direct
+            for operation, source, state in entering(nodes)
+        )
+
+    return candidate.both(count)
 
 
-def entering(cell: Cell) -> list[tuple[str, int, int]]:
+def entering(nodes: Nodes) -> list[tuple[str, int, int]]:
     """Return a cell's edges as operation, state that it reads and state that it enters."""
     return [
-        (operation, source, 2 + node)
-        for node, pair in enumerate(cell.nodes)
-        for operation, source in pair
+        (operation, source, 2 + number)
+        for number, edges in enumerate(nodes)
+        for operation, source in edges
     ]

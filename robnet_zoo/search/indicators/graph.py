@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from robnet_zoo.genotypes import Cell
+from robnet_zoo.genotypes import Nodes
 from robnet_zoo.search.core.spaces import EDGES
 from robnet_zoo.search.indicators.candidate import Candidate
 from robnet_zoo.search.indicators.counts import ROBNET, entering
@@ -13,15 +13,15 @@ from robnet_zoo.search.indicators.registry import indicator
 SHU = "Shu, Wang and Cai, ICLR 2020"  # who measured depth and width of cells
 
 
-def longest(cell: Cell, length: Callable[[str], int]) -> list[int]:
+def longest(nodes: Nodes, length: Callable[[str], int]) -> list[int]:
     """Return for each state the length of the longest way to it from one of the cell's inputs.
 
     Args:
-        cell: its edges run from earlier states to later ones.
+        nodes: the edges of each, which run from earlier states to later ones.
         length: of an edge, by its operation; "none" is no edge.
     """
-    depths = [0, 0] + [0] * len(cell.nodes)
-    for operation, source, state in entering(cell):
+    depths = [0, 0] + [0] * len(nodes)
+    for operation, source, state in entering(nodes):
         if operation != "none":
             depths[state] = max(depths[state], depths[source] + length(operation))
     return depths
@@ -48,10 +48,10 @@ def convolution_depth(candidate: Candidate) -> float:
 )
 def width(candidate: Candidate) -> float:
     """Return how many edges read the inputs of their cell."""
-    return sum(
-        source < 2 and operation != "none"
-        for cell in (candidate.normal, candidate.reduction)
-        for operation, source, _ in entering(cell)
+    return candidate.both(
+        lambda nodes: sum(
+            source < 2 and operation != "none" for operation, source, _ in entering(nodes)
+        )
     )
 
 
@@ -60,13 +60,13 @@ def width(candidate: Candidate) -> float:
 )
 def density(candidate: Candidate) -> float:
     """Return the mean density of connections D of both cells (RobNet, Eq. 2)."""
-    cells = (candidate.normal, candidate.reduction)
-    joined = [
-        {(source, state) for operation, source, state in entering(cell) if operation != "none"}
-        for cell in cells
-    ]
-    return sum(map(len, joined)) / (len(cells) * EDGES)
+
+    def joined(nodes: Nodes) -> float:
+        edges = entering(nodes)
+        return len({(source, state) for name, source, state in edges if name != "none"}) / EDGES
+
+    return candidate.both(joined) / 2
 
 
-def _deepest(candidate: Candidate, length: Callable[[str], int]) -> int:
-    return sum(max(longest(cell, length)) for cell in (candidate.normal, candidate.reduction))
+def _deepest(candidate: Candidate, length: Callable[[str], int]) -> float:
+    return candidate.both(lambda nodes: max(longest(nodes, length)))

@@ -127,3 +127,30 @@ def _length(gradients: list[Tensor]) -> float:
 def _saliency(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     pairs = zip(weights, gradients, strict=True)
     return sum(float((weight.detach() * slope).abs().sum()) for weight, slope in pairs)
+
+
+@indicator(
+    "receptive_field",
+    stage="network",
+    meaning="width of the region that the middle of the last maps looks at, in pixels",
+    source="Luo et al. 2016",
+)
+def receptive_field(probe: Probe) -> float:
+    """Return the standard deviation, in pixels, of where the last maps' middle gets its values."""
+    maps: list[Tensor] = []
+    hook = probe.network.cells[-1].register_forward_hook(lambda *args: maps.append(args[-1]))
+    leaf = probe.images.detach().requires_grad_()
+    try:
+        probe.network(leaf)
+    finally:
+        hook.remove()
+    rows, columns = (side // 2 for side in maps[0].shape[2:])
+    (slope,) = torch.autograd.grad(maps[0][:, :, rows, columns].sum(), leaf)
+    heat = slope.abs().sum((0, 1)).double()
+    heat = heat / heat.sum()
+    variance = 0.0
+    for axis in (0, 1):
+        along = heat.sum(1 - axis)
+        places = torch.arange(len(along), dtype=along.dtype, device=along.device)
+        variance += float((along * (places - (along * places).sum()).square()).sum())
+    return math.sqrt(variance)
