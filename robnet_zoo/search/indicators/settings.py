@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from robnet_zoo.runtime.decode import Count, PositiveAmount, PositiveCount
+from robnet_zoo.runtime.settings import check_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +34,6 @@ class TrialSettings:
     lr: PositiveAmount = 0.1
     repeats: Count = 40
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Column = NDArray[np.float64]
 RESAMPLES = 1000
+SINGULAR = 1e-12
 LEVEL, POWER = 0.05, 0.8
 
 
@@ -55,20 +56,21 @@ def associations(
     varied = {name: column for name, column in columns.items() if np.ptp(column) > 0}
     p_values = {name: float(kendalltau(column, target).pvalue) for name, column in varied.items()}
     corrected = holm(p_values)
-    rng = np.random.default_rng(seed)
-    samples = rng.integers(len(target), size=(RESAMPLES, len(target)))
-    fixed = [varied[name] for name in known]
+    n = len(target)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    weights = np.concatenate([np.ones((1, n)), drawn])  # first of all, every cell once
+    order, fixed = signs(target), [signs(varied[name]) for name in known]
     results = {}
     for name, column in varied.items():
-        draws = [_tau(column[sample], target[sample]) for sample in samples]
-        low, high = np.nanquantile(draws, (0.025, 0.975))
+        own = signs(column)
+        taus = weighted_taus(own, order, weights)
+        low, high = np.nanquantile(taus[1:], (0.025, 0.975))
         left: list[float | None] = [None, None, None]
         if name not in known and fixed:
-            table = np.stack([column, target, *fixed])
-            partials = [partial_tau(table[:, sample]) for sample in samples[: RESAMPLES // 2]]
-            left = [partial_tau(table), *np.nanquantile(partials, (0.025, 0.975)).tolist()]
+            partials = partial_taus([own, order, *fixed], weights)
+            left = [float(partials[0]), *np.nanquantile(partials[1:], (0.025, 0.975)).tolist()]
         results[name] = Association(
-            tau=_tau(column, target),
+            tau=float(taus[0]),
             low=float(low),
             high=float(high),
             p_value=p_values[name],
@@ -76,9 +78,56 @@ def associations(
             partial=left[0],
             partial_low=left[1],
             partial_high=left[2],
-            n=len(target),
+            n=n,
         )
     return results
+
+
+def signs(values: Column) -> Column:
+    """Return for each pair of cells which of them has the larger value: 1, -1 or 0 (n, n)."""
+    return np.sign(values[:, None] - values[None, :])
+
+
+def weighted_taus(first: Column, second: Column, weights: Column) -> Column:
+    """Return Kendall's tau-b under each weighting of the cells.
+
+    A cell of weight k counts as k cells that are tied with one another.
+
+    Args:
+        first: signs of the pairs (n, n) of one variable.
+        second: the same of the other.
+        weights: (weightings, n).
+    """
+
+    def pairs(matrix: Column) -> Column:
+        return np.einsum("bi,bi->b", weights @ matrix, weights)
+
+    untied = np.sqrt(pairs(np.abs(first)) * pairs(np.abs(second)))
+    with np.errstate(invalid="ignore"):
+        return pairs(first * second) / np.where(untied > 0, untied, np.nan)
+
+
+def partial_taus(rows: Sequence[Column], weights: Column) -> Column:
+    """Return tau of the first two rows with all others held fixed, under each weighting.
+
+    It is read off the inverse of the matrix of all pairs' taus, as a partial correlation is. Not a
+    number where rows cannot be told apart.
+
+    Args:
+        rows: signs of the pairs (n, n), of each variable.
+        weights: (weightings, n).
+    """
+    matrix = np.tile(np.eye(len(rows)), (len(weights), 1, 1))
+    for i, row in enumerate(rows):
+        for j in range(i):
+            matrix[:, i, j] = matrix[:, j, i] = weighted_taus(row, rows[j], weights)
+    partials = np.full(len(weights), np.nan)
+    for number, each in enumerate(matrix):
+        if np.isfinite(each).all() and abs(np.linalg.det(each)) > SINGULAR:
+            inverse = np.linalg.inv(each)
+            scale = inverse[0, 0] * inverse[1, 1]
+            partials[number] = -inverse[0, 1] / math.sqrt(scale) if scale > 0 else np.nan
+    return partials
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -88,25 +137,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, (len(ordered) - rank) * p_values[name]))
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
-
-
-def partial_tau(table: Column) -> float:
-    """Return Kendall's tau of the first two rows (rows, n), all others held fixed.
-
-    It is read off the inverse of the matrix of all pairs' taus, as a partial correlation is. Not a
-    number where rows cannot be told apart.
-    """
-    rows = len(table)
-    matrix = np.eye(rows)
-    for first in range(rows):
-        for second in range(first):
-            matrix[first, second] = matrix[second, first] = _tau(table[first], table[second])
-    try:
-        inverse = np.linalg.inv(matrix)
-    except np.linalg.LinAlgError:
-        return math.nan
-    scale = inverse[0, 0] * inverse[1, 1]
-    return float(-inverse[0, 1] / math.sqrt(scale)) if scale > 0 else math.nan
 
 
 def detectable_tau(n: int, hypotheses: int = 1) -> float:
@@ -119,9 +149,3 @@ def detectable_tau(n: int, hypotheses: int = 1) -> float:
     normal = NormalDist()
     error = math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))  # of tau without association
     return (normal.inv_cdf(1 - LEVEL / (2 * hypotheses)) + normal.inv_cdf(POWER)) * error
-
-
-def _tau(x: Column, y: Column) -> float:
-    from scipy.stats import kendalltau
-
-    return float(kendalltau(x, y).statistic)
