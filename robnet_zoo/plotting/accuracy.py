@@ -110,7 +110,7 @@ def against_cost(lines: Mapping[str, Points], xlabel: str, title: str) -> Figure
         axes.set_ylabel("accuracy (%)")
         axes.set_xlabel(xlabel)
         axes.set_title(wrapped(title, figure), loc="left")
-        axes.legend(loc="upper right")  # accuracy only falls
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 
