@@ -47,6 +47,7 @@ SEARCHES: dict[str, Row] = {
     "racl": _own("racl.command", "log-normal parameters, Lipschitz constraint (RACL)"),
     "arnas": _own("arnas.command", "accurate and robust cells, two objectives (ARNAS, CVPR 2024)"),
     "dsrna": _own("dsrna.command", "certified bound or Jacobian norm maximised (DSRNA, CVPR 2021)"),
+    "random": _own("indicators.random_search", "random cells ranked by an indicator"),
     "indicators": _own("indicators.command", "which quantities tell a robust architecture"),
     "compare": _own("compare.command", "train cells under one recipe and attack them"),
     "ablate": _own("ablate.command", "variants of a search, some seeds each, trained and attacked"),

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
-from robnet_zoo.runtime.files import write_json
 from robnet_zoo.runtime.options import override, read_pairs
 from robnet_zoo.search.indicators.registry import Stage
-from robnet_zoo.search.indicators.settings import TrialSettings
+from robnet_zoo.search.indicators.settings import TrialSettings, keep_settings
 from robnet_zoo.search.run.command import in_processes
 
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup
 
-SETTINGS, CELLS = "settings.json", "cells"
+CELLS = "cells"
 TARGETS = ("robust_last", "robust_best", "clean_last", "clean_best")
 
 
@@ -45,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError(
             f"--cells {options.cells} is too few for a rank correlation; give 10 or more."
         )
-    _keep(options.out / SETTINGS, settings)
+    keep_settings(options.out, dataclasses.asdict(settings))
 
     def body(processes: ProcessGroup) -> None:
         trial(settings, cast(Any, stages), options, processes)
@@ -64,17 +62,17 @@ def trial(
 
     from robnet_zoo.runtime.console import progress
     from robnet_zoo.runtime.environment import environment
-    from robnet_zoo.search.indicators import bounds, counts, graph, losses  # noqa: F401
+    from robnet_zoo.search.indicators import all_indicators  # noqa: F401
     from robnet_zoo.search.indicators.benchmark import tiny_robustbench
-    from robnet_zoo.search.indicators.measure import load_material, measure_all
+    from robnet_zoo.search.indicators.measure import known_labels, load_trial, measure_all
     from robnet_zoo.search.indicators.report import PAGE, report
 
     benchmark = tiny_robustbench()
     genotypes = dict(islice(benchmark.genotypes().items(), options.cells))
-    material = load_material(settings, processes.device, options.data)
+    asked = load_trial(settings, known_labels(stages), processes.device, options.data)
     folder = options.out / CELLS
     with progress(len(genotypes), "measuring", "cells") as bar:
-        measure_all(genotypes, stages, settings, material, folder, processes, bar)
+        measure_all(genotypes, asked, folder, processes, bar)
     processes.wait()  # for the cells of the others
     if not processes.main:
         return
@@ -85,16 +83,3 @@ def trial(
     }
     report(options.out, folder, benchmark, list(genotypes), options.target, facts)
     print((options.out / PAGE).read_text(encoding="utf-8"), end="")
-
-
-def _keep(path: Path, settings: TrialSettings) -> None:
-    """Write the settings down, or hold them against those that a folder was begun with.
-
-    Raises:
-        ZooError: they differ.
-    """
-    asked = dataclasses.asdict(settings)
-    if not path.exists():
-        write_json(path, asked)
-    elif json.loads(path.read_text(encoding="utf-8")) != asked:
-        raise ZooError(f"'{path.parent}' was begun with other settings; choose another --out.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.indicators.candidate import Candidate
 from robnet_zoo.search.indicators.probe import Probe, probe_of, start_probe
-from robnet_zoo.search.indicators.registry import Stage, of_stage
+from robnet_zoo.search.indicators.registry import Indicator, Stage, of_stage
 from robnet_zoo.search.indicators.settings import TrialSettings
 from robnet_zoo.search.indicators.training import train_briefly
 from robnet_zoo.threat_models import ThreatModel
@@ -32,39 +32,84 @@ JUDGED_STEPS = 10  # of PGD, on the held-out images
 Values = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Material:
-    """The images and the threat model of a trial.
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is measured, and with what.
 
     Attributes:
-        dataset: what they are of.
+        settings: how.
+        labels: of the indicators that are measured, as `label` makes them.
+        dataset: what the images are of.
         train: what networks are trained on and probed with.
         held_out: what they are judged on.
         threat: sets epsilon.
     """
 
+    settings: TrialSettings
+    labels: frozenset[str]
     dataset: Dataset
     train: Split
     held_out: Split
     threat: ThreatModel
 
+    def candidate(self, genotype: CellGenotype) -> Candidate:
+        """Return a genotype at the trial's size."""
+        return Candidate(
+            genotype=genotype,
+            channels=self.settings.channels,
+            layers=self.settings.layers,
+            num_classes=self.dataset.num_classes,
+            in_channels=self.dataset.in_channels,
+            image_size=self.dataset.image_size,
+        )
 
-def load_material(settings: TrialSettings, device: str, root: Path | None) -> Material:
-    """Read a trial's images.
+    @cached_property
+    def images(self) -> tuple[Tensor, Tensor]:
+        """The training images that every network is probed with, spread over all of them."""
+        total = len(self.train)
+        n = min(self.settings.images, total)
+        chosen = (torch.arange(n) * total // n).to(self.train.device)
+        return to_float(self.train.images(chosen)), self.train.labels[chosen]
+
+
+def label(each: Indicator, task: Stage) -> str:
+    """Return the name of an indicator's column: "trained_" before what a training comes first."""
+    return f"trained_{each.name}" if task == "trained" else each.name
+
+
+def known_labels(stages: Collection[Stage]) -> dict[str, Stage]:
+    """Return the labels of all indicators of some stages, and what has to be done for each."""
+    every = {each.name: each for stage in stages for each in of_stage(stage).values()}
+    labels = {label(each, each.stage): each.stage for each in every.values()}
+    if "trained" in stages:
+        again = of_stage("network").values()
+        labels |= {label(each, "trained"): "trained" for each in again}
+    return labels
+
+
+def load_trial(
+    settings: TrialSettings, labels: Collection[str], device: str, root: Path | None
+) -> Trial:
+    """Return a trial with its images.
 
     Raises:
         ZooError: an unknown data set, or files that are missing.
     """
     dataset, train = load_split(settings.dataset, "train", root=root)
     _, held_out = load_split(settings.dataset, "validation", root=root)
-    return Material(dataset, train.to(device), held_out.to(device), dataset.threat_model)
+    return Trial(
+        settings=settings,
+        labels=frozenset(labels),
+        dataset=dataset,
+        train=train.to(device),
+        held_out=held_out.to(device),
+        threat=dataset.threat_model,
+    )
 
 
 def measure_all(
     genotypes: Mapping[str, CellGenotype],
-    stages: tuple[Stage, ...],
-    settings: TrialSettings,
-    material: Material,
+    trial: Trial,
     folder: Path,
     processes: ProcessGroup,
     bar: Progress,
@@ -73,9 +118,7 @@ def measure_all(
 
     Args:
         genotypes: the cells, by name.
-        stages: which indicators.
-        settings: how.
-        material: with what.
+        trial: what is measured, and with what.
         folder: gets a file a cell.
         processes: that share the cells out.
         bar: counts the cells.
@@ -84,82 +127,58 @@ def measure_all(
     for number in processes.strided(len(names)):
         path = folder / f"{names[number]}.json"
         values = read_values(path)
-        candidate = _candidate(genotypes[names[number]], settings, material)
-        for stage, key, measure in _tasks(candidate, number, settings, material):
-            if stage in stages and key not in values:
-                values[key] = measure()
+        candidate = trial.candidate(genotypes[names[number]])
+        for key, wanted, probe in _tasks(candidate, number, trial):
+            left = {
+                label: each
+                for label, each in wanted.items()
+                if label in trial.labels and label not in values.get(key, {})
+            }
+            if left:
+                looked_at = probe()
+                measured = {label: float(each.measure(looked_at)) for label, each in left.items()}
+                values[key] = values.get(key, {}) | measured
                 write_json(path, values)
         bar.advance(processes.size)
 
 
 def read_values(path: Path) -> dict[str, Values]:
-    """Return what is measured of a cell: values by stage and number, such as "network-0"."""
+    """Return what is measured of a cell: values by label, by what was looked at ("network-0")."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _candidate(genotype: CellGenotype, settings: TrialSettings, material: Material) -> Candidate:
-    dataset = material.dataset
-    return Candidate(
-        genotype=genotype,
-        channels=settings.channels,
-        layers=settings.layers,
-        num_classes=dataset.num_classes,
-        in_channels=dataset.in_channels,
-        image_size=dataset.image_size,
-    )
-
-
 def _tasks(
-    candidate: Candidate, number: int, settings: TrialSettings, material: Material
-) -> Iterator[tuple[Stage, str, Callable[[], Values]]]:
-    """Yield what there is to measure of a cell: stage, key, and the function that does it."""
-    yield "cell", "cell", lambda: _measured("cell", candidate)
+    candidate: Candidate, number: int, trial: Trial
+) -> Iterator[tuple[str, dict[str, Indicator], Callable[[], Any]]]:
+    """Yield what can be looked at of a cell: a key, the indicators by label, and how to get it."""
+    settings = trial.settings
+    yield "cell", dict(of_stage("cell")), lambda: candidate
     for index in range(settings.seeds):
-        seed = settings.seed + index
-        yield "network", f"network-{index}", partial(_at_start, candidate, settings, material, seed)
-    if settings.steps:
-        for index in range(1 + (number < settings.repeats)):
-            seed = settings.seed + index
-            yield (
-                "trained",
-                f"trained-{index}",
-                partial(_after_training, candidate, settings, material, seed),
-            )
+        probe = partial(_at_start, candidate, trial, settings.seed + index)
+        yield f"network-{index}", dict(of_stage("network")), probe
+    again = {label(each, "trained"): each for each in of_stage("network").values()}
+    again |= {label(each, "trained"): each for each in of_stage("trained").values()}
+    for index in range(1 + (number < settings.repeats) if settings.steps else 0):
+        yield (
+            f"trained-{index}",
+            again,
+            partial(_after_training, candidate, trial, settings.seed + index),
+        )
 
 
-def _measured(stage: Stage, looked_at: Candidate | Probe) -> Values:
-    return {name: float(each.measure(looked_at)) for name, each in of_stage(stage).items()}
+def _at_start(candidate: Candidate, trial: Trial, seed: int) -> Probe:
+    return start_probe(candidate, *trial.images, trial.threat, seed)
 
 
-def _at_start(
-    candidate: Candidate, settings: TrialSettings, material: Material, seed: int
-) -> Values:
-    images, labels = _images(settings, material)
-    return _measured("network", start_probe(candidate, images, labels, material.threat, seed))
-
-
-def _after_training(
-    candidate: Candidate, settings: TrialSettings, material: Material, seed: int
-) -> Values:
-    network = train_briefly(candidate, material.train, material.threat, settings, seed)
-    images, labels = _images(settings, material)
-    network.eval()
-    size = material.threat.epsilon.value
+def _after_training(candidate: Candidate, trial: Trial, seed: int) -> Probe:
+    network = train_briefly(candidate, trial.train, trial.threat, trial.settings, seed)
+    size = trial.threat.epsilon.value
     score = validate(
-        network,
-        material.held_out,
+        network.eval(),
+        trial.held_out,
         Adversary(epsilon=size, step_size=size / 4, steps=JUDGED_STEPS),
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        processes=ProcessGroup(device=str(material.train.device)),
+        batch_size=trial.settings.batch_size,
+        seed=trial.settings.seed,
+        processes=ProcessGroup(device=str(trial.train.device)),
     )
-    judged = {"clean_accuracy": score.clean, "robust_accuracy": score.rank}
-    probe = probe_of(candidate, cast(Network, network), images, labels, material.threat, seed)
-    return judged | _measured("network", probe) | _measured("trained", probe)
-
-
-def _images(settings: TrialSettings, material: Material) -> tuple[Tensor, Tensor]:
-    """Return the training images that every network is probed with, spread over all of them."""
-    n, total = min(settings.images, len(material.train)), len(material.train)
-    chosen = (torch.arange(n) * total // n).to(material.train.device)
-    return to_float(material.train.images(chosen)), material.train.labels[chosen]
+    return probe_of(candidate, cast(Network, network), *trial.images, trial.threat, seed, score)

@@ -16,6 +16,7 @@ from robnet_zoo.runtime.randomness import keyed_generator, seeded
 from robnet_zoo.search.indicators.candidate import Candidate
 from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.batch_norm import statistics_momentum
+from robnet_zoo.train.validate import Score
 
 STEPS = 7  # of PGD
 
@@ -31,6 +32,7 @@ class Probe:
         labels: (N,).
         threat_model: sets the size of perturbations.
         seed: of the noise.
+        score: held-out accuracies of a trained network; None for one that is not trained.
     """
 
     candidate: Candidate
@@ -39,6 +41,7 @@ class Probe:
     labels: Tensor
     threat_model: ThreatModel
     seed: int
+    score: Score | None = None
 
     @property
     def epsilon(self) -> float:
@@ -99,6 +102,7 @@ def probe_of(
     labels: Tensor,
     threat_model: ThreatModel,
     seed: int,
+    score: Score | None = None,
 ) -> Probe:
     """Return a probe of a network, after its batch norms have taken the images' statistics."""
     network.train()
@@ -111,4 +115,5 @@ def probe_of(
         labels=labels,
         threat_model=threat_model,
         seed=seed,
+        score=score,
     )

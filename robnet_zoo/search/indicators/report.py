@@ -26,10 +26,6 @@ VALUES, RECORD, PAGE, FIGURE = "indicators.csv", "indicators.json", "table.md", 
 FORMAT = "robnet_zoo.search.indicators/1"
 BEST = 3  # indicators that are drawn
 KNOWN = ("convolutions", "parameters")  # held fixed in a partial tau
-JUDGED = {
-    "trained_clean_accuracy": "clean accuracy after a short adversarial training",
-    "trained_robust_accuracy": "robust accuracy after a short adversarial training, PGD-10",
-}
 
 
 def report(
@@ -70,19 +66,17 @@ def report(
 def read_columns(measured: Path, names: Sequence[str]) -> dict[str, Column]:
     """Return every indicator's values, those of several seeds as their means.
 
-    What was measured after the short training has a name that begins with "trained_".
+    The second training of a cell is there to be held against the first, and is left out.
     """
     rows = []
     for name in names:
-        by_stage: dict[str, list[float]] = {}
+        by_label: dict[str, list[float]] = {}
         for key, values in read_values(measured / f"{name}.json").items():
-            stage = key.partition("-")[0]
-            if stage == "trained" and key != "trained-0":
-                continue  # the second training is there to be held against the first
-            for indicator, value in values.items():
-                label = f"trained_{indicator}" if stage == "trained" else indicator
-                by_stage.setdefault(label, []).append(value)
-        rows.append({label: sum(values) / len(values) for label, values in by_stage.items()})
+            if key.startswith("trained") and key != "trained-0":
+                continue
+            for label, value in values.items():
+                by_label.setdefault(label, []).append(value)
+        rows.append({label: sum(values) / len(values) for label, values in by_label.items()})
     shared = [label for label in rows[0] if all(label in row for row in rows)]
     return {label: np.array([row[label] for row in rows]) for label in shared}
 
@@ -101,8 +95,6 @@ def best_and_last(benchmark: Benchmark, n: int) -> float:
 
 def meaning(name: str) -> str:
     """Return what an indicator is, in a few words."""
-    if name in JUDGED:
-        return JUDGED[name]
     plain = name.removeprefix("trained_")
     after = ", after a short adversarial training" if name != plain else ""
     return INDICATORS[plain].meaning + after

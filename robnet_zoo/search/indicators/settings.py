@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from robnet_zoo.runtime.decode import Count, PositiveAmount, PositiveCount
+from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.files import write_json
 from robnet_zoo.runtime.settings import check_settings
+
+SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +45,16 @@ class TrialSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write settings down in a folder, or hold them against those that it was begun with.
+
+    Raises:
+        ZooError: they differ.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        write_json(path, dict(settings))
+    elif json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise ZooError(f"'{folder}' was begun with other settings; choose another --out.")

@@ -13,6 +13,8 @@ from robnet_zoo.data import to_float
 from robnet_zoo.data.splits import Split
 from robnet_zoo.runtime.randomness import keyed_generator, seeded
 from robnet_zoo.search.indicators.candidate import Candidate
+from robnet_zoo.search.indicators.probe import Probe
+from robnet_zoo.search.indicators.registry import indicator
 from robnet_zoo.search.indicators.settings import TrialSettings
 from robnet_zoo.threat_models import ThreatModel
 
@@ -59,3 +61,21 @@ def train_briefly(
         F.cross_entropy(network(attacked), labels).backward()
         optimizer.step()
     return network
+
+
+@indicator(
+    "robust_accuracy",
+    stage="trained",
+    meaning="held-out robust accuracy, PGD-10",
+)
+def robust_accuracy(probe: Probe) -> float:
+    """Return the robust accuracy on the held-out images."""
+    assert probe.score is not None
+    return probe.score.rank
+
+
+@indicator("clean_accuracy", stage="trained", meaning="held-out clean accuracy")
+def clean_accuracy(probe: Probe) -> float:
+    """Return the clean accuracy on the held-out images."""
+    assert probe.score is not None
+    return probe.score.clean

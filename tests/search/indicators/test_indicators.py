@@ -11,14 +11,20 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from robnet_zoo.genotypes import Cell, CellGenotype, published
+from robnet_zoo import create_model
+from robnet_zoo.genotypes import Cell, CellGenotype, published, read_genotype
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.search.__main__ import main
-from robnet_zoo.search.indicators import bounds, counts, graph, losses  # noqa: F401
+from robnet_zoo.search.indicators import all_indicators  # noqa: F401
 from robnet_zoo.search.indicators.benchmark import tiny_robustbench
 from robnet_zoo.search.indicators.candidate import Candidate
-from robnet_zoo.search.indicators.measure import load_material, measure_all, read_values
+from robnet_zoo.search.indicators.measure import (
+    known_labels,
+    load_trial,
+    measure_all,
+    read_values,
+)
 from robnet_zoo.search.indicators.probe import start_probe
 from robnet_zoo.search.indicators.registry import INDICATORS, indicator
 from robnet_zoo.search.indicators.report import read_columns
@@ -209,21 +215,20 @@ def test_the_command_measures_once_and_reports(tmp_path, capsys):
 def test_networks_are_measured_at_the_start_and_after_training(tmp_path):
     settings = TrialSettings(channels=2, layers=3, images=4, steps=2, batch_size=8, repeats=1)
     genotypes = dict(islice(tiny_robustbench().genotypes().items(), 2))
-    material = load_material(settings, "cpu", None)
-    few = dataclasses.replace(material, held_out=material.held_out.subset(torch.arange(16)))
-    stages = ("cell", "network", "trained")
+    trial = load_trial(settings, known_labels(("cell", "network", "trained")), "cpu", None)
+    few = dataclasses.replace(trial, held_out=trial.held_out.subset(torch.arange(16)))
     with progress(2, "measuring") as bar:
-        measure_all(genotypes, stages, settings, few, tmp_path, ProcessGroup(), bar)
+        measure_all(genotypes, few, tmp_path, ProcessGroup(), bar)
     first, second = (read_values(tmp_path / f"{name}.json") for name in genotypes)
     assert set(first) == {"cell", "network-0", "network-1", "trained-0", "trained-1"}
     assert set(second) == set(first) - {"trained-1"}
     assert first["network-0"]["synflow"] != first["network-1"]["synflow"]
-    assert first["trained-0"]["synflow"] != first["network-0"]["synflow"]
-    assert 0 <= first["trained-0"]["robust_accuracy"] <= 1
+    assert first["trained-0"]["trained_synflow"] != first["network-0"]["synflow"]
+    assert 0 <= first["trained-0"]["trained_robust_accuracy"] <= 1
     columns = read_columns(tmp_path, list(genotypes))
     mean = (first["network-0"]["snip"] + first["network-1"]["snip"]) / 2
     assert columns["snip"][0] == pytest.approx(mean)
-    assert columns["trained_snip"][1] == second["trained-0"]["snip"]
+    assert columns["trained_snip"][1] == second["trained-0"]["trained_snip"]
 
 
 @pytest.mark.parametrize(
@@ -247,3 +252,28 @@ def test_an_indicator_of_ones_own_is_one_function():
         assert measure("own", of("skip_connect")) == 1
     finally:
         INDICATORS.pop("own", None)
+
+
+def test_the_random_search_takes_the_best_of_its_cells(tmp_path, capsys):
+    asked = ["random", "--budget", "12", "--indicator", "convolutions", "--seed", "3"]
+    assert main([*asked, "--out", str(tmp_path / "most")]) == 0
+    assert main([*asked, "--least", "--out", str(tmp_path / "least")]) == 0
+    counted = []
+    for folder in ("most", "least"):
+        genotype = read_genotype(tmp_path / folder / "genotype.json")
+        assert genotype.status == "searched here"
+        counted.append(measure("convolutions", Candidate(genotype=genotype)))
+        with (tmp_path / folder / "candidates.csv").open() as file:
+            values = [float(row["convolutions"]) for row in csv.DictReader(file)]
+        assert len(values) == 12
+        assert counted[-1] == (max(values) if folder == "most" else min(values))
+    assert counted[0] > counted[1]
+    record = json.loads((tmp_path / "most" / "record.json").read_text())
+    assert record["chosen"]["value"] == counted[0]
+    path = tmp_path / "most" / "genotype.json"
+    assert create_model(f"cells:{path}", channels=4, layers=3)(torch.rand(1, 3, 8, 8)).shape == (
+        1,
+        10,
+    )
+    assert main(["random", "--out", str(tmp_path / "x"), "--indicator", "fps_distance"]) == 2
+    assert "fsp_distance" in capsys.readouterr().err
