@@ -10,6 +10,8 @@ from msgspec import Struct
 from robnet_zoo.genotypes import Cell, CellGenotype
 from robnet_zoo.genotypes.types import Edge
 from robnet_zoo.runtime.decode import read_json
+from robnet_zoo.runtime.errors import unknown_name
+from robnet_zoo.zoo.architectures import ARCHITECTURES
 
 FILE = Path(__file__).with_name("tiny_robustbench.json")
 CONCAT = (2, 3, 4, 5)
@@ -69,3 +71,27 @@ class Benchmark(Struct, frozen=True, forbid_unknown_fields=True):
 def tiny_robustbench() -> Benchmark:
     """Return the 223 random cells of the DARTS space that Tiny-RobustBench trained."""
     return read_json(FILE, Benchmark, "Tiny-RobustBench")
+
+
+def cells_of_the_zoo() -> dict[str, CellGenotype]:
+    """Return the zoo's genotypes of two-edge cells, by name."""
+    genotypes = {row.name: row.read_genotype() for row in ARCHITECTURES.values()}
+    return {
+        name: genotype
+        for name, genotype in genotypes.items()
+        if isinstance(genotype, CellGenotype) and genotype.name == name  # variants have its cells
+    }
+
+
+def cells_named(names: str) -> dict[str, CellGenotype]:
+    """Return some of them, for names with commas between them.
+
+    Raises:
+        ZooError: there is no such cell.
+    """
+    known = cells_of_the_zoo()
+    asked = [name for name in names.split(",") if name]
+    for name in asked:
+        if name not in known:
+            raise unknown_name("cell", name, known)
+    return {name: known[name] for name in asked}

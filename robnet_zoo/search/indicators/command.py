@@ -16,7 +16,7 @@ from robnet_zoo.search.run.command import in_processes
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup
 
-CELLS = "cells"
+CELLS, ALL = "cells", "all"
 TARGETS = ("robust_last", "robust_best", "clean_last", "clean_best")
 
 
@@ -26,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder; what is measured there is kept")
     add("--stages", default="cell,network,trained", help="which indicators (default: all)")
     add("--cells", type=int, metavar="N", help="the first N cells (default: all 223)")
+    add(
+        "--also",
+        default=ALL,
+        metavar="NAMES",
+        help="cells to place among them (default all)",
+    )
     add("--target", default=TARGETS[0], choices=TARGETS, help="accuracy (default robust_last)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting")
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
@@ -63,16 +69,21 @@ def trial(
     from robnet_zoo.runtime.console import progress
     from robnet_zoo.runtime.environment import environment
     from robnet_zoo.search.indicators import all_indicators  # noqa: F401
-    from robnet_zoo.search.indicators.benchmark import tiny_robustbench
+    from robnet_zoo.search.indicators.benchmark import (
+        cells_named,
+        cells_of_the_zoo,
+        tiny_robustbench,
+    )
     from robnet_zoo.search.indicators.measure import known_labels, load_trial, measure_all
     from robnet_zoo.search.indicators.report import PAGE, report
 
     benchmark = tiny_robustbench()
     genotypes = dict(islice(benchmark.genotypes().items(), options.cells))
+    named = cells_of_the_zoo() if options.also == ALL else cells_named(options.also)
     asked = load_trial(settings, known_labels(stages), processes.device, options.data)
     folder = options.out / CELLS
-    with progress(len(genotypes), "measuring", "cells") as bar:
-        measure_all(genotypes, asked, folder, processes, bar)
+    with progress(len(genotypes) + len(named), "measuring", "cells") as bar:
+        measure_all(genotypes | named, asked, folder, processes, bar)
     processes.wait()  # for the cells of the others
     if not processes.main:
         return
@@ -81,5 +92,5 @@ def trial(
         "settings": dataclasses.asdict(settings),
         "environment": environment(processes.device),
     }
-    report(options.out, folder, benchmark, list(genotypes), options.target, facts)
+    report(options.out, folder, benchmark, list(genotypes), list(named), options.target, facts)
     print((options.out / PAGE).read_text(encoding="utf-8"), end="")

@@ -11,7 +11,7 @@ from robnet_zoo.search.indicators.registry import indicator
 ROBNET = "RobNet, section 3.3"
 ARNAS = "ARNAS, section 3"
 KINDS: dict[str, tuple[Callable[[str], bool], str, str]] = {
-    "convolutions": (lambda name: "_conv_" in name, "convolutions", ROBNET),
+    "convolutions": (lambda name: "conv_" in name, "convolutions", ROBNET),
     "separable": (lambda name: name.startswith("sep_"), "separable convolutions", ARNAS),
     "dilated": (lambda name: name.startswith("dil_"), "dilated convolutions", ARNAS),
     "kernels_3": (lambda name: name.endswith("conv_3x3"), "convolutions with 3x3 kernels", ARNAS),
@@ -93,7 +93,7 @@ def skip_edge_convolutions(candidate: Candidate) -> float:
 def _on_edges(candidate: Candidate, *, direct: bool) -> float:
     def count(nodes: Nodes) -> float:
         return sum(
-            "_conv_" in operation and (source == state - 1) == direct
+            "conv_" in operation and (source == state - 1) == direct
             for operation, source, state in entering(nodes)
         )
 

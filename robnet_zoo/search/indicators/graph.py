@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robnet_zoo.genotypes import Nodes
-from robnet_zoo.search.core.spaces import EDGES
 from robnet_zoo.search.indicators.candidate import Candidate
 from robnet_zoo.search.indicators.counts import ROBNET, entering
 from robnet_zoo.search.indicators.registry import indicator
@@ -40,7 +39,7 @@ def depth(candidate: Candidate) -> float:
 )
 def convolution_depth(candidate: Candidate) -> float:
     """Return the most convolutions on a way through the normal and through the reduction cell."""
-    return _deepest(candidate, lambda operation: int("_conv_" in operation))
+    return _deepest(candidate, lambda operation: int("conv_" in operation))
 
 
 @indicator(
@@ -55,15 +54,14 @@ def width(candidate: Candidate) -> float:
     )
 
 
-@indicator(
-    "density", stage="cell", meaning="edges that there are, of the 14 possible", source=ROBNET
-)
+@indicator("density", stage="cell", meaning="edges that there are, of all possible", source=ROBNET)
 def density(candidate: Candidate) -> float:
     """Return the mean density of connections D of both cells (RobNet, Eq. 2)."""
 
     def joined(nodes: Nodes) -> float:
+        possible = sum(2 + number for number in range(len(nodes)))
         edges = entering(nodes)
-        return len({(source, state) for name, source, state in edges if name != "none"}) / EDGES
+        return len({(source, state) for name, source, state in edges if name != "none"}) / possible
 
     return candidate.both(joined) / 2
 

@@ -14,7 +14,8 @@ from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.tables import csv_table, markdown_table
 from robnet_zoo.search.indicators.benchmark import Benchmark
 from robnet_zoo.search.indicators.measure import read_values
-from robnet_zoo.search.indicators.registry import INDICATORS
+from robnet_zoo.search.indicators.predictors import predictions
+from robnet_zoo.search.indicators.registry import INDICATORS, of_stage
 from robnet_zoo.search.indicators.statistics import (
     Association,
     Column,
@@ -23,9 +24,11 @@ from robnet_zoo.search.indicators.statistics import (
 )
 
 VALUES, RECORD, PAGE, FIGURE = "indicators.csv", "indicators.json", "table.md", "best.png"
+PLACED = "placed.csv"
 FORMAT = "robnet_zoo.search.indicators/1"
 BEST = 3  # indicators that are drawn
 KNOWN = ("convolutions", "parameters")  # held fixed in a partial tau
+SHORT, FEWEST = "trained_robust_accuracy", 10  # cells that were trained twice
 
 
 def report(
@@ -33,16 +36,18 @@ def report(
     measured: Path,
     benchmark: Benchmark,
     names: Sequence[str],
+    named: Sequence[str],
     target: str,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write indicators.csv, indicators.json, table.md and best.png.
+    """Write indicators.csv, placed.csv, indicators.json, table.md and best.png.
 
     Args:
         folder: where they go.
         measured: what `measure_all` wrote.
         benchmark: where the cells and their accuracies are from.
         names: of the cells, in the benchmark's order from its first on.
+        named: cells of the zoo, which are placed among them.
         target: the accuracy that indicators are held against.
         facts: what else belongs in the record.
     """
@@ -50,6 +55,9 @@ def report(
     values = np.array([getattr(cell, target) for cell in benchmark.cells[: len(names)]])
     known = [name for name in KNOWN if name in columns]
     results = associations(columns, values, known)
+    placed = place(columns, read_columns(measured, named)) if named else {}
+    if placed:
+        write_text(folder / PLACED, _placed_table(named, placed))
     facts = {
         **facts,
         "known": known,
@@ -59,6 +67,12 @@ def report(
             "all of them": detectable_tau(len(names), len(results)),
         },
         "best_and_last_epoch": best_and_last(benchmark, len(names)),
+        "second_training": second_training(measured, names),
+        "predictions": {
+            title: to_builtins(predictions(chosen, values))
+            for title, chosen in _sets(columns).items()
+        },
+        "placed": {"cells": list(named), "indicators": placed},
     }
     write_trial(folder, columns, (target, values), results, facts)
 
@@ -79,6 +93,56 @@ def read_columns(measured: Path, names: Sequence[str]) -> dict[str, Column]:
         rows.append({label: sum(values) / len(values) for label, values in by_label.items()})
     shared = [label for label in rows[0] if all(label in row for row in rows)]
     return {label: np.array([row[label] for row in rows]) for label in shared}
+
+
+def second_training(measured: Path, names: Sequence[str]) -> dict[str, float | int] | None:
+    """Return tau between robust accuracies of two short trainings that differ in the seed alone.
+
+    None where too few cells were trained twice.
+    """
+    twice = [read_values(measured / f"{name}.json") for name in names]
+    pairs = [
+        [values[key][SHORT] for key in ("trained-0", "trained-1")]
+        for values in twice
+        if "trained-1" in values
+    ]
+    if len(pairs) < FEWEST:
+        return None
+    first, second = np.array(pairs).T
+    found = associations({"second": second}, first)["second"]
+    return {"tau": found.tau, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _sets(columns: Mapping[str, Column]) -> dict[str, dict[str, Column]]:
+    """Return sets of indicators that predictors are given: the known, the cells', and all."""
+    cells = {name: columns[name] for name in columns if name in of_stage("cell")}
+    known = {name: columns[name] for name in KNOWN if name in columns}
+    return {"parameters and convolutions": known, "all of the cells": cells, "all": dict(columns)}
+
+
+def place(
+    columns: Mapping[str, Column], named: Mapping[str, Column]
+) -> dict[str, dict[str, list[float]]]:
+    """Return where named cells stand on each indicator's scale among the random ones.
+
+    By indicator, "value" and "below" for each named cell: the proportion of the random cells with
+    a smaller value, those with the same counted by half.
+    """
+    placed = {}
+    for name, values in named.items():
+        own = columns[name]
+        below = [float((own < value).mean() + (own == value).mean() / 2) for value in values]
+        placed[name] = {"value": values.tolist(), "below": below}
+    return placed
+
+
+def _placed_table(named: Sequence[str], placed: Mapping[str, Mapping[str, list[float]]]) -> str:
+    """Return as CSV, for each named cell, the percentage of random cells below it."""
+    rows = [
+        [name, *(f"{100 * each['below'][number]:.1f}" for each in placed.values())]
+        for number, name in enumerate(named)
+    ]
+    return csv_table(["cell", *placed], rows)
 
 
 def best_and_last(benchmark: Benchmark, n: int) -> float:

@@ -191,6 +191,7 @@ def test_more_cells_show_less_and_more_hypotheses_need_more():
 
 def test_the_command_measures_once_and_reports(tmp_path, capsys):
     asked = ["indicators", "--out", str(tmp_path / "out"), "--cells", "10", "--stages", "cell"]
+    asked += ["--also", "racl,nasnet_a,lrnas"]
     assert main(asked) == 0
     page = (tmp_path / "out" / "table.md").read_text()
     assert page in capsys.readouterr().out
@@ -204,6 +205,12 @@ def test_the_command_measures_once_and_reports(tmp_path, capsys):
     robust = [float(row["robust_last"]) for row in rows]
     tau = record["indicators"]["convolutions"]["tau"]
     assert tau == pytest.approx(float(kendalltau(convolutions, robust).statistic))
+    with (tmp_path / "out" / "placed.csv").open() as file:
+        placed = {row["cell"]: row for row in csv.DictReader(file)}
+    assert list(placed) == ["racl", "nasnet_a", "lrnas"]
+    racl = 12  # convolutions
+    below = sum(value < racl for value in convolutions) + convolutions.count(racl) / 2
+    assert float(placed["racl"]["convolutions"]) == pytest.approx(10 * below)
     kept = tmp_path / "out" / "cells" / "random-000.json"
     before = kept.stat().st_mtime_ns
     assert main(asked) == 0
