@@ -27,6 +27,7 @@ VALUES, RECORD, PAGE, FIGURE = "indicators.csv", "indicators.json", "table.md", 
 PLACED = "placed.csv"
 FORMAT = "robnet_zoo.search.indicators/1"
 BEST = 3  # indicators that are drawn
+THOUSANDS = 10_000  # from where on axes count in k and M
 KNOWN = ("convolutions", "parameters")  # held fixed in a partial tau
 SHORT, FEWEST = "trained_robust_accuracy", 10  # cells that were trained twice
 
@@ -216,6 +217,8 @@ def draw_best(
     results: Mapping[str, Association],
 ) -> None:
     """Draw the accuracy against the indicators with the largest tau, whatever its sign."""
+    from matplotlib.ticker import EngFormatter
+
     best = sorted(results, key=lambda name: -abs(results[name].tau))[:BEST]
     label, values = target
     with canvas(3.4 * len(best), 3.6, layout="constrained") as figure:
@@ -225,6 +228,9 @@ def draw_best(
             each = results[name]
             axes.set_title(f"tau {each.tau:+.2f} [{each.low:+.2f}, {each.high:+.2f}]", color=INK)
             axes.set_xlabel(meaning(name), fontsize=9)
-        panels[0].set_ylabel(f"{label.replace('_', ' ')} (%)")
+            if np.abs(columns[name]).max() >= THOUSANDS:
+                axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        kind, _, epoch = label.partition("_")
+        panels[0].set_ylabel(f"{kind} accuracy, {epoch} epoch (%)")
         figure.supxlabel(f"n = {len(values)} cells", fontsize=8, color=MUTED)
     save(figure, path)
