@@ -188,7 +188,7 @@ def write_trial(
     record = {"format": FORMAT, **facts, "target": name, "indicators": to_builtins(dict(results))}
     write_json(folder / RECORD, record)
     write_text(folder / PAGE, table(results))
-    draw_best(folder / FIGURE, columns, target, results)
+    draw_best(folder / FIGURE, columns, target, results, facts["benchmark"])
 
 
 def table(results: Mapping[str, Association]) -> str:
@@ -215,6 +215,7 @@ def draw_best(
     columns: Mapping[str, Column],
     target: tuple[str, Column],
     results: Mapping[str, Association],
+    benchmark: str,
 ) -> None:
     """Draw the accuracy against the indicators with the largest tau, whatever its sign."""
     from matplotlib.ticker import EngFormatter
@@ -232,5 +233,5 @@ def draw_best(
                 axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         kind, _, epoch = label.partition("_")
         panels[0].set_ylabel(f"{kind} accuracy, {epoch} epoch (%)")
-        figure.supxlabel(f"n = {len(values)} cells", fontsize=8, color=MUTED)
+        figure.supxlabel(f"{benchmark}, n = {len(values)} cells", fontsize=8, color=MUTED)
     save(figure, path)
