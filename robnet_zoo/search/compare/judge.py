@@ -155,7 +155,8 @@ def _target(folder: Path, settings: Settings, comparison: Comparison) -> EvalTar
 
 def _attack(folder: Path, target: EvalTarget, comparison: Comparison) -> EvaluationRecord:
     """Attack a trained cell on the test images, or read the record of before."""
-    print(f"attacking {folder.name}", file=sys.stderr)
+    if not (folder / EVALUATION).exists():
+        print(f"attacking {folder.name}", file=sys.stderr)
     return evaluate(
         target.model,
         target.split,
