@@ -23,6 +23,7 @@ from robnet_zoo.genotypes import genotype_to_dict
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.compare.table import CERTIFICATE, EVALUATION, JudgedCell, write_comparison
+from robnet_zoo.search.run.asked import keep_asked
 from robnet_zoo.threat_models import Norm
 from robnet_zoo.train.export import export
 from robnet_zoo.train.session import RECORD, train
@@ -112,13 +113,12 @@ def _keep(path: Path, settings: Settings) -> None:
         "genotype": genotype and genotype_to_dict(genotype)["cells"],
         "settings": {**settings.as_dict(), "model": None},
     }
-    if not path.exists():
-        write_json(path, asked)
-    elif json.loads(path.read_text(encoding="utf-8")) != asked:
-        raise ZooError(
-            f"'{path.parent}' holds this cell under another genotype or other settings; choose "
-            "another --out."
-        )
+    keep_asked(
+        path,
+        asked,
+        f"'{path.parent}' holds this cell under another genotype or other settings; choose "
+        "another --out.",
+    )
 
 
 def _train(folder: Path, settings: Settings, comparison: Comparison) -> dict[str, Any]:

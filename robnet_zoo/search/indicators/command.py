@@ -49,7 +49,6 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError(
             f"--cells {options.cells} is too few for a rank correlation; give 10 or more."
         )
-    keep_settings(options.out, dataclasses.asdict(settings))
 
     def body(processes: ProcessGroup) -> None:
         trial(settings, cast(Any, stages), options, processes)
@@ -81,6 +80,7 @@ def trial(
     genotypes = dict(islice(benchmark.genotypes().items(), options.cells))
     named = cells_of_the_zoo() if options.also == ALL else cells_named(options.also)
     asked = load_trial(settings, known_labels(stages), processes.device, options.data)
+    keep_settings(options.out, dataclasses.asdict(settings))
     folder = options.out / CELLS
     with progress(len(genotypes) + len(named), "measuring", "cells") as bar:
         measure_all(genotypes | named, asked, folder, processes, bar)

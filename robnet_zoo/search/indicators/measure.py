@@ -77,13 +77,11 @@ def label(each: Indicator, task: Stage) -> str:
     return f"trained_{each.name}" if task == "trained" else each.name
 
 
-def known_labels(stages: Collection[Stage]) -> dict[str, Stage]:
-    """Return the labels of all indicators of some stages, and what has to be done for each."""
-    every = {each.name: each for stage in stages for each in of_stage(stage).values()}
-    labels = {label(each, each.stage): each.stage for each in every.values()}
+def known_labels(stages: Collection[Stage]) -> list[str]:
+    """Return the labels of all indicators of some stages."""
+    labels = [label(each, stage) for stage in stages for each in of_stage(stage).values()]
     if "trained" in stages:
-        again = of_stage("network").values()
-        labels |= {label(each, "trained"): "trained" for each in again}
+        labels += [label(each, "trained") for each in of_stage("network").values()]
     return labels
 
 

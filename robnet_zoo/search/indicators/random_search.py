@@ -47,7 +47,6 @@ def run(options: argparse.Namespace) -> int:
     changes = {"repeats": "0", "seed": str(options.seed)} | read_pairs(options.set)
     settings = override(TrialSettings(), changes)
     check_writable(options.out / GENOTYPE)
-    keep_settings(options.out, {**dataclasses.asdict(settings), "indicator": options.indicator})
 
     def body(processes: ProcessGroup) -> None:
         search(settings, options, processes)
@@ -69,6 +68,7 @@ def search(settings: TrialSettings, options: argparse.Namespace, processes: Proc
         raise unknown_name("indicator", options.indicator, known)
     began, genotypes = time.monotonic(), drawn(options.budget, options.seed)
     trial = load_trial(settings, [options.indicator], processes.device, options.data)
+    keep_settings(options.out, {**dataclasses.asdict(settings), "indicator": options.indicator})
     with progress(len(genotypes), "measuring", "cells") as bar:
         measure_all(genotypes, trial, options.out / MEASURED, processes, bar)
     processes.wait()  # for the cells of the others

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robnet_zoo.runtime.decode import Count, PositiveAmount, PositiveCount
-from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import write_json
 from robnet_zoo.runtime.settings import check_settings
+from robnet_zoo.search.run.asked import keep_asked
 
 SETTINGS = "settings.json"
 
@@ -53,8 +51,5 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         ZooError: they differ.
     """
-    path = folder / SETTINGS
-    if not path.exists():
-        write_json(path, dict(settings))
-    elif json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise ZooError(f"'{folder}' was begun with other settings; choose another --out.")
+    refusal = f"'{folder}' was begun with other settings; choose another --out."
+    keep_asked(folder / SETTINGS, settings, refusal)

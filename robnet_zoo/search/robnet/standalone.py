@@ -36,6 +36,7 @@ from robnet_zoo.search.robnet.recipe import RobNetRecipe
 from robnet_zoo.search.robnet.stages import ALGORITHM, load_supernet
 from robnet_zoo.search.robnet.table import Studied, write_table
 from robnet_zoo.search.run.artifacts import searched_source
+from robnet_zoo.search.run.asked import keep_asked
 from robnet_zoo.search.run.data import SearchData, load_search_data
 from robnet_zoo.train.recipes import Recipe
 from robnet_zoo.train.settings import Settings
@@ -134,20 +135,17 @@ def _training(asked: Standalone, recipe: RobNetRecipe) -> Settings:
 
 def _keep(asked: Standalone, study: Study, training: Settings) -> None:
     """Write down what is asked, or hold it against what was asked before; candidates may join."""
-    path = asked.out / ASKED
     settings = {
         "supernet": sha256_of(asked.supernet / LAST),
         "study": {k: v for k, v in asdict(study.recipe).items() if k != "architectures"},
         "training": training.as_dict(),
         "attack": ATTACK,
     }
-    if not path.exists():
-        write_json(path, settings)
-    elif read_json(path, dict[str, Any], "settings file") != settings:
-        raise ZooError(
-            f"'{asked.out}' holds work on another study or with other settings; choose another "
-            "--out."
-        )
+    keep_asked(
+        asked.out / ASKED,
+        settings,
+        f"'{asked.out}' holds work on another study or with other settings; choose another --out.",
+    )
 
 
 def _finetune(

@@ -284,3 +284,4 @@ def test_the_random_search_takes_the_best_of_its_cells(tmp_path, capsys):
     )
     assert main(["random", "--out", str(tmp_path / "x"), "--indicator", "fps_distance"]) == 2
     assert "fsp_distance" in capsys.readouterr().err
+    assert not (tmp_path / "x" / "settings.json").exists()  # the right name may follow
