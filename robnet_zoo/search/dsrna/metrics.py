@@ -22,6 +22,7 @@ from robnet_zoo.threat_models import Norm
 
 FIRST = 1e-3  # radius that is tried first, as a fraction of the threat model's
 TRIALS = 3  # radii tried in all
+LEAST = 1e-7  # below it, pixels in float32 round the radius away
 
 
 def certified_lower_bound(
@@ -62,7 +63,7 @@ def size_of_slack(
         model: in eval mode, from images to logits.
         batch: images and classes.
         slack: in logits.
-        largest: the radius at most.
+        largest: the radius at most; it is `LEAST` at least.
         norm: of the balls.
         bound: how logits are bounded.
     """
@@ -74,7 +75,8 @@ def size_of_slack(
         if last is not None and size != last[0]:
             power = math.log(lost / last[1]) / math.log(size / last[0])
         last = size, lost
-        size = min(largest, size * (slack / lost) ** (1 / max(1.0, power)))
+        size = size * (slack / lost) ** (1 / max(1.0, power))
+        size = max(LEAST, min(largest, size))
     return size
 
 

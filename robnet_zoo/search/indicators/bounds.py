@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from robnet_zoo.certify import certified_margin
 from robnet_zoo.certify.jacobian import row_norms
+from robnet_zoo.certify.margins import Method
 from robnet_zoo.genotypes import Nodes
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.runtime.randomness import keyed_generator
-from robnet_zoo.search.dsrna.metrics import size_of_slack
-from robnet_zoo.search.dsrna.recipe import Bound
 from robnet_zoo.search.indicators.candidate import Candidate
 from robnet_zoo.search.indicators.counts import entering
 from robnet_zoo.search.indicators.probe import Probe
@@ -22,10 +24,10 @@ from robnet_zoo.search.racl.lipschitz import factors, log_closed_form
 from robnet_zoo.search.racl.spectral import SpectralNorms
 from robnet_zoo.search.robnet.codes import deep_distance
 from robnet_zoo.search.robnet.fsp import fsp_distances
-from robnet_zoo.search.run.data import SearchBatch
 
 DSRNA, RACL, ROBNET = "DSRNA, abstract", "RACL, Eqs. 9 to 12", "RobNet, Eq. 4"
 IMAGES = 2  # that bounds and Jacobians look at
+RADIUS = 0.01  # of bounds, as a fraction of epsilon
 ITERATIONS = 10  # of the power iteration
 
 
@@ -40,32 +42,63 @@ def jacobian_norm(probe: Probe) -> float:
 
 
 @indicator(
-    "interval_size",
+    "interval_slack",
     stage="network",
-    meaning="radius at which interval bounds give away one logit, its logarithm",
+    meaning="logits that interval bounds give away at a hundredth of epsilon, ln",
     source=DSRNA,
 )
-def interval_size(probe: Probe) -> float:
-    """Return ln of the radius at which interval bounds give away one logit."""
-    return _size(probe, "interval")
+def interval_slack(probe: Probe) -> float:
+    """Return ln of what interval bounds take off the margin."""
+    return _slack(probe, "interval")
 
 
 @indicator(
-    "mixed_size",
+    "mixed_slack",
     stage="network",
-    meaning="radius at which mixed bounds give away one logit, its logarithm",
+    meaning="logits that mixed bounds give away there, ln",
     source=DSRNA,
 )
-def mixed_size(probe: Probe) -> float:
-    """Return ln of the radius at which mixed bounds give away one logit."""
-    return _size(probe, "mixed")
+def mixed_slack(probe: Probe) -> float:
+    """Return ln of what mixed bounds take off the margin."""
+    return _slack(probe, "mixed")
 
 
-def _size(probe: Probe, bound: Bound) -> float:
-    batch = SearchBatch(probe.images[:IMAGES], probe.labels[:IMAGES])
-    norm = probe.threat_model.norm
-    size = size_of_slack(probe.network, batch, 1.0, probe.epsilon, norm=norm, bound=bound)
-    return math.log(size)
+@indicator(
+    "zonotope_slack",
+    stage="narrow",
+    meaning="logits that zonotopes give away there, at 4 channels, ln",
+)
+def zonotope_slack(probe: Probe) -> float:
+    """Return ln of what zonotopes take off the margin."""
+    return _slack(probe, "zonotope", images=1)
+
+
+@indicator(
+    "linear_slack",
+    stage="narrow",
+    meaning="logits that linear bounds give away there, at 4 channels, ln",
+    source=DSRNA,
+)
+def linear_slack(probe: Probe) -> float:
+    """Return ln of what linear bounds take off the margin."""
+    return _slack(probe, "linear", images=1)
+
+
+@torch.no_grad()
+def _slack(probe: Probe, method: Method, images: int = IMAGES) -> float:
+    """Return ln of how far the certified margin lies below the margin itself, on average.
+
+    In float64: bounds of random weights grow by thirty orders of magnitude.
+    """
+    network = copy.deepcopy(probe.network).double()
+    balls, labels = probe.images[:images].double(), probe.labels[:images]
+
+    def margins(radius: float, method: Method) -> Tensor:
+        norm = probe.threat_model.norm
+        return certified_margin(network, balls, labels, radius, norm=norm, method=method)
+
+    given_away = margins(0.0, "interval") - margins(RADIUS * probe.epsilon, method)
+    return math.log(given_away.mean().clamp(min=sys.float_info.min).item())
 
 
 @indicator(

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder; what is measured there is kept")
-    add("--stages", default="cell,network,trained", help="which indicators (default: all)")
+    add("--stages", default="cell,narrow,network,trained", help="which indicators (default: all)")
     add("--cells", type=int, metavar="N", help="the first N cells (default: all 223)")
     add(
         "--also",

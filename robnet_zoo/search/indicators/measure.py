@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from robnet_zoo.threat_models import ThreatModel
 from robnet_zoo.train.validate import validate
 
 JUDGED_STEPS = 10  # of PGD, on the held-out images
+NARROW = 4  # channels of a narrow network
 Values = dict[str, float]
 
 
@@ -151,9 +153,12 @@ def _tasks(
     """Yield what can be looked at of a cell: a key, the indicators by label, and how to get it."""
     settings = trial.settings
     yield "cell", dict(of_stage("cell")), lambda: candidate
+    narrow = dataclasses.replace(candidate, channels=NARROW)
     for index in range(settings.seeds):
         probe = partial(_at_start, candidate, trial, settings.seed + index)
         yield f"network-{index}", dict(of_stage("network")), probe
+        probe = partial(_at_start, narrow, trial, settings.seed + index)
+        yield f"narrow-{index}", dict(of_stage("narrow")), probe
     again = {label(each, "trained"): each for each in of_stage("network").values()}
     again |= {label(each, "trained"): each for each in of_stage("trained").values()}
     for index in range(1 + (number < settings.repeats) if settings.steps else 0):

@@ -7,7 +7,7 @@ import dataclasses
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from robnet_zoo.genotypes import CellGenotype, genotype_to_dict
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -16,6 +16,7 @@ from robnet_zoo.runtime.options import override, read_pairs
 from robnet_zoo.runtime.tables import csv_table
 from robnet_zoo.search.core.random_cells import random_cells
 from robnet_zoo.search.core.spaces import darts_space
+from robnet_zoo.search.indicators.registry import Stage
 from robnet_zoo.search.indicators.settings import TrialSettings, keep_settings
 from robnet_zoo.search.run.artifacts import GENOTYPE, RECORD
 from robnet_zoo.search.run.command import in_processes
@@ -63,7 +64,7 @@ def search(settings: TrialSettings, options: argparse.Namespace, processes: Proc
     from robnet_zoo.search.indicators.measure import known_labels, load_trial, measure_all
     from robnet_zoo.search.indicators.report import read_columns
 
-    known = known_labels(("cell", "network", "trained"))
+    known = known_labels(get_args(Stage))
     if options.indicator not in known:
         raise unknown_name("indicator", options.indicator, known)
     began, genotypes = time.monotonic(), drawn(options.budget, options.seed)

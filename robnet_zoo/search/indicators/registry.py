@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
-# What an indicator looks at: the cells; a network, both with random weights and after a short
-# adversarial training; or the trained network alone.
-Stage = Literal["cell", "network", "trained"]
+# What an indicator looks at: the cells; a network of 4 channels with random weights; a network,
+# both with random weights and after a short adversarial training; or the trained network alone.
+Stage = Literal["cell", "narrow", "network", "trained"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,10 @@ def indicator(
 
     Args:
         name: of the indicator's column.
-        stage: what the function takes: a `Candidate` ("cell"), or a `Probe`, of the network with
-            random weights and again after a short adversarial training ("network"), or after it
-            alone ("trained").
+        stage: what the function takes: a `Candidate` ("cell"), or a `Probe`: of the network with
+            random weights and again after a short adversarial training ("network"), after it alone
+            ("trained"), or, for what is slow, of a network of 4 channels with random weights
+            ("narrow").
         meaning: what it is, in a few words.
         source: the paper that proposes it, if one does.
 

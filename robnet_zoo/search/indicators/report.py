@@ -19,8 +19,10 @@ from robnet_zoo.search.indicators.registry import INDICATORS, of_stage
 from robnet_zoo.search.indicators.statistics import (
     Association,
     Column,
+    Repeat,
     associations,
     detectable_tau,
+    repeat,
 )
 
 VALUES, RECORD, PAGE, FIGURE = "indicators.csv", "indicators.json", "table.md", "best.png"
@@ -67,7 +69,7 @@ def report(
             "one indicator": detectable_tau(len(names)),
             "all of them": detectable_tau(len(names), len(results)),
         },
-        "best_and_last_epoch": best_and_last(benchmark, len(names)),
+        "best_and_last_epoch": to_builtins(best_and_last(benchmark, len(names))),
         "second_training": second_training(measured, names),
         "predictions": {
             title: to_builtins(predictions(chosen, values))
@@ -96,8 +98,8 @@ def read_columns(measured: Path, names: Sequence[str]) -> dict[str, Column]:
     return {label: np.array([row[label] for row in rows]) for label in shared}
 
 
-def second_training(measured: Path, names: Sequence[str]) -> dict[str, float | int] | None:
-    """Return tau between robust accuracies of two short trainings that differ in the seed alone.
+def second_training(measured: Path, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return how far robust accuracies of two short trainings agree that differ in the seed alone.
 
     None where too few cells were trained twice.
     """
@@ -109,9 +111,7 @@ def second_training(measured: Path, names: Sequence[str]) -> dict[str, float | i
     ]
     if len(pairs) < FEWEST:
         return None
-    first, second = np.array(pairs).T
-    found = associations({"second": second}, first)["second"]
-    return {"tau": found.tau, "low": found.low, "high": found.high, "n": found.n}
+    return to_builtins(repeat(*np.array(pairs).T))
 
 
 def _sets(columns: Mapping[str, Column]) -> dict[str, dict[str, Column]]:
@@ -146,8 +146,8 @@ def _placed_table(named: Sequence[str], placed: Mapping[str, Mapping[str, list[f
     return csv_table(["cell", *placed], rows)
 
 
-def best_and_last(benchmark: Benchmark, n: int) -> float:
-    """Return tau between the robust accuracies of the best and of the last epoch.
+def best_and_last(benchmark: Benchmark, n: int) -> Repeat:
+    """Return how far the robust accuracies of the best and of the last epoch agree.
 
     No indicator can be expected to tell more of one than the other does.
     """
@@ -155,7 +155,7 @@ def best_and_last(benchmark: Benchmark, n: int) -> float:
         np.array([getattr(cell, name) for cell in benchmark.cells[:n]])
         for name in ("robust_best", "robust_last")
     )
-    return associations({"best": best}, last)["best"].tau
+    return repeat(best, last)
 
 
 def meaning(name: str) -> str:

@@ -40,6 +40,61 @@ class Association(Struct, frozen=True, kw_only=True):
     n: int
 
 
+class Repeat(Struct, frozen=True, kw_only=True):
+    """How far two measurements of the same cells agree.
+
+    Attributes:
+        tau: Kendall's tau of the two.
+        low, high: its 95 % interval, from resampled cells.
+        noise: the part of one measurement's variance that the other does not share.
+        noise_low, noise_high: its 95 % interval.
+        reachable: the tau with one measurement that the noise leaves to an indicator which knows
+            all else, where values are normal.
+        n: cells.
+    """
+
+    tau: float
+    low: float
+    high: float
+    noise: float
+    noise_low: float
+    noise_high: float
+    reachable: float
+    n: int
+
+
+def repeat(first: Column, second: Column, *, seed: int = 0) -> Repeat:
+    """Return how far two measurements of the same cells agree.
+
+    A difference that all cells share is no noise.
+
+    Args:
+        first: an accuracy of each cell.
+        second: the same, measured once more.
+        seed: of the resampled cells.
+    """
+    agreement = associations({"second": second}, first, seed=seed)["second"]
+    n = len(first)
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
+    noises = np.array([_noise(first[each], second[each]) for each in drawn])
+    noise = _noise(first, second)
+    return Repeat(
+        tau=agreement.tau,
+        low=agreement.low,
+        high=agreement.high,
+        noise=noise,
+        noise_low=float(np.nanquantile(noises, 0.025)),
+        noise_high=float(np.nanquantile(noises, 0.975)),
+        reachable=2 / math.pi * math.asin(math.sqrt(1 - min(1.0, noise))),
+        n=n,
+    )
+
+
+def _noise(first: Column, second: Column) -> float:
+    variance = (first.var() + second.var()) / 2
+    return float((first - second).var() / 2 / variance) if variance > 0 else math.nan
+
+
 def associations(
     columns: Mapping[str, Column], target: Column, known: Sequence[str] = (), *, seed: int = 0
 ) -> dict[str, Association]:

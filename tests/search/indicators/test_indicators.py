@@ -34,6 +34,7 @@ from robnet_zoo.search.indicators.statistics import (
     detectable_tau,
     holm,
     partial_taus,
+    repeat,
     signs,
     weighted_taus,
 )
@@ -127,12 +128,22 @@ def test_indicators_leave_the_network_as_it_was():
     looked_at = probe(of("dil_conv_3x3"))
     before = {name: value.clone() for name, value in looked_at.network.state_dict().items()}
     for each in INDICATORS.values():
-        if each.stage == "network":
+        if each.stage in ("network", "narrow"):
             assert math.isfinite(each.measure(looked_at)), each.name
     after = looked_at.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not looked_at.network.training
     assert all(weight.grad is None for weight in looked_at.network.parameters())
+
+
+def test_a_tighter_bound_gives_less_away():
+    looked_at = probe(of("sep_conv_3x3"))
+    names = ("interval_slack", "mixed_slack", "zonotope_slack", "linear_slack")
+    # of the two images that the first two look at, both others look at the first
+    first = dataclasses.replace(looked_at, images=looked_at.images[:1], labels=looked_at.labels[:1])
+    slacks = [measure(name, first) for name in names]
+    assert slacks == sorted(slacks, reverse=True)
+    assert slacks[0] > slacks[-1] + 1
 
 
 def test_tiny_robustbench_is_whole():
@@ -184,6 +195,19 @@ def test_holm_corrects_the_smallest_most():
     assert corrected == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
 
 
+def test_what_two_measurements_do_not_share_is_noise():
+    rng = np.random.default_rng(3)
+    cells, first, second = rng.normal(size=(3, 400))
+    found = repeat(cells + first / 2, cells + second / 2 + 7)  # noise is a fifth of the variance
+    assert found.noise == pytest.approx(0.2, abs=0.05)
+    assert found.noise_low < 0.2 < found.noise_high
+    # the cells themselves are what a perfect indicator would know
+    reached = float(kendalltau(cells, cells + first / 2).statistic)
+    assert found.reachable == pytest.approx(reached, abs=0.05)
+    same = repeat(cells, cells)
+    assert (same.tau, same.noise, same.reachable) == (1, 0, 1)
+
+
 def test_more_cells_show_less_and_more_hypotheses_need_more():
     assert detectable_tau(223) == pytest.approx(0.126, abs=0.001)
     assert detectable_tau(1000) < detectable_tau(223) < detectable_tau(223, hypotheses=60)
@@ -222,14 +246,17 @@ def test_the_command_measures_once_and_reports(tmp_path, capsys):
 def test_networks_are_measured_at_the_start_and_after_training(tmp_path):
     settings = TrialSettings(channels=2, layers=3, images=4, steps=2, batch_size=8, repeats=1)
     genotypes = dict(islice(tiny_robustbench().genotypes().items(), 2))
-    trial = load_trial(settings, known_labels(("cell", "network", "trained")), "cpu", None)
+    stages = ("cell", "narrow", "network", "trained")
+    trial = load_trial(settings, known_labels(stages), "cpu", None)
     few = dataclasses.replace(trial, held_out=trial.held_out.subset(torch.arange(16)))
     with progress(2, "measuring") as bar:
         measure_all(genotypes, few, tmp_path, ProcessGroup(), bar)
     first, second = (read_values(tmp_path / f"{name}.json") for name in genotypes)
-    assert set(first) == {"cell", "network-0", "network-1", "trained-0", "trained-1"}
+    keys = {"cell", "narrow-0", "narrow-1", "network-0", "network-1", "trained-0", "trained-1"}
+    assert set(first) == keys
     assert set(second) == set(first) - {"trained-1"}
     assert first["network-0"]["synflow"] != first["network-1"]["synflow"]
+    assert first["narrow-0"]["linear_slack"] != first["narrow-1"]["linear_slack"]
     assert first["trained-0"]["trained_synflow"] != first["network-0"]["synflow"]
     assert 0 <= first["trained-0"]["trained_robust_accuracy"] <= 1
     columns = read_columns(tmp_path, list(genotypes))
