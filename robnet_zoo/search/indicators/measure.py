@@ -154,11 +154,11 @@ def _tasks(
     settings = trial.settings
     yield "cell", dict(of_stage("cell")), lambda: candidate
     narrow = dataclasses.replace(candidate, channels=NARROW)
+    probe = partial(_at_start, narrow, trial, settings.seed)
+    yield "narrow-0", dict(of_stage("narrow")), probe
     for index in range(settings.seeds):
         probe = partial(_at_start, candidate, trial, settings.seed + index)
         yield f"network-{index}", dict(of_stage("network")), probe
-        probe = partial(_at_start, narrow, trial, settings.seed + index)
-        yield f"narrow-{index}", dict(of_stage("narrow")), probe
     again = {label(each, "trained"): each for each in of_stage("network").values()}
     again |= {label(each, "trained"): each for each in of_stage("trained").values()}
     for index in range(1 + (number < settings.repeats) if settings.steps else 0):
@@ -177,7 +177,7 @@ def _after_training(candidate: Candidate, trial: Trial, seed: int) -> Probe:
     network = train_briefly(candidate, trial.train, trial.threat, trial.settings, seed)
     size = trial.threat.epsilon.value
     score = validate(
-        network.eval(),
+        network,
         trial.held_out,
         Adversary(epsilon=size, step_size=size / 4, steps=JUDGED_STEPS),
         batch_size=trial.settings.batch_size,

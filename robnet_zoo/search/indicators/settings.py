@@ -22,7 +22,8 @@ class TrialSettings:
         dataset: whose training images networks are probed with and trained on.
         channels, layers: size of the networks.
         images: that networks are probed with.
-        seeds: networks with random weights that an indicator is averaged over.
+        seeds: networks with random weights that an indicator is averaged over; narrow ones are
+            looked at once.
         steps: of the short adversarial training; 0 for none.
         batch_size: of it.
         lr: its highest learning rate.
@@ -35,10 +36,10 @@ class TrialSettings:
     layers: PositiveCount = 8
     images: PositiveCount = 32
     seeds: PositiveCount = 2
-    steps: Count = 150
+    steps: Count = 120
     batch_size: PositiveCount = 64
     lr: PositiveAmount = 0.1
-    repeats: Count = 40
+    repeats: Count = 30
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -69,8 +69,8 @@ def power_step(convs: Sequence[nn.Conv2d], vectors: Tensor) -> tuple[Tensor, Ten
     joined = vectors.flatten(0, 1)[None]  # one image, whose groups are the convolutions
     forward = F.conv2d(joined, weights, None, *geometry)
     back = conv2d_input(joined.shape, weights, forward, *geometry)
-    _, before = _unit(forward.view(count, -1))
-    following, after = _unit(back.view_as(vectors))
+    _, before = _unit(forward.reshape(count, -1))
+    following, after = _unit(back.reshape(vectors.shape))
     return following, after / before
 
 
