@@ -14,6 +14,13 @@ from robnet_zoo.runtime import console
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import fill_tables, markdown_table
+from robnet_zoo.search.robnet.analysis.one_shot import (
+    LABELS,
+    PAIRS,
+    STANDALONE,
+    TUNED,
+    TUNED_TEST,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("racl", "arnas", "dsrna", "robnet")
@@ -54,7 +61,8 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
     """Return what makes each table, by name, from the folder of the searches' records.
 
     Names are those of folders, such as "racl-comparison"; "-correlations" follows that of a study
-    whose figures are analysed.
+    whose figures are analysed, "-ranks" and "-chosen" that of one whose candidates were trained
+    stand-alone.
     """
     made: dict[str, Callable[[], str]] = {
         "arnas-designs": partial(_designs, records / "arnas" / "designs.csv"),
@@ -62,6 +70,10 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
     }
     for path in sorted(records.rglob("table.md")):
         made["-".join(path.parent.relative_to(records).parts)] = partial(_table_of, path)
+    for path in sorted(records.rglob("standalone.json")):
+        name = "-".join(path.parent.relative_to(records).parts)
+        made[f"{name}-ranks"] = partial(_ranks, path)
+        made[f"{name}-chosen"] = partial(_chosen, path)
     for path in sorted(records.rglob("analysis")):
         name = "-".join(path.parent.relative_to(records).parts)
         made[f"{name}-correlations"] = partial(_correlations, path)
@@ -128,6 +140,43 @@ def _correlations(folder: Path) -> str:
         if "spearman" in found
     ]
     return markdown_table(header, rows, right=header[2:])
+
+
+def _ranks(path: Path) -> str:
+    """Return the rank correlations of one-shot scores and stand-alone accuracy."""
+    header = ["first", "second", "n", "Spearman", "p", "Kendall", "p", "without the chosen", "p"]
+    rows = []
+    found = json.loads(path.read_text(encoding="utf-8"))["found"]
+    for name, pair in PAIRS.items():
+        every, drawn = found[name], found[name].get("without_chosen", {})
+        rows.append(
+            [
+                *(LABELS.get(column, column) for column in pair),
+                str(every["architectures"]),
+                *(_number(every[f"spearman{end}"]) for end in ("", "_p")),
+                *(_number(every[f"kendall{end}"]) for end in ("", "_p")),
+                *(_number(drawn.get(f"spearman{end}")) for end in ("", "_p")),
+            ]
+        )
+    return markdown_table(header, rows, right=header[2:])
+
+
+def _chosen(path: Path) -> str:
+    """Return where a study's chosen candidate stands among those that were trained stand-alone."""
+    header = ["robust accuracy", "rank", "the chosen", "the others, mean", "lead"]
+    chosen = json.loads(path.read_text(encoding="utf-8"))["found"]["chosen"]
+    rows = [
+        [
+            LABELS[column],
+            f"{each['rank']} of {each['of']}",
+            _percent(*(each[key] for key in ("accuracy", "low", "high"))),
+            f"{100 * each['mean_of_others']:.1f} %",
+            f"{100 * each['lead']:+.1f}",
+        ]
+        for column in (TUNED, TUNED_TEST, STANDALONE)
+        for each in [chosen[column]]
+    ]
+    return markdown_table(header, rows, right=header[1:])
 
 
 def _nested(name: str, findings: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from robnet_zoo.data import Dataset, load_split, register_dataset
 from robnet_zoo.data.registry import ROWS
@@ -17,7 +18,7 @@ from robnet_zoo.data.splits import part_of
 from robnet_zoo.runtime.statistics import proportion
 from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.robnet.analysis.one_shot import Judged, OnTest, findings_of
-from robnet_zoo.search.robnet.codes import random_codes
+from robnet_zoo.search.robnet.codes import density, random_codes
 from robnet_zoo.search.robnet.table import Studied
 from robnet_zoo.threat_models import get_threat_model
 
@@ -44,6 +45,9 @@ def test_the_chosen_candidate_stands_apart_where_it_was_not_drawn():
     assert alone["without_chosen"]["kendall"] == pytest.approx(1)
     assert alone["kendall"] == pytest.approx((10 - 5) / 15)  # it is last where it was first
     assert found["held_out_and_test"]["without_chosen"]["spearman"] == pytest.approx(-1)
+    densities = [density(each.studied.codes) for each in (*drawn, best)]
+    expected = spearmanr(densities, [20, 21, 22, 23, 24, 10]).statistic
+    assert found["density_and_stand_alone"]["spearman"] == pytest.approx(expected)
 
     chosen = found["chosen"]
     assert (chosen["number"], chosen["drawn_among_the_first"]) == (9, 0)

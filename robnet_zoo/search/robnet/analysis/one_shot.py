@@ -13,7 +13,7 @@ from robnet_zoo.runtime.statistics import Proportion, proportion
 from robnet_zoo.search.robnet.analysis.correlation import Findings, rank_correlation
 from robnet_zoo.search.robnet.analysis.marks import coefficients, dots, percent
 from robnet_zoo.search.robnet.analysis.relations import Rows, columns
-from robnet_zoo.search.robnet.codes import to_text
+from robnet_zoo.search.robnet.codes import density, to_text
 from robnet_zoo.search.robnet.table import Studied
 
 if TYPE_CHECKING:
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 # robust accuracies, as the table calls them
 INHERITED, TUNED = "inherited_held_out", "fine_tuned_held_out"
 TUNED_TEST, STANDALONE = "fine_tuned_test", "stand_alone_test"
-PAIRS = {  # correlations by name
+DENSITY = "density"
+DRAWN = {  # correlations by name
     "inherited_and_stand_alone": (INHERITED, STANDALONE),
     "fine_tuned_and_stand_alone": (TUNED, STANDALONE),
     "held_out_and_test": (TUNED, TUNED_TEST),
+}
+# What the study says of density (Fig. 5), and what is left of it in networks of their own.
+PAIRS = DRAWN | {
+    "density_and_fine_tuned": (DENSITY, TUNED),
+    "density_and_stand_alone": (DENSITY, STANDALONE),
 }
 LABELS = {
     INHERITED: "inherited weights, held-out images",
@@ -70,6 +76,7 @@ def rows_of(judged: Sequence[Judged]) -> Rows:
         {
             "number": each.studied.number,
             "code": to_text(each.studied.codes),
+            DENSITY: density(each.studied.codes),
             "chosen": int(each.chosen),
             INHERITED: each.studied.robust_before,
             TUNED: each.studied.robust,
@@ -122,8 +129,8 @@ def draw(path: Path, rows: Rows, record: Mapping[str, Any]) -> None:
     """Draw one-shot scores against stand-alone accuracy, and held-out ones against test ones."""
     found, held_out, test = record["found"], record["held_out"], record["test"]
     with canvas(11.5, 4.8, layout="constrained") as figure:
-        panels = figure.subplots(1, len(PAIRS))
-        for axes, (name, pair) in zip(panels, PAIRS.items(), strict=True):
+        panels = figure.subplots(1, len(DRAWN))
+        for axes, (name, pair) in zip(panels, DRAWN.items(), strict=True):
             for chosen, colour, label in ((0, PALETTE[0], "others"), (1, PALETTE[1], "chosen")):
                 some = [row for row in rows if row["chosen"] == chosen]
                 x, y = (percent(some, column) for column in pair)
