@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from helpers.training import write_arrays
 
-from robnet_zoo.genotypes import CellGenotype
+from robnet_zoo.genotypes import CellGenotype, genotype_to_dict
+from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.__main__ import main
 from robnet_zoo.search.ablate.agreement import agreement, mean_agreement
 from robnet_zoo.search.ablate.controls import make_controls
@@ -103,6 +104,48 @@ def test_agreement_counts_edges_by_operation_and_state():
     assert agreement(pools, half) == 0.5
     assert mean_agreement([pools, half, convolutions]) == pytest.approx((0.5 + 0 + 0.5) / 3)
     assert mean_agreement([pools]) is None
+
+
+GROUPS = """
+search = "racl"
+recipe = "smoke"
+attacks = ["pgd2"]
+n = 20
+
+[training]
+settings = { epochs = 1, steps = 1, early_steps = 1 }
+channels = 4
+layers = 3
+
+[groups]
+"drawn" = [GENOTYPES]
+"""
+
+
+def test_cells_of_other_searches_are_a_row(tmp_path):
+    drawn = make_controls("random:2", darts_space(), seed=5)
+    files = [tmp_path / f"{genotype.name}.json" for genotype in drawn]
+    for path, genotype in zip(files, drawn, strict=True):
+        write_json(path, genotype_to_dict(genotype))
+    path = tmp_path / "plan.toml"
+    path.write_text(GROUPS.replace("GENOTYPES", ", ".join(f'"cells:{file}"' for file in files)))
+    assert main(["ablate", str(path), "--out", str(tmp_path / "out")]) == 0
+    record = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    (row,) = record["rows"].values()
+    assert row["cells"] == ["random-0", "random-1"]
+    assert row["agreement"] == agreement(*drawn)
+    compared = json.loads((tmp_path / "out" / "cells" / "comparison.json").read_text())["cells"]
+    robust = [compared[name]["results"]["pgd2"]["accuracy"] for name in row["cells"]]
+    assert row["accuracy"]["pgd2"]["mean"] == pytest.approx(sum(robust) / 2)
+
+
+@pytest.mark.parametrize("names", [[], ["cells:missing.json"], ["pc_dart"]])
+def test_a_wrong_group_is_refused_before_any_work(tmp_path, capsys, names):
+    path = tmp_path / "plan.toml"
+    path.write_text(GROUPS.replace("GENOTYPES", ", ".join(f'"{name}"' for name in names)))
+    assert main(["ablate", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert (names[0].removeprefix("cells:") if names else "drawn") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("control", ["random:0", "random:many", "all:none", "all:x", "pc_dart"])

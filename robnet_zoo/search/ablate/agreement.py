@@ -11,14 +11,14 @@ from robnet_zoo.genotypes import CellGenotype, Genotype
 
 
 def mean_agreement(genotypes: Sequence[Genotype]) -> float | None:
-    """Return the mean of `agreement` over all pairs of genotypes; None where there is no pair."""
-    pairs = list(combinations(genotypes, 2))
+    """Return the mean of `agreement` over all pairs of two-edge cells; None without a pair."""
+    cells = [genotype for genotype in genotypes if isinstance(genotype, CellGenotype)]
+    pairs = list(combinations(cells, 2))
     return fmean(agreement(*pair) for pair in pairs) if pairs else None
 
 
-def agreement(first: Genotype, second: Genotype) -> float:
+def agreement(first: CellGenotype, second: CellGenotype) -> float:
     """Return the proportion of edges, by operation and the states they join, that two share."""
-    assert isinstance(first, CellGenotype) and isinstance(second, CellGenotype)
     roles = first.cells.keys() & second.cells.keys()
     pairs = [
         (Counter(one), Counter(other))

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo.runtime.decode import to_builtins
-from robnet_zoo.search.ablate.plan import Plan, controls_of, read_plan, runs, search_of
+from robnet_zoo.search.ablate.plan import (
+    Plan,
+    controls_of,
+    groups_of,
+    read_plan,
+    recipe_of,
+    runs,
+    search_of,
+)
 from robnet_zoo.search.run.command import in_processes
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     list(runs(plan))  # whatever is wrong with a variant or a control is said before any search
     controls_of(plan)
+    groups_of(plan)
     from robnet_zoo.search.run.session import RunPaths
 
     paths = RunPaths(options.out, options.data, resume=True)
@@ -59,7 +68,7 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
     from robnet_zoo.search.run.session import run_to_files
 
     _, build = search_of(plan)
-    controls = controls_of(plan)
+    controls, groups, base = controls_of(plan), groups_of(plan), recipe_of(plan)
     rows: dict[str, list[str]] = {}
     cells, found, genotypes = [], {}, {}
     for variant, recipe in runs(plan):
@@ -72,16 +81,21 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
         cells.append(plan.settings(f"cells:{own.folder / GENOTYPE}", recipe))
     if not processes.main:
         return
+    for group, members in plan.groups.items():
+        joined = [plan.settings(member, base) for member in members]
+        rows[group] = [cell_name(each) for each in joined]
+        genotypes |= zip(rows[group], groups[group], strict=True)
+        cells += joined
     for control, made in controls.items():
         rows[control] = []
         for genotype in made:
             file = paths.folder / CONTROLS / f"{genotype.name}.json"
             write_json(file, genotype_to_dict(genotype))
-            cells.append(plan.settings(f"cells:{file}", recipe))
+            cells.append(plan.settings(f"cells:{file}", base))
             rows[control].append(genotype.name)
             genotypes[genotype.name] = genotype
         if not made:
-            cells.append(plan.settings(control, recipe))
+            cells.append(plan.settings(control, base))
             rows[control].append(cell_name(cells[-1]))
     seed = plan.training.seed
     comparison = Comparison(
@@ -97,7 +111,7 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
     compare(cells, comparison)
     compared = json.loads((comparison.folder / COMPARED).read_text(encoding="utf-8"))
     agreements = {
-        row: mean_agreement([genotypes[name] for name in names if name in genotypes])
+        row: mean_agreement([cell for cell in map(genotypes.get, names) if cell is not None])
         for row, names in rows.items()
     }
     write_ablation(paths.folder, to_builtins(plan), rows, compared, found, agreements)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from robnet_zoo.genotypes import CellGenotype
+from robnet_zoo.genotypes import CellGenotype, Genotype
 from robnet_zoo.runtime.decode import PositiveCount, read_toml
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.options import override
@@ -56,6 +56,7 @@ class Plan:
         recipe: of the search, by name.
         seeds: searches of each variant, with seeds from the recipe's on.
         variants: settings that differ from the recipe's, by the names of the table's rows.
+        groups: cells that other searches found, as "cells:FILE.json", by the names of their rows.
         controls: cells that no search of these found: "pc_darts", "cells:FILE.json"; "random:3"
             for three drawn from the search's space; "all:avg_pool_3x3" for one operation on all
             edges.
@@ -69,7 +70,8 @@ class Plan:
     search: str
     recipe: str = "digits"
     seeds: PositiveCount = 3
-    variants: dict[str, dict[str, Any]]
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     controls: tuple[str, ...] = ()
     training: Training = field(default_factory=Training)
     attacks: tuple[str, ...] = ("pgd20", "pgd100")
@@ -114,10 +116,7 @@ def runs(plan: Plan) -> Iterator[Run]:
     Raises:
         ZooError: an unknown search, recipe or setting, or two variants of one folder's name.
     """
-    recipes, _ = search_of(plan)
-    if plan.recipe not in recipes:
-        raise unknown_name("recipe", plan.recipe, recipes)
-    base, taken = recipes[plan.recipe], dict[str, str]()
+    base, taken = recipe_of(plan), dict[str, str]()
     for variant, changes in plan.variants.items():
         slug = re.sub(r"[^a-z0-9.]+", "-", variant.lower()).strip("-")
         if not slug or taken.setdefault(slug, variant) != variant:
@@ -135,8 +134,7 @@ def controls_of(plan: Plan) -> dict[str, list[CellGenotype]]:
     Raises:
         ZooError: a control is not understood, or the zoo has no such cell.
     """
-    recipes, _ = search_of(plan)
-    recipe: DifferentiableRecipe = recipes[plan.recipe]
+    recipe = recipe_of(plan)
     controls: dict[str, list[CellGenotype]] = {}
     for control in plan.controls:
         controls[control] = []
@@ -145,6 +143,33 @@ def controls_of(plan: Plan) -> dict[str, list[CellGenotype]]:
         else:
             blueprint(control)
     return controls
+
+
+def groups_of(plan: Plan) -> dict[str, list[Genotype | None]]:
+    """Return the genotypes of every group, None for a network that has none.
+
+    Raises:
+        ZooError: a group without cells, an unknown cell, or no genotype in a file.
+    """
+    groups = {}
+    for group, names in plan.groups.items():
+        if not names:
+            raise ZooError(f"The group '{group}' is empty; give it cells, such as cells:FILE.json.")
+        groups[group] = [blueprint(name).genotype for name in names]
+    return groups
+
+
+def recipe_of(plan: Plan) -> DifferentiableRecipe:
+    """Return the recipe that the plan's variants change.
+
+    Raises:
+        ZooError: there is no such search or recipe.
+    """
+    recipes, _ = search_of(plan)
+    if plan.recipe not in recipes:
+        raise unknown_name("recipe", plan.recipe, recipes)
+    recipe: DifferentiableRecipe = recipes[plan.recipe]
+    return recipe
 
 
 def search_of(plan: Plan) -> tuple[dict[str, Any], BuildSearch]:
