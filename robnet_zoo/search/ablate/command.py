@@ -20,6 +20,7 @@ from robnet_zoo.search.ablate.plan import (
 from robnet_zoo.search.run.command import in_processes
 
 if TYPE_CHECKING:
+    from robnet_zoo.genotypes import Genotype
     from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.run.session import RunPaths
 
@@ -70,7 +71,8 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
     _, build = search_of(plan)
     controls, groups, base = controls_of(plan), groups_of(plan), recipe_of(plan)
     rows: dict[str, list[str]] = {}
-    cells, found, genotypes = [], {}, {}
+    genotypes: dict[str, Genotype | None] = {}
+    cells, found = [], {}
     for variant, recipe in runs(plan):
         name, own = recipe.name, paths.inside(f"{SEARCHES}/{recipe.name}")
         if not (own.folder / RECORD).exists():
