@@ -62,14 +62,18 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
 
     Names are those of folders, such as "racl-comparison"; "-correlations" follows that of a study
     whose figures are analysed, "-ranks" and "-chosen" that of one whose candidates were trained
-    stand-alone.
+    stand-alone, "-searches" that of an ablation.
     """
     made: dict[str, Callable[[], str]] = {
         "arnas-designs": partial(_designs, records / "arnas" / "designs.csv"),
         "arnas-orders": partial(_orders, records / "arnas" / "orders.json"),
+        "racl-preference": partial(_preference, records / "racl"),
     }
     for path in sorted(records.rglob("table.md")):
         made["-".join(path.parent.relative_to(records).parts)] = partial(_table_of, path)
+    for path in sorted(records.rglob("ablation.json")):
+        name = "-".join(path.parent.relative_to(records).parts)
+        made[f"{name}-searches"] = partial(_searches, path)
     for path in sorted(records.rglob("standalone.json")):
         name = "-".join(path.parent.relative_to(records).parts)
         made[f"{name}-ranks"] = partial(_ranks, path)
@@ -140,6 +144,53 @@ def _correlations(folder: Path) -> str:
         if "spearman" in found
     ]
     return markdown_table(header, rows, right=header[2:])
+
+
+def _preference(folder: Path) -> str:
+    """Return how operations' weights changed in a search of RACL, beside their constants."""
+    found = json.loads((folder / "record.json").read_text(encoding="utf-8"))["found"]
+    with (folder / "operation_weights.csv").open(encoding="utf-8", newline="") as file:
+        epochs = list(csv.DictReader(file))
+    first, last = epochs[0], epochs[-1]
+    roles = list(found["preference"])
+    header = ["operation", "mean ln lambda", *(f"gain, {role} cell" for role in roles)]
+    rows = [
+        [operation, f"{constant:.2f}", *(f"{_gain(first, last, r, operation):+.2f}" for r in roles)]
+        for operation, constant in found["mean_log_lambda"].items()
+    ]
+    return markdown_table(header, rows, right=header[1:])
+
+
+def _gain(first: Mapping[str, str], last: Mapping[str, str], role: str, operation: str) -> float:
+    """Return the mean change of ln(beta alpha) of an operation, over the edges of a role."""
+    columns = [key for key in first if key.startswith(f"{role} ") and key.endswith(" mu")]
+    of_operation = [key for key in columns if key.split()[2] == operation]
+    return sum(float(last[key]) - float(first[key]) for key in of_operation) / len(of_operation)
+
+
+def _searches(path: Path) -> str:
+    """Return what each search of an ablation says of itself: lead, and RACL's preference."""
+    found = json.loads(path.read_text(encoding="utf-8"))["found"]
+    lead = {role: None for each in found.values() for role in each["lead"]}
+    preference = {role: None for each in found.values() for role in each.get("preference", {})}
+    header = [
+        "search",
+        *(f"lead, {role} cell: mean (least)" for role in lead),
+        *(f"gain and constant, {role} cell: Spearman (p)" for role in preference),
+    ]
+    rows = [
+        [
+            name,
+            *(f"{each['lead'][r]['mean']:.2f} ({each['lead'][r]['least']:.3f})" for r in lead),
+            *(
+                f"{_number(each['preference'][role]['spearman'])} "
+                f"({_number(each['preference'][role]['p_value'])})"
+                for role in preference
+            ),
+        ]
+        for name, each in found.items()
+    ]
+    return markdown_table(header, rows, right=header[1:])
 
 
 def _ranks(path: Path) -> str:
