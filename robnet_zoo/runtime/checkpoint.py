@@ -32,7 +32,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict[str, Any]:
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
         raise ZooError(
-            f"There is no checkpoint '{path}'; start the run without --resume."
+            f"There is no checkpoint '{path}'; name a folder in which a run has begun."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise ZooError(f"Checkpoint '{path}' is damaged; remove it to start again.") from error

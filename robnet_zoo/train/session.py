@@ -51,7 +51,7 @@ def train(
         folder: the run's folder; new, or with `resume` that of a run with the same settings.
         device: "cpu", "cuda" or "cuda:N".
         root: folder of the data sets.
-        resume: go on from the folder's last checkpoint.
+        resume: go on from the folder's last checkpoint, if there is one.
         save_every: seconds between checkpoints within an epoch.
         after_epoch: called with the run after every epoch.
 

@@ -50,7 +50,7 @@ def test_help_and_mistakes_do_not_wait_for_torch(run_python):
         (("--model", "racl", "--epochs", "1", "--time-budget", "1m"), "give one of them"),
         (("--model", "racl", "--device", "tpu"), "Unknown device 'tpu'"),
         (("--model", "racl", "--threat-model", "cifar"), "Unknown threat model 'cifar'"),
-        (("--resume",), "name it with --out"),
+        (("--resume",), "No model was named"),
         (("--resume", "--out", "nowhere"), "There is no run in 'nowhere'"),
         (("--model", "racl", "--out", "/proc/run"), "Cannot write"),
     ],

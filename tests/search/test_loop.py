@@ -94,7 +94,8 @@ def test_stopped_search_goes_on_bitwise(data, tmp_path):
     whole = Uniform(RECIPE, data)
     rows = run_search(whole, data, RECIPE, tmp_path / "whole")
     with pytest.raises(Stopped):
-        run_search(Uniform(RECIPE, data, stop_at=(1, 0)), data, RECIPE, tmp_path / "cut")
+        first = Uniform(RECIPE, data, stop_at=(1, 0))
+        run_search(first, data, RECIPE, tmp_path / "cut", resume=True)  # starts it
     resumed = Uniform(RECIPE, data)
     reworded = dataclasses.replace(RECIPE, claim="said otherwise")
     again = run_search(resumed, data, reworded, tmp_path / "cut", resume=True)

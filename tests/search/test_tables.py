@@ -25,13 +25,13 @@ def checkout(tmp_path):
 
 
 def test_a_changed_record_makes_its_page_stale_until_it_is_written(checkout, capsys):
-    record, page = checkout / "search/racl/comparison/table.md", checkout / "docs/search/racl.md"
-    record.write_text(record.read_text().replace("| racl | published |", "| racl | changed |"))
+    record, page = checkout / "search/arnas/comparison/table.md", checkout / "docs/search/arnas.md"
+    record.write_text(record.read_text().replace("| arnas | published |", "| arnas | changed |"))
     assert main(["tables", "--check", "--root", str(checkout)]) == 1
-    assert "racl.md" in capsys.readouterr().err
-    assert "| racl | changed |" not in page.read_text()
+    assert "arnas.md" in capsys.readouterr().err
+    assert "| arnas | changed |" not in page.read_text()
     assert main(["tables", "--root", str(checkout)]) == 0
-    assert "| racl | changed |" in page.read_text()
+    assert "| arnas | changed |" in page.read_text()
     assert main(["tables", "--check", "--root", str(checkout)]) == 0
 
 

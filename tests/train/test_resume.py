@@ -56,7 +56,7 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert main(command(dataset, whole)) == 0
 
-    killed = start(command(dataset, broken, "--save-every", "0.001s"))
+    killed = start(command(dataset, broken, "--save-every", "0.001s", "--resume"))  # starts it
     wait_for_step(killed, broken, 2)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -15,6 +15,7 @@ from robnet_zoo.runtime.options import parse_duration, read_pairs
 from robnet_zoo.runtime.signals import Stopped
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
+    SETTINGS,
     Compile,
     Form,
     Layout,
@@ -88,29 +89,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, default=None, help="folder of the data sets")
     add("--out", type=Path, default=None, help="the run's folder (default runs/MODEL.DATASET...)")
     add("--save-every", default="5m", metavar="TIME", help="between checkpoints (default 5m)")
-    add("--resume", action="store_true", default=False, help="go on from the last checkpoint")
+    add(
+        "--resume",
+        action="store_true",
+        default=False,
+        help="go on where the run stopped, if it began",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Train or resume, and print the best score; return 128 + n when stopped by signal n."""
     given = vars(options)
-    if options.resume and options.out is None:
-        raise ZooError("--resume needs the run's folder; name it with --out.")
-    if not options.resume and "model" not in given:
-        raise ZooError("No model was named; add --model, such as --model racl.")
     if "epochs" in given and "time_budget" in given:
         raise ZooError("--epochs and --time-budget both say how long to train; give one of them.")
-    if options.resume:
-        settings = read_settings(options.out)
-        validate_unchanged(settings, _asked(settings, given))
-    else:
-        recipe = get_recipe("standard")
-        settings = _asked(Settings(model="", dataset="digits", recipe=recipe), given)
-    device = pick_device(options.device)
-    cuda = device.startswith("cuda")
-    if cuda and not options.resume and "precision" not in given:
-        settings = dataclasses.replace(settings, precision="bfloat16")
+    settings = _asked(Settings(model="", dataset="digits", recipe=get_recipe("standard")), given)
     folder = options.out or Path("runs") / _run_name(settings)
+    begun = options.resume and (folder / SETTINGS).exists()
+    if not begun and "model" not in given:
+        nothing = f"There is no run in '{folder}' to go on with, and no"
+        where = nothing if options.resume and options.out else "No"
+        raise ZooError(f"{where} model was named; add --model, such as --model racl.")
+    device = pick_device(options.device)
+    if begun:
+        settings = read_settings(folder)
+        validate_unchanged(settings, _asked(settings, given))
+    elif device.startswith("cuda") and "precision" not in given:
+        settings = dataclasses.replace(settings, precision="bfloat16")
     from robnet_zoo.train.session import train
 
     tune()

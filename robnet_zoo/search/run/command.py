@@ -80,7 +80,7 @@ def add_options(
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, help="folder of the data sets")
     add("--out", type=Path, required=True, help="the search's folder")
-    add("--resume", action="store_true", help="go on from the last checkpoint")
+    add("--resume", action="store_true", help="go on where it stopped, if it began")
     add("--save-every", default="5m", metavar="TIME", help="between checkpoints (default 5m)")
 
 

@@ -93,12 +93,12 @@ def run_search(
         data: its images.
         recipe: its settings.
         folder: where the files go.
-        resume: go on from the folder's checkpoint.
+        resume: go on from the folder's checkpoint, if there is one.
         save_every: seconds between checkpoints within an epoch.
 
     Raises:
         Stopped: the process was asked to stop and has saved its work.
-        ZooError: the folder holds another search, or none to resume; another process is at work in
+        ZooError: the folder holds another search, or a finished one; another process is at work in
             it; or a figure, a weight or a part of the architecture is not finite.
     """
     path = folder / LAST
@@ -107,8 +107,12 @@ def run_search(
             raise ZooError(
                 f"'{folder}' already holds a search; add --resume, or choose another --out."
             )
+        if resume and not path.exists() and (folder / RECORD).exists():
+            raise ZooError(
+                f"'{folder}' holds a finished search without its checkpoint; choose another --out."
+            )
         run = _Run(search, data, recipe, path)
-        if resume:
+        if resume and path.exists():
             run.load(load_checkpoint(path, data.processes.device))
         timer = SaveTimer(save_every)
         with stop_signals(timer):
