@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robnet_zoo import __version__
 from robnet_zoo.search.registry import SEARCHES
 
 HERE = "robnet_zoo.cli"
@@ -72,6 +73,8 @@ def build_parser(program: str, argv: Sequence[str], at: str = "") -> argparse.Ar
         at: the command that the program is, such as "eval"; "" for the root.
     """
     parser = argparse.ArgumentParser(prog=program)
+    if not at:
+        parser.add_argument("--version", action="version", version=f"robnet_zoo {__version__}")
     _grow(parser, at, argv)
     return parser
 
@@ -95,7 +98,8 @@ def _grow(parser: argparse.ArgumentParser, name: str, argv: Sequence[str]) -> No
             further = f"further commands, each with its own --help:\n{listed}"
             parser.epilog = f"{further}\n{parser.epilog}" if parser.epilog else further
         return
-    branches = parser.add_subparsers(required=True, metavar="COMMAND")
+    branches = parser.add_subparsers(metavar="COMMAND")
+    parser.set_defaults(run=lambda options: parser.print_help())
     for word, row in behind.items():
         branch = branches.add_parser(word, help=row.help)
         if argv and argv[0] == word:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import robnet_zoo
+from robnet_zoo.cli.main import main
 from robnet_zoo.cli.tree import build_parser, commands
 
 
@@ -20,6 +22,19 @@ def test_every_command_has_help_with_its_options(row, capsys):
     assert text.startswith(f"usage: robnet-zoo {row.name} ")
     if row.module:
         assert importlib.import_module(row.module).__doc__
+
+
+@pytest.mark.parametrize(("at", "named"), [("", "eval"), ("search", "racl")])
+def test_a_bare_program_helps(capsys, at, named):
+    assert main([], at=at) == 0
+    assert re.search(rf"^ +{named} ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_program_says_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"robnet_zoo {robnet_zoo.__version__}\n"
 
 
 def test_a_command_with_others_behind_it_names_them():
