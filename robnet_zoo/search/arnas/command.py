@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from robnet_zoo.genotypes import Genotype, published, read_genotype
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.search.arnas.recipe import RECIPES
-from robnet_zoo.search.run.command import add_options, in_processes, paths_from, recipe_from
+from robnet_zoo.search.run.command import (
+    add_options,
+    end_smoke,
+    in_processes,
+    paths_from,
+    recipe_from,
+)
 
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup
@@ -55,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
             compare_designs(genotype, designs, recipe, paths, processes)
         else:
             search(recipe, options.searches, paths, processes)
+            if options.searches == 1:
+                end_smoke(options, processes)
 
     return in_processes(options.device, paths.folder, body)
 

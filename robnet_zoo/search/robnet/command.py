@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.search.robnet.recipe import RECIPES
-from robnet_zoo.search.run.command import add_options, in_processes, paths_from, recipe_from
+from robnet_zoo.search.run.command import (
+    add_options,
+    end_smoke,
+    in_processes,
+    paths_from,
+    recipe_from,
+)
 
 if TYPE_CHECKING:
     from robnet_zoo.runtime.distributed import ProcessGroup
@@ -83,5 +89,6 @@ def run(options: argparse.Namespace) -> int:
         if not supernet_only:  # from here on every process is a worker of its own
             data = load(ProcessGroup(device=processes.device))
             study(recipe, data, paths.folder, paths.folder, storage=storage, patience=patience)
+            end_smoke(options, processes)
 
     return in_processes(options.device, paths.folder, body)

@@ -60,6 +60,7 @@ class SearchCommand:
             from robnet_zoo.search.run.session import run_to_files
 
             run_to_files(self.load(), recipe, paths, processes)
+            end_smoke(options, processes)
 
         return in_processes(options.device, paths.folder, body)
 
@@ -138,6 +139,18 @@ def paths_from(options: argparse.Namespace) -> RunPaths:
     from robnet_zoo.search.run.session import RunPaths
 
     return RunPaths(options.out, options.data, options.resume, save_every)
+
+
+def end_smoke(options: argparse.Namespace, processes: ProcessGroup) -> None:
+    """Say what comes after a smoke test, if this was one."""
+    from robnet_zoo.search.run.artifacts import GENOTYPE
+
+    if options.smoke and processes.main:
+        print(
+            "All works; a smoke test finds nothing. A search that does, on a CPU: --recipe digits. "
+            "To train and attack cells alike:\n  python -m robnet_zoo.search compare "
+            f"cells:{options.out / GENOTYPE} racl --out runs/compare"
+        )
 
 
 def in_processes(device: str, folder: Path, body: Callable[[ProcessGroup], None]) -> int:

@@ -1,6 +1,8 @@
 """The DSRNA search: its metrics, its steps, its command and its resumption."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -52,7 +54,9 @@ def robustness(search, data):
 def finished(tmp_path_factory):
     """Return the folder of a smoke search made by the command."""
     folder = tmp_path_factory.mktemp("dsrna") / "found"
-    assert main(["dsrna", "--smoke", "--out", str(folder), "--device", "cpu"]) == 0
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        assert main(["dsrna", "--smoke", "--out", str(folder), "--device", "cpu"]) == 0
+    assert f"compare cells:{folder / 'genotype.json'} racl" in told.getvalue()
     return folder
 
 
