@@ -8,6 +8,7 @@ adversarially under the same recipe and judged on the test images.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from robnet_zoo.models.cells import CellPlan
 from robnet_zoo.models.count import count_macs, count_parameters
 from robnet_zoo.models.networks import Network
 from robnet_zoo.runtime.distributed import ProcessGroup
+from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.runtime.files import check_writable, write_text
+from robnet_zoo.runtime.files import check_writable, write_json, write_text
 from robnet_zoo.runtime.tables import csv_records
 from robnet_zoo.search.arnas.recipe import ArnasRecipe, arrangement
 from robnet_zoo.search.core.optimizers import WeightOptimizer, WeightTraining, search_adversary
@@ -35,7 +37,8 @@ from robnet_zoo.search.run.loop import StepContext, run_search
 from robnet_zoo.search.run.session import RunPaths
 
 DESIGNS = "A1A2R2 R1R2A2 A1A2A2 R1R2R2 A1R2R2 A1A2R1 A1A2R4 A1A1R1"
-TABLE, ATTACK = "designs.csv", "pgd20"
+TABLE, RECORD, ATTACK = "designs.csv", "designs.json", "pgd20"
+FORMAT = "robnet_zoo.search.designs/1"
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def compare_designs(
     paths: RunPaths,
     processes: ProcessGroup,
 ) -> None:
-    """Train and judge each design, and write the table designs.csv.
+    """Train and judge each design, and write the table designs.csv and the record designs.json.
 
     Raises:
         Stopped: the process was asked to stop and has saved its work.
@@ -140,6 +143,21 @@ def compare_designs(
         )
         rows.append(_row(design, network, log, test.to(processes.device), data))
     if processes.main:
+        record = {
+            "format": FORMAT,
+            "genotype": genotype.name,
+            "recipe": dataclasses.asdict(recipe),
+            "training": {
+                "images": len(data.streams[0].split),
+                "sha256": data.streams[0].split.fingerprint,
+            },
+            "test": {"images": len(test), "sha256": test.fingerprint},
+            "threat_model": {"norm": data.threat.norm, "epsilon": data.threat.epsilon.text},
+            "attack": ATTACK,
+            "designs": rows,
+            "environment": environment(processes.device),
+        }
+        write_json(paths.folder / RECORD, record)
         table = csv_records(rows)
         write_text(paths.folder / TABLE, table)
         print(table)

@@ -59,6 +59,9 @@ def test_the_study_of_designs_writes_a_row_for_each(tmp_path):
         assert float(row["pgd20"]) <= float(row["clean"])
         assert int(row["n"]) == 450
     assert int(rows[0]["macs"]) > int(rows[1]["macs"])
+    record = json.loads((tmp_path / "designs.json").read_text())
+    assert record["recipe"]["epochs"] == 1
+    assert [row["pgd20"] for row in record["designs"]] == [row["pgd20"] for row in rows]
 
 
 def test_a_genotype_without_robust_cells_cannot_be_placed(tmp_path, capsys):
