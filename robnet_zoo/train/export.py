@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from robnet_zoo.data import ARRAYS
 from robnet_zoo.runtime.checkpoint import BEST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
@@ -55,7 +57,7 @@ def export(
         "training": _training(settings, record, data_note or data.get("note")),
         "licence": "MIT",
     }
-    weights = save_weights(model.eval(), out, config)
+    weights = save_weights(model.eval(), out, config, dtype=torch.float16)
     write_card(weights)
     return weights
 

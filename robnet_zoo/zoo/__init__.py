@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from robnet_zoo.zoo.architectures import Architecture
     from robnet_zoo.zoo.create import create_model
     from robnet_zoo.zoo.mixin import HubModel, Network
+    from robnet_zoo.zoo.notices import PretrainedWarning
     from robnet_zoo.zoo.papers import Paper
     from robnet_zoo.zoo.registry import get_weights, list_models, register_architecture
     from robnet_zoo.zoo.store import save_weights
@@ -22,6 +23,7 @@ __all__ = [
     "HubModel",
     "Network",
     "Paper",
+    "PretrainedWarning",
     "create_model",
     "get_weights",
     "list_models",
@@ -34,6 +36,7 @@ _HOMES = {
     "HubModel": "zoo.mixin",
     "Network": "zoo.mixin",
     "Paper": "zoo.papers",
+    "PretrainedWarning": "zoo.notices",
     "create_model": "zoo.create",
     "get_weights": "zoo.registry",
     "list_models": "zoo.registry",

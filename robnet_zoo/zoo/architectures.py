@@ -56,6 +56,7 @@ class Architecture:
         builder: what builds it from keyword arguments of its own, num_classes and in_channels
             among them; None if it has a genotype.
         arguments: what it is built with unless overridden.
+        dataset: what its paper trains it on at this size.
         unpublished: why no paper has numbers for it; empty where `zoo.protocols` has some.
         parameters: trainable ones at the default arguments, without an auxiliary head.
     """
@@ -65,6 +66,7 @@ class Architecture:
     genotype: str | Genotype | None = None
     builder: Callable[..., nn.Module] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = "cifar10"
     unpublished: str = ""
     parameters: int = 0
 
@@ -117,6 +119,7 @@ _ROWS = (
         ROBNET,
         "robnet_large",
         arguments=_cells(48, 20, 1000) | {"stem": "imagenet"},
+        dataset="imagenet",
         unpublished="the authors' ImageNet network; no size in the paper's main text",
     ),
     Architecture("racl", RACL, "racl", arguments=_cells(36, 20)),
@@ -128,6 +131,7 @@ _ROWS = (
         ARNAS,
         "arnas",
         arguments=_cells(84, 14, 200),
+        dataset="tiny-imagenet",
         unpublished="the CIFAR-10 cells at the paper's Tiny-ImageNet size; see its tables",
     ),
     Architecture("dsrna_cb", DSRNA, "dsrna_cb", arguments=_cells(36, 20), unpublished=_OWN_CELL),
@@ -187,6 +191,12 @@ def _counted(row: Architecture, counts: Mapping[str, int]) -> Architecture:
 
 _COUNTS = read_json(PARAMETERS, dict[str, Count], "numbers of parameters")
 ARCHITECTURES: dict[str, Architecture] = {row.name: _counted(row, _COUNTS) for row in _ROWS}
+
+
+def dimensions(arguments: Mapping[str, Any]) -> str:
+    """Write a network's size as "36 x 20", channels by cells; "64" or "-" where it has neither."""
+    sizes = [str(arguments[key]) for key in ("channels", "layers") if key in arguments]
+    return " x ".join(sizes) or "-"
 
 
 def get_architecture(name: str) -> Architecture:

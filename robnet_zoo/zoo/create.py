@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.mixin import HubModel, as_hub_model, load_hub_model
+from robnet_zoo.zoo.notices import describe_default, notice
 from robnet_zoo.zoo.registry import get_weights
 
 
@@ -24,7 +26,9 @@ def create_model(
         name: an architecture ("racl"), one with weights ("racl.digits"), a genotype file
             ("cells:genotype.json"), a weights folder ("local-dir:DIR") or a repository of the
             Hugging Face Hub ("hf-hub:org/name").
-        pretrained: load the architecture's default weights.
+        pretrained: load the architecture's default weights: of those on this machine the ones at or
+            nearest the published size and data. If they are not quite that, a `PretrainedWarning`
+            says what they are; weights that are named never warn.
         weights: load the weights of this tag ("digits") or folder ("./runs/racl").
         verify: compare the loaded model's logits on a fixed input with the stored ones.
         overrides: channels, layers, num_classes, in_channels, stem, denoise, and auxiliary with
@@ -44,4 +48,7 @@ def create_model(
             raise ZooError(f"There is nothing to verify: '{name}' is built with random weights.")
         design = blueprint(name, **overrides)
         return as_hub_model(design.build(), design.config())
-    return load_hub_model(get_weights(name, weights), verify=verify, **overrides)
+    chosen = get_weights(name, weights)
+    if name in ARCHITECTURES and weights is None and (text := describe_default(name, chosen)):
+        notice(text, stacklevel=1)
+    return load_hub_model(chosen, verify=verify, **overrides)

@@ -9,7 +9,7 @@ from typing import Any
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture
 from robnet_zoo.zoo.hub import pins
 from robnet_zoo.zoo.protocols import published_text
-from robnet_zoo.zoo.registry import default_tag, get_weights, local_weights, tags
+from robnet_zoo.zoo.registry import default_tag, get_weights, local_weights, ranked_tags
 from robnet_zoo.zoo.weights import Weights
 
 LABEL, WIDTH = 14, 96
@@ -27,7 +27,7 @@ def describe(name: str) -> str:
     if name not in ARCHITECTURES:
         return _describe_weights(get_weights(name))
     parts = [_describe_architecture(ARCHITECTURES[name])]
-    for tag in tags(name):
+    for tag in ranked_tags(name):
         weights = local_weights(f"{name}.{tag}")
         parts.append(
             _describe_weights(weights) if weights else _describe_published(f"{name}.{tag}")
@@ -67,6 +67,7 @@ def _describe_weights(weights: Weights) -> str:
         for key, label in (("recipe", "recipe "), ("seed", "seed "), ("epochs", "epochs: "))
         if key in training
     ]
+    side = weights.image_size
     against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
     count = "" if weights.images is None else f" of {weights.images:,} images"
     measured = ", ".join(f"{name} {rate}" for name, rate in attacked(weights).items())
@@ -77,7 +78,7 @@ def _describe_weights(weights: Weights) -> str:
         {
             "network": _network(weights.parameters, weights.arguments),
             "genotype": weights.genotype_status,
-            "trained": ", ".join([against, *facts]),
+            "trained": ", ".join([against, f"images {side}x{side}", *facts]),
             "accuracy": measured + count if measured else "not evaluated yet",
             **({f"{FAILED} failed": f"checks of the evaluation: {failed}"} if failed else {}),
             **natural,

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Self, cast
 
+import torch
 from torch import nn
 
 from robnet_zoo.models import networks
@@ -86,9 +87,10 @@ class HubModel(nn.Module):
         config: Mapping[str, Any] | None = None,
         repo_id: str | None = None,
         push_to_hub: bool = False,
+        dtype: torch.dtype | None = None,
         **push_to_hub_kwargs: Any,
     ) -> str | None:
-        """Write a weights folder: tensors in half precision, config.json and model card.
+        """Write a weights folder: tensors, config.json and model card.
 
         What was known of loaded parameters (training, results) is kept only while they are
         unchanged.
@@ -100,13 +102,14 @@ class HubModel(nn.Module):
             repo_id: its repository of the Hub, for the card and `push_to_hub` (default: the
                 folder's name).
             push_to_hub: push as well.
+            dtype: torch.float16 halves the file and rounds; None keeps every bit (`save_weights`).
             push_to_hub_kwargs: further arguments of that method.
 
         Returns:
             The address of the commit, if pushed.
 
         Raises:
-            ZooError: entries are missing, or a tensor is not finite in half precision.
+            ZooError: entries are missing, or a tensor is not finite.
         """
         folder, entries = Path(save_directory), dict(config or {})
         known = {"licence": "MIT", **self.config, "name": folder.resolve().name, **entries}
@@ -117,19 +120,21 @@ class HubModel(nn.Module):
                 "create_model, and say what it was trained on and against."
             )
         earned = {key: known.pop(key) for key in EARNED if key in known}
-        weights = save_weights(self, folder, known)
+        weights = save_weights(self, folder, known, dtype=dtype)
         if weights.sha256 != self.config.get("sha256"):
             earned = {key: entries[key] for key in EARNED if key in entries}
         write_card(update_config(folder, **earned), (repo_id or "").rpartition("/")[0])
         if not push_to_hub:
             return None
-        return self.push_to_hub(repo_id or folder.name, config=config, **push_to_hub_kwargs)
+        repository = repo_id or folder.name
+        return self.push_to_hub(repository, config=config, dtype=dtype, **push_to_hub_kwargs)
 
     def push_to_hub(
         self,
         repo_id: str,
         *,
         config: Mapping[str, Any] | None = None,
+        dtype: torch.dtype | None = None,
         commit_message: str = "Upload weights",
         private: bool | None = None,
         token: str | None = None,
@@ -143,7 +148,7 @@ class HubModel(nn.Module):
         """
         with TemporaryDirectory() as place:
             folder = Path(place) / repo_id.rpartition("/")[2]
-            self.save_pretrained(folder, config=config, repo_id=repo_id)
+            self.save_pretrained(folder, config=config, repo_id=repo_id, dtype=dtype)
             commit = upload(
                 folder,
                 repo_id,

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture, unknown_model
-from robnet_zoo.zoo.blueprints import blueprint
+from robnet_zoo.zoo.blueprints import DEFAULTS, blueprint
 from robnet_zoo.zoo.hub import cached, fetch, fetch_pinned, pins
 from robnet_zoo.zoo.weights import Weights, installed_weights, read_weights
 
-TAG_ORDER = ("cifar10", "digits")  # the full-size weights of an architecture come first
+TAG_ORDER = ("cifar10", "cifar10-small", "cifar10-mini", "digits")
+SIZE = ("channels", "layers", "stem")  # what makes weights those of the published size
 
 
 def register_architecture(architecture: Architecture) -> None:
@@ -60,7 +61,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 
 def tags(architecture: str) -> list[str]:
-    """Return the tags of the architecture's weights, local or published, default first."""
+    """Return the tags of the architecture's weights, on this machine or published."""
     names = (name.partition(".") for name in {**installed_weights(), **pins()})
     known = sorted(tag for name, _, tag in names if name == architecture)
     return [tag for tag in TAG_ORDER if tag in known] + [
@@ -70,7 +71,34 @@ def tags(architecture: str) -> list[str]:
 
 def default_tag(architecture: str) -> str | None:
     """Return the tag that `pretrained=True` takes, or None where there are no weights."""
-    return next(iter(tags(architecture)), None)
+    return next(iter(ranked_tags(architecture)), None)
+
+
+def ranked_tags(architecture: str) -> list[str]:
+    """Return the tags of the architecture's weights, the default first.
+
+    What is on this machine comes before what would have to be fetched, networks that were trained
+    adversarially before their natural twins, the published size before others, and what is left
+    goes by `TAG_ORDER`.
+
+    Raises:
+        ZooError: a config.json of the architecture's weights is damaged.
+    """
+    return sorted(tags(architecture), key=lambda tag: _rank(architecture, tag))
+
+
+def _rank(architecture: str, tag: str) -> tuple[bool, bool, bool]:
+    weights = local_weights(f"{architecture}.{tag}")
+    if weights is None:
+        return True, False, False
+    return False, weights.naturally_trained, not has_published_size(architecture, weights)
+
+
+def has_published_size(architecture: str, weights: Weights) -> bool:
+    """Return whether an architecture's weights are of its paper's width and depth."""
+    published = {**DEFAULTS, **ARCHITECTURES[architecture].arguments}
+    own = {**DEFAULTS, **weights.arguments}
+    return all(own.get(key) == published.get(key) for key in SIZE)
 
 
 def get_weights(name: str, weights: str | None = None) -> Weights:
@@ -112,8 +140,13 @@ def get_weights(name: str, weights: str | None = None) -> Weights:
 
 def local_weights(name: str) -> Weights | None:
     """Return the metadata of "architecture.tag" to show; None if only the Hub has it."""
-    folder = installed_weights().get(name) or cached(pins()[name])
+    folder = at_hand(name)
     return None if folder is None else read_weights(folder)
+
+
+def at_hand(name: str) -> Path | None:
+    """Return the folder of "architecture.tag" on this machine; None if only the Hub has it."""
+    return installed_weights().get(name) or cached(pins()[name])
 
 
 def _fetched(name: str) -> Path:

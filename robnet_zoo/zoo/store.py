@@ -59,46 +59,65 @@ def _check_logits(model: nn.Module, image_size: int, arguments: Mapping[str, Any
         return model(images)
 
 
-def save_weights(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Weights:
-    """Write the model's half-precision tensors and its config.json into a folder.
+def _converted(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Return tensors on the CPU, all of one type that weights are stored in."""
+    if dtype not in (None, torch.float16, torch.float32):
+        raise ZooError(f"Weights are stored as torch.float16 or torch.float32, not as {dtype}.")
+    tensors = {name: tensor.detach().float().cpu() for name, tensor in state.items()}
+    lossless = all(torch.equal(tensor.half().float(), tensor) for tensor in tensors.values())
+    kind = dtype or (torch.float16 if lossless else torch.float32)
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.to(kind).contiguous()
+        if not torch.isfinite(tensors[name]).all():
+            beyond = "above 65504, the largest value of half precision"
+            raise ZooError(
+                f"Cannot store '{name}': it is NaN, infinite"
+                f"{f' or {beyond}' if kind == torch.float16 else ''}; the training has diverged."
+            )
+    return tensors
+
+
+def save_weights(
+    model: nn.Module,
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    dtype: torch.dtype | None = None,
+) -> Weights:
+    """Write the model's tensors and its config.json into a folder.
 
     Args:
         model: its parameters and batch statistics are stored; the model is left as it is.
         folder: named "architecture.tag" where the weights are to be found by name.
         config: every entry of `Weights` but those computed here: sha256, size_bytes,
-            parameters and check (logits of the half-precision weights).
+            dtype, parameters and check (logits of the stored weights).
+        dtype: torch.float16 rounds, torch.float32 does not; None keeps every bit, in half precision
+            where it holds them all.
 
     The tensors are replaced before config.json: a reader in between is told of a sha256 that
     does not match, and never gets the wrong weights.
 
     Raises:
-        ZooError: a tensor is not finite in half precision.
+        ZooError: another dtype, or a tensor that is not finite in it.
     """
     folder = Path(folder)
+    stored = _converted(stored_state(model), dtype)
+    (kind,) = {tensor.dtype for tensor in stored.values()}
     arguments = {
         key: value
         for key, value in config["arguments"].items()
         if key not in ("auxiliary", "image_size")  # of the training, which are not stored
     }
-    halves = {
-        name: tensor.detach().half().cpu().contiguous()
-        for name, tensor in stored_state(model).items()
-    }
-    for name, tensor in halves.items():
-        if not torch.isfinite(tensor).all():
-            raise ZooError(
-                f"Cannot store '{name}': it is NaN, infinite or above 65504, the largest value "
-                "of half precision; the training has diverged."
-            )
     rounded = copy.deepcopy(model).cpu().float().eval()
-    rounded.load_state_dict({n: t.float() for n, t in halves.items()}, strict=False)
+    rounded.load_state_dict({n: t.float() for n, t in stored.items()}, strict=False)
     logits = _check_logits(rounded, config["image_size"], arguments)
     with atomic_path(folder / TENSORS) as temporary:
-        save_file(halves, temporary, metadata={"format": "pt"})
+        save_file(stored, temporary, metadata={"format": "pt"})
         measured = {
             "arguments": arguments,
             "sha256": sha256_of(temporary),
             "size_bytes": temporary.stat().st_size,
+            "dtype": str(kind).removeprefix("torch."),
             "parameters": count_parameters(model),
             "check": {
                 "input": "two images, torch.rand from a generator with seed 0",

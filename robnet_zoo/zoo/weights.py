@@ -1,4 +1,4 @@
-"""Weights folders: half-precision safetensors beside a config.json that rebuilds the model.
+"""Weights folders: safetensors beside a config.json that rebuilds the model.
 
 `store.py` writes them, `tensors.py` reads the tensors back. Importing this module does not import
 torch.
@@ -40,6 +40,7 @@ class Description(Struct, frozen=True, kw_only=True):
         genotype: None for human-designed networks.
         genotype_status: the genotype's, or "human-designed".
         sha256: of model.safetensors.
+        dtype: of its tensors; what is computed in is single precision.
         dataset: the data set's name; `image_size` is the side of its images in pixels.
         threat_model: name, norm and epsilon (as text) of the adversarial training.
         check: logits of the stored weights on a fixed input.
@@ -55,6 +56,7 @@ class Description(Struct, frozen=True, kw_only=True):
     genotype_status: Status | Literal["human-designed"]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     size_bytes: Count
+    dtype: Literal["float16", "float32"] = "float16"
     parameters: Count
     dataset: str
     image_size: Annotated[int, Meta(ge=1, le=1024)]
@@ -102,6 +104,11 @@ class Weights(Description, frozen=True, kw_only=True):
         """Checks of the evaluation that failed, so that its accuracies are not to be quoted."""
         names = self.results.get("failed_checks", ())
         return tuple(map(str, names)) if isinstance(names, Sequence) else ()
+
+    @property
+    def naturally_trained(self) -> bool:
+        """Whether it was trained without adversarial images."""
+        return self.training.get("recipe") == "natural"
 
     @property
     def natural(self) -> dict[str, Mapping[str, Any]]:

@@ -6,6 +6,7 @@ import sys
 import pytest
 from helpers.tiny_weights import save_tiny
 
+from robnet_zoo import get_weights
 from robnet_zoo.cli.main import main
 from robnet_zoo.genotypes import genotype_to_dict, published
 from robnet_zoo.zoo.architectures import ARCHITECTURES
@@ -55,6 +56,11 @@ def test_list_shows_every_architecture(capsys):
         assert f"{known.parameters:,}" in line
         assert known.status in line
         assert known.paper.place in line
+    (racl,) = (line for line in shown.splitlines() if line.startswith("racl "))
+    weights = get_weights("racl")
+    worst = min(rate["accuracy"] for rate in weights.accuracies.values())
+    for words in ("racl  ", "cifar10 32x32", "36 x 20 (3,571,174)", f"{worst:.1%} ", " 8/255"):
+        assert words in racl
 
 
 def test_list_takes_a_pattern(capsys):

@@ -51,4 +51,4 @@ def save_fitted(folder, model="racl", seed=0, *, size=SIZE, **results):
         "results": results,
         "licence": "MIT",
     }
-    return save_weights(network, folder, config)
+    return save_weights(network, folder, config, dtype=torch.float16)

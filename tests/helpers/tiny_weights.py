@@ -38,7 +38,7 @@ def save_tiny(folder, model="racl", **overrides):
         },
         "licence": "MIT",
     }
-    return network, save_weights(network, folder, config)
+    return network, save_weights(network, folder, config, dtype=torch.float16)
 
 
 def edit_config(folder, **changes):

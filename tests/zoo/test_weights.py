@@ -258,9 +258,9 @@ def test_values_beyond_half_precision_are_not_stored(tmp_path):
     config = json.loads((weights.folder / "config.json").read_text())
     network.get_buffer("cells.0.preprocess1.op.2.running_var")[0] = 1e6
     with pytest.raises(ZooError, match=r"running_var.*65504"):
-        save_weights(network, weights.folder, config)
+        save_weights(network, weights.folder, config, dtype=torch.float16)
     with pytest.raises(ZooError):
-        save_weights(network, tmp_path / "new.tag", config)
+        save_weights(network, tmp_path / "new.tag", config, dtype=torch.float16)
     assert (weights.folder / "model.safetensors").read_bytes() == before
     assert not (tmp_path / "new.tag").exists()
     load(weights.folder, verify=True)

@@ -12,7 +12,6 @@ from robnet_zoo.models.count import count_parameters
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES, PARAMETERS
 from robnet_zoo.zoo.blueprints import blueprint
-from robnet_zoo.zoo.registry import default_tag
 
 EMBEDDED = list_models(pretrained=True)
 
@@ -241,10 +240,3 @@ def test_local_weights_load_and_compute_their_logits(name):
     assert weights.parameters == count_parameters(model)
     assert weights.genotype_status == blueprint(weights.architecture).status
     assert {"recipe", "seed", "epochs"} <= weights.training.keys()
-
-
-@pytest.mark.parametrize("architecture", sorted({name.partition(".")[0] for name in EMBEDDED}))
-def test_pretrained_takes_the_default_weights(architecture):
-    default = create_model(architecture, pretrained=True).state_dict()
-    named = create_model(f"{architecture}.{default_tag(architecture)}").state_dict()
-    assert all(torch.equal(default[key], named[key]) for key in named)

@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from robnet_zoo.runtime.errors import unknown_name
-from robnet_zoo.zoo.architectures import ARCHITECTURES
+from robnet_zoo.zoo.architectures import ARCHITECTURES, dimensions
 from robnet_zoo.zoo.info import FAILED
-from robnet_zoo.zoo.registry import default_tag, list_models, local_weights, tags
+from robnet_zoo.zoo.registry import list_models, local_weights, ranked_tags
+from robnet_zoo.zoo.weights import Weights
 
-PLAIN_WIDTH = 160  # of tables that do not go to a terminal
+PLAIN_WIDTH = 220  # of tables that do not go to a terminal
+_NETWORK = ("channels x cells", "parameters", "genotype", "paper")
+HEADINGS = ("model", *_NETWORK, "weights", "trained on", "at size", "clean", "robust")
+WEIGHTS_HEADINGS = ("model", *_NETWORK, "trained on", "clean", "robust")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,31 +34,56 @@ def run(options: argparse.Namespace) -> None:
         known = list_models(pretrained=options.pretrained)
         raise unknown_name("model" if known else "weights", options.pattern, known)
     table = Table(header_style="bold", box=None, pad_edge=False)
-    for heading in ("model", "parameters", "genotype", "paper", "weights", "clean", "robust"):
+    for heading in WEIGHTS_HEADINGS if options.pretrained else HEADINGS:
         justify: Literal["left", "right"] = "right" if heading == "parameters" else "left"
         table.add_column(heading, justify=justify, no_wrap=heading == "model")
+    row = _weights_row if options.pretrained else _row
     for name in names:
-        table.add_row(*_row(name))
+        table.add_row(*row(name))
     Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
 
 
 def _row(name: str) -> tuple[str, ...]:
-    """Return a model's cells of the table; the accuracies are those of its default weights."""
-    architecture, dot, named = name.partition(".")
-    known = ARCHITECTURES[architecture]
-    tag = named or default_tag(architecture)
-    weights = local_weights(f"{architecture}.{tag}") if tag else None
-    rates = weights.accuracies if weights else {}  # those that only the Hub has stay unknown
+    """Return an architecture's cells of the table; the last ones are of its default weights."""
+    known, tags = ARCHITECTURES[name], ranked_tags(name)
+    weights = local_weights(f"{name}.{tags[0]}") if tags else None
+    return (
+        name,
+        dimensions(known.arguments),
+        f"{known.parameters:,}",
+        known.status,
+        known.paper.short,
+        ", ".join(tags) or "-",
+        _data(weights),
+        _size(weights),
+        *_rates(weights),
+    )
+
+
+def _weights_row(name: str) -> tuple[str, ...]:
+    """Return the cells of one set of weights; those that only the Hub has stay unknown."""
+    known, weights = ARCHITECTURES[name.partition(".")[0]], local_weights(name)
+    sizes = (dimensions(weights.arguments), f"{weights.parameters:,}") if weights else ("-", "-")
+    return name, *sizes, known.status, known.paper.short, _data(weights), *_rates(weights)
+
+
+def _data(weights: Weights | None) -> str:
+    return f"{weights.dataset} {weights.image_size}x{weights.image_size}" if weights else "-"
+
+
+def _size(weights: Weights | None) -> str:
+    return f"{dimensions(weights.arguments)} ({weights.parameters:,})" if weights else "-"
+
+
+def _rates(weights: Weights | None) -> tuple[str, str]:
+    """Return accuracy without an attack, and under the strongest one with that one's name."""
+    rates = weights.accuracies if weights else {}
     measured = {attack: value["accuracy"] for attack, value in rates.items()}
     clean = measured.pop("clean", None)
     mark = FAILED if weights and weights.failed_checks else ""
     worst = min(measured, key=lambda attack: measured[attack], default=None)
+    against = f"{worst} {weights.threat_model.get('epsilon')}" if weights else ""
     return (
-        name,
-        f"{weights.parameters if weights and dot else known.parameters:,}",
-        known.status,
-        known.paper.short,
-        named or ", ".join(tags(architecture)) or "-",
         "-" if clean is None else f"{clean:.1%}",
-        "-" if worst is None else f"{measured[worst]:.1%}{mark} {worst}",
+        "-" if worst is None else f"{measured[worst]:.1%}{mark} {against}",
     )
