@@ -12,6 +12,7 @@ from helpers.fitted import save_fitted
 
 from benchmarks import (
     autoattack,
+    bounds,
     evaluation,
     gpu,
     limits,
@@ -25,6 +26,9 @@ from benchmarks import (
 )
 from benchmarks.plain import plain
 from benchmarks.targets import untrained
+from robnet_zoo.search.dsrna.recipe import RECIPES
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
 
@@ -216,3 +220,13 @@ def test_no_part_begins_when_the_time_is_over(tmp_path, capsys):
     assert len(lines) == len(gpu.PARTS)
     assert all(": skipped, " in line for line in lines)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_on_dsrna_says_how_large_its_bounds_are():
+    record = json.loads((ROOT / "benchmarks/results/bounds.json").read_text())["recipes"]
+    page = " ".join((ROOT / "docs/search/dsrna.md").read_text().split())
+    paper = record["paper"]
+    assert f"{paper['steps']:,} steps with {paper['values'] / 1e6:.1f} million values" in page
+    assert f"{paper['coefficients_gib']:.2f} GiB" in page
+    counted = bounds.counted(RECIPES["digits"])
+    assert counted == pytest.approx(record["digits"], rel=0.05)  # torch's own steps may change
