@@ -19,6 +19,8 @@ FAILED = "†"  # behind a number of an evaluation that failed a check
 def describe(name: str) -> str:
     """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
 
+    An architecture's paper comes last, as an entry of BibTeX.
+
     Only what names one set of weights is fetched from the Hub, where it is not on this machine.
 
     Raises:
@@ -34,6 +36,7 @@ def describe(name: str) -> str:
         )
     if default_tag(name) is None:
         parts.append("There are no weights yet.")
+    parts.append(ARCHITECTURES[name].paper.bibtex)
     return "\n\n".join(parts)
 
 

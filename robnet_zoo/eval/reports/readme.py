@@ -31,7 +31,7 @@ def models_table() -> str:
         rows.append(
             [
                 f"`{name}`",
-                f"[{paper.authors} {paper.year}]({paper.link})",
+                f"[{paper.by} {paper.year}]({paper.link})",
                 architecture.status,
                 f"{architecture.parameters:,}",
                 *(f"{numbers[key]:.2f}" if key in numbers else "-" for key in SHOWN),
