@@ -34,7 +34,7 @@ ROOMS = {
     "data": "'' arrays augment convert splits",
     "genotypes": "'' types",
     "threat_models": "''",
-    "runtime": "checkpoint console decode distributed environment errors files lazy lock options "
+    "runtime": "checkpoint console decode distributed environment errors extras files lazy lock options "
     "randomness settings signals statistics tables",
 }
 # `python -m robnet_zoo...`, and the lazy names of the package, stand for what lies above them

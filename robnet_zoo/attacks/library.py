@@ -1,4 +1,4 @@
-"""Attacks from independent libraries: torchattacks, and the AutoAttack authors' pyautoattack.
+"""Attacks from independent libraries: the AutoAttack authors' pyautoattack, adv-lib, torchattacks.
 
 Each runs on whole blocks, seeded by `seed + block number`, so that on one block it returns bit
 for bit what the library returns when called directly with that seed.
@@ -18,7 +18,7 @@ from robnet_zoo.threat_models import ThreatModel
 
 INSTALLS = {  # what to run; adv-lib asks for packages that it needs for plots alone
     "pyautoattack": 'pip install "robnet-zoo[eval]"',
-    "torchattacks": 'pip install "robnet-zoo[eval]"',
+    "torchattacks": 'pip install "robnet-zoo[torchattacks]"',
     "adv_lib": 'pip install --no-deps "adv-lib>=0.2.8,<0.3"',
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ import torch
 from robnet_zoo.data.dataset import Part
 from robnet_zoo.data.splits import ArraySplit, FolderSplit, part_of
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.extras import import_extra
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 Classes = tuple[str, ...]
@@ -79,21 +81,22 @@ def _annotated(folder: Path, classes: Classes, layout: str) -> list[tuple[Path, 
 
 def centre_crop(path: Path) -> np.ndarray:
     """Decode an image to RGB, resize its shorter side to 256 and crop the centre 224."""
-    from PIL import Image
-    from torchvision.transforms.functional import center_crop, resize
-
-    with Image.open(path) as image:
-        return np.asarray(center_crop(resize(image.convert("RGB"), [256]), [224]))
+    transforms = import_extra("torchvision.transforms.functional", "Data set 'imagenet'", "vision")
+    with _pillow("imagenet").open(path) as image:
+        resized = transforms.resize(image.convert("RGB"), [256])
+        return np.asarray(transforms.center_crop(resized, [224]))
 
 
 def colour_64(path: Path) -> np.ndarray:
     """Decode an image of 64x64 pixels to RGB; some of Tiny-ImageNet's are stored grey."""
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with _pillow("tiny-imagenet").open(path) as image:
         if image.size != (64, 64):
             raise ValueError(f"it has {image.size[0]}x{image.size[1]} pixels instead of 64x64")
         return np.asarray(image.convert("RGB"))
+
+
+def _pillow(name: str) -> Any:
+    return import_extra("PIL.Image", f"Data set '{name}'", "vision")
 
 
 def _class_folders(folder: Path, name: str, layout: str) -> Classes:

@@ -18,6 +18,7 @@ import torch
 from robnet_zoo.data.dataset import Part
 from robnet_zoo.data.splits import ArraySplit, part_of
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.extras import import_extra
 
 TIMEOUT = 10.0  # seconds of silence after which a download is given up
 # torchvision knows the sums of the compressed files only; these are of the unpacked ones it reads.
@@ -35,14 +36,8 @@ def read_digits(part: Part, root: Path, download: bool) -> ArraySplit:
     Raises:
         ZooError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ZooError(
-            "The digits data set comes with scikit-learn, which is not installed; "
-            "run: pip install 'robnet-zoo[eval]'."
-        ) from error
-    values, labels = load_digits(return_X_y=True)
+    datasets = import_extra("sklearn.datasets", "Data set 'digits'", "eval")
+    values, labels = datasets.load_digits(return_X_y=True)
     images = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     # Each image's rank within its class, from 0 to 1: any stretch of this order is stratified.
     source = np.random.RandomState(0)  # its stream is frozen for good, which default_rng's is not
@@ -75,53 +70,46 @@ class _Published:
 
 def read_cifar10(part: Part, root: Path, download: bool) -> ArraySplit:
     """Read CIFAR-10, as `_read` says."""
-    from torchvision.datasets import CIFAR10
-
-    return _read(_cifar("cifar10", CIFAR10), part, root, download)
+    return _read(_cifar("cifar10", _torchvision("cifar10").CIFAR10), part, root, download)
 
 
 def read_cifar100(part: Part, root: Path, download: bool) -> ArraySplit:
     """Read CIFAR-100, as `_read` says."""
-    from torchvision.datasets import CIFAR100
-
-    return _read(_cifar("cifar100", CIFAR100), part, root, download)
+    return _read(_cifar("cifar100", _torchvision("cifar100").CIFAR100), part, root, download)
 
 
 def read_mnist(part: Part, root: Path, download: bool) -> ArraySplit:
     """Read MNIST, as `_read` says."""
-    from torchvision.datasets import MNIST
-
     mnist = _Published(
         "mnist",
         "https://ossci-datasets.s3.amazonaws.com/mnist/*.gz",
         lambda root, training: {
             root / "MNIST" / "raw" / file: md5 for file, md5 in MNIST_MD5.items()
         },
-        partial(_open, MNIST),
+        partial(_open, _torchvision("mnist").MNIST),
     )
     return _read(mnist, part, root, download)
 
 
 def read_svhn(part: Part, root: Path, download: bool) -> ArraySplit:
     """Read SVHN, as `_read` says; scipy opens its files."""
-    from torchvision.datasets import SVHN
+    kind = _torchvision("svhn").SVHN
 
     def files(root: Path, training: bool) -> dict[Path, str]:
-        _, file, md5 = SVHN.split_list["train" if training else "test"]
+        _, file, md5 = kind.split_list["train" if training else "test"]
         return {root / file: md5}
 
     def open_(root: Path, training: bool, download: bool) -> ArraySplit:
-        try:
-            images = SVHN(root, "train" if training else "test", download=download)
-        except ImportError as error:
-            raise ZooError(
-                "svhn is read with scipy, which is not installed; "
-                "run: pip install 'robnet-zoo[eval]'."
-            ) from error
+        import_extra("scipy.io", "Data set 'svhn'", "eval")  # torchvision asks for it late
+        images = kind(root, "train" if training else "test", download=download)
         return ArraySplit(torch.from_numpy(images.data), torch.from_numpy(images.labels))
 
     address = "http://ufldl.stanford.edu/housenumbers/*_32x32.mat"
     return _read(_Published("svhn", address, files, open_), part, root, download)
+
+
+def _torchvision(name: str) -> Any:
+    return import_extra("torchvision.datasets", f"Data set '{name}'", "vision")
 
 
 def _cifar(name: str, kind: Any) -> _Published:

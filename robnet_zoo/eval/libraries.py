@@ -13,6 +13,8 @@ from robnet_zoo.data import Dataset
 from robnet_zoo.eval.normalisation import Normalisation
 from robnet_zoo.runtime.errors import ZooError, cause, unknown_name
 
+INSTALLS = {"timm": "timm", "torchvision": '"robnet-zoo[vision]"'}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Built:
@@ -124,7 +126,9 @@ def _explained(spec: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ZooError(f"'{spec}' needs {library}: pip install {library}.") from error
+        raise ZooError(
+            f"'{spec}' needs {library}; run: pip install {INSTALLS[library]}."
+        ) from error
     except OSError as error:  # of the Hub's client, and of urllib
         raise ZooError(
             f"Cannot fetch the pretrained weights of {spec} ({cause(error)}); connect to the "

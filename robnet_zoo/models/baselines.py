@@ -9,16 +9,13 @@ size it does not give).
 
 from __future__ import annotations
 
-import importlib
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
-from typing import Literal
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
+from robnet_zoo.models.blocks import BasicBlock, Bottleneck, DenseLayer, WideBlock
 from robnet_zoo.models.denoise import Denoise
 from robnet_zoo.models.layers import conv
 from robnet_zoo.models.networks import check_sizes
@@ -27,17 +24,6 @@ from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 class Layers(nn.Sequential):
     """Named layers in a row, a classifier last."""
-
-
-def _torchvision(module: str) -> ModuleType:
-    """Import one of torchvision's modules of networks, which only these baselines need."""
-    try:
-        return importlib.import_module(f"torchvision.models.{module}")
-    except ImportError as error:
-        raise ZooError(
-            "ResNets and DenseNet are built from torchvision's blocks, and torchvision cannot be "
-            f"imported ({error}); install it beside torch: pip install torchvision."
-        ) from error
 
 
 def _he_initialised(model: Layers) -> Layers:
@@ -57,7 +43,7 @@ def _with_head(layers: dict[str, nn.Module], width: int, num_classes: int) -> La
 
 
 def _resnet(
-    block_name: Literal["BasicBlock", "Bottleneck"],
+    block: type[BasicBlock] | type[Bottleneck],
     depths: tuple[int, ...],
     *,
     num_classes: int,
@@ -65,8 +51,7 @@ def _resnet(
     channels: int,
     denoise: bool = False,
 ) -> Layers:
-    """Build torchvision's ResNet, layer names included, with a stem for small images."""
-    block = getattr(_torchvision("resnet"), block_name)
+    """Build a ResNet with torchvision's layer names and a stem for small images."""
     layers: dict[str, nn.Module] = {
         "conv1": conv(in_channels, channels, 3),
         "bn1": nn.BatchNorm2d(channels),
@@ -89,30 +74,13 @@ def _resnet(
     return _with_head(layers, inputs, num_classes)
 
 
-class _WideBlock(nn.Module):
-    """Pre-activation residual block of WideResNet."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = conv(inputs, outputs, 3, stride)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.conv2 = conv(outputs, outputs, 3)
-        self.shortcut = conv(inputs, outputs, 1, stride) if inputs != outputs else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
-        residual = x if self.shortcut is None else self.shortcut(active)
-        return residual + self.conv2(F.relu(self.bn2(self.conv1(active))))
-
-
 def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> Layers:
     layers: dict[str, nn.Module] = {"conv1": conv(in_channels, channels, 3)}
     inputs = channels
     for number, stride in enumerate((1, 2, 2), start=1):
         width = 10 * channels * 2 ** (number - 1)
-        blocks = [_WideBlock(inputs, width, stride)]
-        blocks += [_WideBlock(width, width, 1) for _ in range(3)]
+        blocks = [WideBlock(inputs, width, stride)]
+        blocks += [WideBlock(width, width, 1) for _ in range(3)]
         layers[f"layer{number}"] = nn.Sequential(*blocks)
         inputs = width
     layers |= {"bn": nn.BatchNorm2d(inputs), "relu": nn.ReLU()}
@@ -120,21 +88,39 @@ def _wide_resnet_28_10(*, num_classes: int, in_channels: int, channels: int) -> 
 
 
 def _densenet121(*, num_classes: int, in_channels: int, channels: int) -> Layers:
-    """Build torchvision's DenseNet, layer names included, with a stem for small images."""
-    dense_net = _torchvision("densenet").DenseNet
-    whole = dense_net(channels // 2, (6, 12, 24, 16), channels, num_classes=num_classes)
-    features = whole.features
-    features.conv0 = conv(in_channels, channels, 3)
-    for name in ("norm0", "relu0", "pool0"):  # the dense layers begin with their own
-        delattr(features, name)
-    layers: dict[str, nn.Module] = {
-        "features": features,
-        "relu": nn.ReLU(inplace=True),
+    """Build a DenseNet with torchvision's layer names and a stem for small images."""
+    growth, inputs = channels // 2, channels
+    features: dict[str, nn.Module] = {"conv0": conv(in_channels, channels, 3)}
+    depths = (6, 12, 24, 16)
+    for number, depth in enumerate(depths, start=1):
+        block = {}
+        for index in range(1, depth + 1):
+            block[f"denselayer{index}"] = DenseLayer(inputs, growth)
+            inputs += growth
+        features[f"denseblock{number}"] = nn.Sequential(OrderedDict(block))
+        if number < len(depths):
+            features[f"transition{number}"] = _transition(inputs)
+            inputs //= 2
+    features["norm5"] = nn.BatchNorm2d(inputs)
+    layers = {
+        "features": nn.Sequential(OrderedDict(features)),
+        "relu": nn.ReLU(),
         "avgpool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
-        "classifier": whole.classifier,
+        "classifier": nn.Linear(inputs, num_classes),
     }
     return _he_initialised(Layers(OrderedDict(layers)))
+
+
+def _transition(inputs: int) -> nn.Sequential:
+    """Return DenseNet's way to half the maps of half the side."""
+    layers = {
+        "norm": nn.BatchNorm2d(inputs),
+        "relu": nn.ReLU(),
+        "conv": conv(inputs, inputs // 2, 1),
+        "pool": nn.AvgPool2d(2),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> Layers:
@@ -152,8 +138,8 @@ def _vgg19(*, num_classes: int, in_channels: int, channels: int) -> Layers:
 
 # name -> builder, the published width of the stem
 BASELINES: dict[str, tuple[Callable[..., Layers], int]] = {
-    "resnet18": (partial(_resnet, "BasicBlock", (2, 2, 2, 2)), 64),
-    "resnet50": (partial(_resnet, "Bottleneck", (3, 4, 6, 3)), 64),
+    "resnet18": (partial(_resnet, BasicBlock, (2, 2, 2, 2)), 64),
+    "resnet50": (partial(_resnet, Bottleneck, (3, 4, 6, 3)), 64),
     "wrn_28_10": (_wide_resnet_28_10, 16),
     "densenet121": (_densenet121, 64),
     "vgg19": (_vgg19, 64),

@@ -224,6 +224,32 @@ def test_deepfool_steps_as_torchattacks_does(n):
     assert fooled.any()
 
 
+def test_cw_steps_as_torchattacks_does():
+    class Raised(nn.Module):
+        def forward(self, images):
+            return robust_net()(images) + 100  # the library takes a logit below 0 for 0
+
+    block = correct_block(24)
+    block = replace(block, images=0.01 + 0.98 * block.images)  # it never moves black and white
+    settings = {"c": 2.0, "kappa": 0.5, "steps": 30, "lr": 0.03}
+    library = torchattacks.CW(in_full_batches(Raised()), **settings)(block.images, block.labels)
+    attack = get_attack("cw", **settings)
+    found = attack.run(AttackedModel(Raised(), 16), block, L2).adversarial
+    fooled = robust_net()(found).argmax(1) != block.labels
+    assert torch.equal(fooled, robust_net()(library).argmax(1) != block.labels)
+    assert 0 < fooled.sum() < len(fooled)
+    torch.testing.assert_close(found, library, atol=1e-3, rtol=0)
+
+
+def test_cw_finds_the_same_for_an_image_by_itself():
+    block = correct_block(24)
+    attack = get_attack("cw", steps=40)
+    found = attack.run(AttackedModel(robust_net(), 256), block, L2).adversarial
+    first = replace(block, images=block.images[:1], labels=block.labels[:1])
+    alone = attack.run(AttackedModel(robust_net(), 256), first, L2).adversarial
+    torch.testing.assert_close(alone, found[:1], atol=1e-3, rtol=0)
+
+
 def test_cw_moves_pixels_that_are_exactly_black():
     block = correct_block(24)
     found = get_attack("cw").run(AttackedModel(robust_net(), 256), block, L2).adversarial
@@ -264,10 +290,18 @@ def test_a_model_that_loses_its_numbers_is_not_robust():
     assert report.totals.robust.correct < plain.totals.robust.correct
 
 
-@pytest.mark.parametrize(("attack", "module"), [("square", "pyautoattack"), ("cw", "torchattacks")])
-def test_a_missing_library_is_told_with_the_command_that_installs_it(monkeypatch, attack, module):
+@pytest.mark.parametrize(
+    ("attack", "module", "extra"),
+    [
+        ("square", "pyautoattack", "eval"),
+        ("torchattacks:VNIFGSM", "torchattacks", "torchattacks"),
+    ],
+)
+def test_a_missing_library_is_told_with_the_command_that_installs_it(
+    monkeypatch, attack, module, extra
+):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ZooError, match=rf"'{attack}' needs {module}.*robnet-zoo\[eval\]"):
+    with pytest.raises(ZooError, match=rf"'{attack}' needs {module}.*robnet-zoo\[{extra}\]"):
         evaluate(robust_net(), digits(8), [attack], DIGITS)
 
 

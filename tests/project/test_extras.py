@@ -1,0 +1,49 @@
+"""What runs without the packages that only extras install."""
+
+import sys
+
+import pytest
+
+from robnet_zoo.data import load_split
+from robnet_zoo.eval.libraries import pretrained
+from robnet_zoo.runtime.errors import ZooError
+
+WITHOUT = """
+import sys
+for module in ("torchvision", "torchattacks", "PIL", "timm", "foolbox", "pyautoattack", "optuna"):
+    sys.modules[module] = None  # importing it fails
+from robnet_zoo import create_model
+from robnet_zoo.eval.__main__ import main
+for name in ("robnet_free", "resnet18", "densenet121"):
+    create_model(name, channels=4)
+sys.exit(main(["--model", "racl.digits", "--attack", "pgd2,cw", "--n", "8", *sys.argv[1:]]))
+"""
+
+
+def test_networks_and_the_evaluation_need_no_extra_but_the_data_set(run_python, tmp_path):
+    out, _ = run_python(WITHOUT, "--out", tmp_path / "record.json", cwd=tmp_path)
+    assert "PGD-2" in out
+    assert "C&W" in out
+    assert (tmp_path / "record.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("module", "act"),
+    [
+        ("torchvision.datasets", lambda: load_split("cifar10", "test")),
+        ("torchvision", lambda: pretrained("torchvision", "resnet18", None, None)),
+    ],
+)
+def test_what_needs_torchvision_says_so(monkeypatch, module, act):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ZooError, match=r"needs torchvision.*pip install \"robnet-zoo\[vision\]"):
+        act()
+
+
+def test_a_torchvision_of_another_torch_is_told_from_a_missing_one(monkeypatch):
+    def broken(module):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("robnet_zoo.runtime.extras.import_module", broken)
+    with pytest.raises(ZooError, match=r"torchvision, which cannot be imported \(operator"):
+        load_split("cifar10", "test")
