@@ -34,8 +34,8 @@ ROOMS = {
     "data": "'' arrays augment convert splits",
     "genotypes": "'' types",
     "threat_models": "''",
-    "runtime": "checkpoint console decode distributed environment errors extras files lazy lock options "
-    "randomness settings signals statistics tables",
+    "runtime": "checkpoint console decode distributed environment errors extras files lazy lock "
+    "options randomness settings signals statistics tables",
 }
 # `python -m robnet_zoo...`, and the lazy names of the package, stand for what lies above them
 FACES = {"robnet_zoo", "robnet_zoo.__main__"} | {
