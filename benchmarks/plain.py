@@ -41,7 +41,7 @@ def plain_network(network: Any, images: Tensor) -> Tensor:
     older = newer = network.stem(images)
     for cell in network.cells:
         older, newer = newer, plain_cell(cell, older, newer)
-    return network.classifier(network.global_pooling(newer).flatten(1))
+    return network.forward_head(newer)
 
 
 def plain_cell(cell: Any, older: Tensor, newer: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ ROOMS = {
     "methods.square methods.transfer methods.transfer_source",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry "
     "state_dicts weights",
-    "models": "baselines cells count layers networks operations fast.folded fast.grouped "
+    "models": "baselines cells count features layers networks operations fast.folded fast.grouped "
     "fast.refresh",
     "certify": "'' ball graph jacobian margins size tracing vnnlib",
     "plotting": "accuracy cells curves style",

@@ -10,20 +10,55 @@ size it does not give).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
+from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from robnet_zoo.models.blocks import BasicBlock, Bottleneck, DenseLayer, WideBlock
 from robnet_zoo.models.denoise import Denoise
+from robnet_zoo.models.features import Backbone, FeatureInfo, last_maps
 from robnet_zoo.models.layers import conv
 from robnet_zoo.models.networks import check_sizes
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
 
-class Layers(nn.Sequential):
-    """Named layers in a row, a classifier last."""
+class Layers(Backbone, nn.Sequential):
+    """Named layers in a row: maps, a pool and a classifier last."""
+
+    def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
+        super().__init__(layers)
+        self.classifier_name, last = next(reversed(layers.items()))
+        self.num_features = cast(nn.Linear, last).in_features
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0,1] -> the last map (N, num_features, h, w)."""
+        for _, layer in self._map_layers():
+            x = layer(x)
+        return x
+
+    @cached_property
+    def feature_info(self) -> FeatureInfo:
+        """The last map at each resolution, largest maps first."""
+        return last_maps(self._map_layers(), self.first_conv.in_channels)
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of `feature_info` for images (N, C, H, W) with pixels in [0,1]."""
+        maps, names = [], self.feature_info.module_name()
+        for name, layer in self._map_layers():
+            x = layer(x)
+            if name in names:
+                maps.append(x)
+        return maps
+
+    def _map_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the layers before the pool; `features` is a row of its own."""
+        for name, layer in self.named_children():
+            if name == "avgpool":
+                return
+            inner = layer.named_children() if name == "features" else [("", layer)]
+            yield from ((f"{name}.{part}".rstrip("."), module) for part, module in inner)
 
 
 def _he_initialised(model: Layers) -> Layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from robnet_zoo.genotypes import (
     CellGenotype,
@@ -20,6 +20,7 @@ from robnet_zoo.models.operations import OPERATIONS, FactorizedReduce, ReluConvB
 from robnet_zoo.runtime.errors import ZooError
 
 ABSENT = ("none", "00")
+fx.wrap("concat")  # a step of its own in torch.fx graphs, where the device is not known
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class CellBlock(nn.Module):
 
     Attributes:
         reduction: whether the cell halves the image's sides.
+        channels: of its output.
         grouped: whether separable convolutions that read one state run as one; None for what
             suits the device.
     """
@@ -109,6 +111,7 @@ class CellBlock(nn.Module):
         self.preprocess1 = ReluConvBn(newer, width, plan.affine)
         self._ops = nn.ModuleDict()
         self.reduction, self.concat = plan.reduction, plan.concat
+        self.channels = width * len(plan.concat)
         self.wiring: list[list[tuple[str, int]]] = []  # per node: the edge's key, its source
         number = itertools.count()
         for edges in plan.nodes:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 Pair = tuple[int, ...]
 NARROW = 8  # inputs
@@ -38,6 +38,9 @@ def conv2d(
         x, padding = x[:, :, ::2, ::2], tuple(side // 2 for side in padding)
         stride = dilation = (1, 1)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+fx.wrap("conv2d")  # a step of its own in torch.fx graphs, where shapes are not known
 
 
 class _Concat(torch.autograd.Function):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Collection, Sequence
+from typing import Literal, cast
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from robnet_zoo.genotypes import Genotype
 from robnet_zoo.models.cells import CellBlock, CellPlan, plan_cells
 from robnet_zoo.models.denoise import Denoise
+from robnet_zoo.models.features import Backbone, FeatureInfo
 from robnet_zoo.models.layers import conv
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 
@@ -31,7 +32,7 @@ class AuxiliaryHead(nn.Module):
     def __init__(self, inputs: int, num_classes: int, side: int) -> None:
         super().__init__()
         window = min(5, side)
-        self.side = side
+        self.side, self.inputs = side, 768
         self.features = nn.Sequential(
             nn.ReLU(),
             nn.AvgPool2d(window, stride=3, count_include_pad=False),
@@ -42,7 +43,7 @@ class AuxiliaryHead(nn.Module):
             nn.BatchNorm2d(768),
             nn.ReLU(),
         )
-        self.classifier = nn.Linear(768, num_classes)
+        self.classifier: nn.Module = nn.Linear(self.inputs, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, side, side) -> logits (N, num_classes)."""
@@ -54,12 +55,14 @@ class AuxiliaryHead(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
-class Network(nn.Module):
+class Network(Backbone):
     """A searched network: images (N, C, H, W) with pixels in [0,1] -> logits (N, num_classes).
 
     There is no input normalisation. Each cell reads the outputs of the two cells before it.
     Build one with `build_network`.
     """
+
+    classifier_name = "classifier"
 
     def __init__(
         self,
@@ -106,12 +109,12 @@ class Network(nn.Module):
         self.auxiliary_head = (
             AuxiliaryHead(auxiliary_inputs, num_classes, auxiliary_side) if auxiliary_side else None
         )
-        self.global_pooling = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(newer, num_classes)
+        self.num_features = newer
+        self.classifier: nn.Module = nn.Linear(newer, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits; an auxiliary head is not run."""
-        return self._outputs(x)[0]
+        return self.forward_head(self.forward_features(x))
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits and the auxiliary head's logits, both (N, num_classes).
@@ -121,12 +124,51 @@ class Network(nn.Module):
         """
         if self.auxiliary_head is None:
             raise ZooError("This network has no auxiliary head; build it with auxiliary=True.")
-        logits, features = self._outputs(x)
-        return logits, self.auxiliary_head(features)
+        last, (features,) = self._maps(x, {self.auxiliary_at})
+        return self.forward_head(last), self.auxiliary_head(features)
 
-    def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits and the output of the second reduction cell."""
-        self.check_images(x)
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0,1] -> the last cell's output (N, num_features, h, w)."""
+        return self._maps(x)[0]
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """The last cell's output at each resolution, largest maps first."""
+        info, reduction = FeatureInfo(), STEM_STRIDE[self.stem_name]
+        for index in self._stage_ends():
+            kind = "denoise" if str(index) in self.denoise else "cells"
+            width = self._cells()[index].channels
+            info.append({"num_chs": width, "reduction": reduction, "module": f"{kind}.{index}"})
+            reduction *= 2
+        return info
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """Return the maps of `feature_info` for images (N, C, H, W) with pixels in [0,1]."""
+        return self._maps(x, self._stage_ends())[1]
+
+    def _stage_ends(self) -> list[int]:
+        """Return the cells before a reduction, and the last one."""
+        reductions = [index for index, cell in enumerate(self._cells()) if cell.reduction]
+        return [*(index - 1 for index in reductions), len(self.cells) - 1]
+
+    def _cells(self) -> list[CellBlock]:
+        return cast(list[CellBlock], list(self.cells))
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put new, random linear layers in the classifiers' places; for 0 an identity."""
+        super().reset_classifier(num_classes)
+        if self.auxiliary_head is not None:
+            inputs = self.auxiliary_head.inputs
+            self.auxiliary_head.classifier = self._linear(inputs, num_classes)
+
+    def reset_in_channels(self, in_channels: int) -> None:
+        """Make the stem read images of so many channels; see `Backbone`."""
+        super().reset_in_channels(in_channels)
+        self.in_channels = in_channels
+
+    def _maps(self, x: Tensor, keep: Collection[int] = ()) -> tuple[Tensor, list[Tensor]]:
+        """Return the last cell's output, and those of the cells numbered in `keep`."""
+        x, kept = checked(x, self.in_channels, SIDE_DIVISOR[self.stem_name]), []
         if self.stem_name == "cifar":
             older = newer = self.stem(x)
         else:
@@ -136,19 +178,27 @@ class Network(nn.Module):
             older, newer = newer, cell(older, newer)
             if str(index) in self.denoise:
                 newer = self.denoise[str(index)](newer)
-            if index == self.auxiliary_at:
-                features = newer
-        return self.classifier(self.global_pooling(newer).flatten(1)), features
+            if index in keep:
+                kept.append(newer)
+        return newer, kept
 
     def check_images(self, x: Tensor) -> None:
         """Raise ZooError unless the network takes images of this shape."""
-        divisor = SIDE_DIVISOR[self.stem_name]
-        sides_fit = x.dim() == 4 and x.shape[2] % divisor == 0 and x.shape[3] % divisor == 0
-        if not sides_fit or x.shape[1] != self.in_channels:
-            raise ZooError(
-                f"The network got images of shape {tuple(x.shape)}; it takes "
-                f"(N, {self.in_channels}, H, W) with H and W divisible by {divisor}."
-            )
+        checked(x, self.in_channels, SIDE_DIVISOR[self.stem_name])
+
+
+def checked(x: Tensor, in_channels: int, divisor: int) -> Tensor:
+    """Return images, or raise ZooError unless a network takes images of their shape."""
+    sides_fit = x.dim() == 4 and x.shape[2] % divisor == 0 and x.shape[3] % divisor == 0
+    if not sides_fit or x.shape[1] != in_channels:
+        raise ZooError(
+            f"The network got images of shape {tuple(x.shape)}; it takes "
+            f"(N, {in_channels}, H, W) with H and W divisible by {divisor}."
+        )
+    return x
+
+
+fx.wrap("checked")  # a step of its own in torch.fx graphs, where shapes are not known
 
 
 def check_sizes(*, channels: int, num_classes: int, in_channels: int) -> None:
@@ -158,6 +208,15 @@ def check_sizes(*, channels: int, num_classes: int, in_channels: int) -> None:
     for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if value < 1:
             raise ZooError(f"{name}={value} is not possible; use 1 or more.")
+
+
+def check_image_size(stem: Stem, image_size: int) -> None:
+    """Raise ZooError for images that a network with this stem cannot take."""
+    if image_size < 1 or image_size % SIDE_DIVISOR[stem]:
+        raise ZooError(
+            f"image_size={image_size} is not possible; with the {stem} stem an image's sides are "
+            f"multiples of {SIDE_DIVISOR[stem]}: pad or resize the images."
+        )
 
 
 def build_network(
@@ -192,11 +251,7 @@ def build_network(
     if stem not in SIDE_DIVISOR:
         raise unknown_name("stem", stem, SIDE_DIVISOR)
     check_sizes(channels=channels, num_classes=num_classes, in_channels=in_channels)
-    if image_size < 1 or image_size % SIDE_DIVISOR[stem]:
-        raise ZooError(
-            f"image_size={image_size} is not possible; with the {stem} stem an image's sides are "
-            f"multiples of {SIDE_DIVISOR[stem]}: pad or resize the images."
-        )
+    check_image_size(stem, image_size)
     return Network(
         plan_cells(genotype, layers),
         channels=channels,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, overload
 
+from robnet_zoo.models.features import Backbone, FeatureMaps
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.blueprints import blueprint
@@ -12,14 +14,37 @@ from robnet_zoo.zoo.notices import describe_default, notice
 from robnet_zoo.zoo.registry import get_weights
 
 
+@overload
 def create_model(
     name: str,
     *,
     pretrained: bool = False,
     weights: str | None = None,
     verify: bool = False,
+    features_only: Literal[False] = False,
     **overrides: Any,
-) -> HubModel:
+) -> HubModel: ...
+@overload
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | None = None,
+    verify: bool = False,
+    features_only: Literal[True],
+    out_indices: Sequence[int] | None = None,
+    **overrides: Any,
+) -> FeatureMaps: ...
+def create_model(
+    name: str,
+    *,
+    pretrained: bool = False,
+    weights: str | None = None,
+    verify: bool = False,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    **overrides: Any,
+) -> HubModel | FeatureMaps:
     """Build a model: images (N, C, H, W) with pixels in [0,1] to logits (N, classes).
 
     Args:
@@ -31,8 +56,13 @@ def create_model(
             says what they are; weights that are named never warn.
         weights: load the weights of this tag ("digits") or folder ("./runs/racl").
         verify: compare the loaded model's logits on a fixed input with the stored ones.
+        features_only: return the network without its classifier, which then gives a list of maps:
+            the last one at each resolution, as its `feature_info` describes them.
+        out_indices: which of these maps; all if None.
         overrides: channels, layers, num_classes, in_channels, stem, denoise, and auxiliary with
-            image_size. Weights fix all of them: one that differs is refused.
+            image_size. Weights fix all of them but num_classes, in_channels and image_size: to
+            these a network without an auxiliary head is adapted, and a `PretrainedWarning` says
+            how.
 
     Returns:
         The model: in eval mode with weights, in training mode with random ones.
@@ -47,8 +77,14 @@ def create_model(
         if verify:
             raise ZooError(f"There is nothing to verify: '{name}' is built with random weights.")
         design = blueprint(name, **overrides)
-        return as_hub_model(design.build(), design.config())
-    chosen = get_weights(name, weights)
-    if name in ARCHITECTURES and weights is None and (text := describe_default(name, chosen)):
-        notice(text, stacklevel=1)
-    return load_hub_model(chosen, verify=verify, **overrides)
+        model = as_hub_model(design.build(), design.config())
+    else:
+        chosen = get_weights(name, weights)
+        if name in ARCHITECTURES and weights is None and (text := describe_default(name, chosen)):
+            notice(text, stacklevel=1)
+        model = load_hub_model(chosen, verify=verify, **overrides)
+    if not features_only:
+        return model
+    if not isinstance(model, Backbone):
+        raise ZooError(f"'{name}' has no maps to give; leave features_only out.")
+    return FeatureMaps(model, out_indices).train(model.training)

@@ -21,8 +21,10 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.card import write_card
 from robnet_zoo.zoo.hub import fetch
 from robnet_zoo.zoo.load import load
+from robnet_zoo.zoo.notices import notice
 from robnet_zoo.zoo.publish import upload
 from robnet_zoo.zoo.store import save_weights
+from robnet_zoo.zoo.surgery import adapt, changed_arguments, changes_of
 from robnet_zoo.zoo.weights import Weights, read_weights, update_config
 
 NEEDED = ("architecture", "arguments", "dataset", "image_size", "threat_model")
@@ -93,7 +95,9 @@ class HubModel(nn.Module):
         """Write a weights folder: tensors, config.json and model card.
 
         What was known of loaded parameters (training, results) is kept only while they are
-        unchanged.
+        unchanged; of others it says what they started from. Classes and channels that
+        `reset_classifier` or `reset_in_channels` changed go into config.json. Nothing is written
+        that would not load.
 
         Args:
             save_directory: the folder.
@@ -109,7 +113,8 @@ class HubModel(nn.Module):
             The address of the commit, if pushed.
 
         Raises:
-            ZooError: entries are missing, or a tensor is not finite.
+            ZooError: entries are missing or wrong, the network is no longer the one that they
+                describe, or a tensor is not finite.
         """
         folder, entries = Path(save_directory), dict(config or {})
         known = {"licence": "MIT", **self.config, "name": folder.resolve().name, **entries}
@@ -120,9 +125,14 @@ class HubModel(nn.Module):
                 "create_model, and say what it was trained on and against."
             )
         earned = {key: known.pop(key) for key in EARNED if key in known}
+        if "arguments" not in entries:
+            known["arguments"] = changed_arguments(self, known["arguments"])
         weights = save_weights(self, folder, known, dtype=dtype)
-        if weights.sha256 != self.config.get("sha256"):
-            earned = {key: entries[key] for key in EARNED if key in entries}
+        origin = self.config.get("sha256")
+        if weights.sha256 != origin:
+            started = {"weights": self.config.get("name"), "sha256": origin}
+            earned = {"training": {"init": started}} if origin else {}
+            earned |= {key: entries[key] for key in EARNED if key in entries}
         write_card(update_config(folder, **earned), (repo_id or "").rpartition("/")[0])
         if not push_to_hub:
             return None
@@ -194,8 +204,19 @@ def as_hub_model(network: nn.Module, config: Mapping[str, Any]) -> HubModel:
 
 
 def load_hub_model(weights: Weights, *, verify: bool = False, **overrides: Any) -> HubModel:
-    """Build the model of a weights folder as `load` does, with the methods of `HubModel`."""
-    return as_hub_model(load(weights, verify=verify, **overrides), weights.config())
+    """Build the model of a weights folder as `load` does, with the methods of `HubModel`.
+
+    Other classes, channels or sides of images than the weights' change the network (`surgery.py`),
+    and a `PretrainedWarning` says how.
+    """
+    changes = changes_of(weights, overrides)
+    kept = {key: value for key, value in overrides.items() if key not in changes}
+    model, config = load(weights, verify=verify, **kept), weights.config()
+    if changes:
+        notice(adapt(model, weights, changes), stacklevel=2)
+        config["image_size"] = changes.get("image_size", weights.image_size)
+        config["arguments"] = changed_arguments(model, weights.arguments)
+    return as_hub_model(model, config)
 
 
 Network = hub_class(networks.Network)  # of searched networks: `Network.from_pretrained`

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import asdict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robnet_zoo.models.count import count_parameters
+from robnet_zoo.runtime.decode import convert
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path, sha256_of, write_json
-from robnet_zoo.zoo.weights import CONFIG, FORMAT, TENSORS, Weights, read_weights
+from robnet_zoo.zoo.blueprints import blueprint_of
+from robnet_zoo.zoo.tensors import validate_tensors
+from robnet_zoo.zoo.weights import CONFIG, FORMAT, TENSORS, Description, Weights, read_weights
 
 CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
 
@@ -59,6 +63,18 @@ def _check_logits(model: nn.Module, image_size: int, arguments: Mapping[str, Any
         return model(images)
 
 
+def _validate_loadable(
+    folder: Path, entries: Mapping[str, Any], stored: Mapping[str, Tensor]
+) -> None:
+    """Raise ZooError unless a config.json of these entries would give a network of the tensors."""
+    computed = {"sha256": "0" * 64, "size_bytes": 0, "parameters": 0, "check": {}}
+    description = convert({**entries, **computed}, Description, "weights description")
+    design = blueprint_of(Weights(**asdict(description), folder=folder))
+    with torch.device("meta"):
+        needed = stored_state(design.build())
+    validate_tensors("The network to be stored", design.architecture, stored, needed)
+
+
 def _converted(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
     """Return tensors on the CPU, all of one type that weights are stored in."""
     if dtype not in (None, torch.float16, torch.float32):
@@ -98,7 +114,8 @@ def save_weights(
     does not match, and never gets the wrong weights.
 
     Raises:
-        ZooError: another dtype, or a tensor that is not finite in it.
+        ZooError: the entries do not describe the network, another dtype, or a tensor that is not
+            finite in it.
     """
     folder = Path(folder)
     stored = _converted(stored_state(model), dtype)
@@ -108,6 +125,8 @@ def save_weights(
         for key, value in config["arguments"].items()
         if key not in ("auxiliary", "image_size")  # of the training, which are not stored
     }
+    described = {"format": FORMAT, **config, "arguments": arguments}
+    _validate_loadable(folder, described, stored)
     rounded = copy.deepcopy(model).cpu().float().eval()
     rounded.load_state_dict({n: t.float() for n, t in stored.items()}, strict=False)
     logits = _check_logits(rounded, config["image_size"], arguments)

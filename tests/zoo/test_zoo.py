@@ -181,8 +181,6 @@ def test_weights_of_another_architecture_are_refused(folder):
     ("key", "value", "stored"),
     [
         ("channels", 8, 4),
-        ("num_classes", 100, 10),
-        ("in_channels", 3, 1),
         ("auxiliary", True, False),
         ("stem", "imagenet", "cifar"),
     ],

@@ -67,7 +67,9 @@ def edge_outputs(
             the state's device.
     """
     all_terms = [term for edge in edges.values() for term in edge]
-    outputs = iter(_outputs(state, all_terms, state.is_cuda if grouped is None else grouped))
+    if grouped is None:
+        grouped = isinstance(state, Tensor) and state.is_cuda  # no tensor: torch.fx is tracing
+    outputs = iter(_outputs(state, all_terms, grouped))
     return {key: total(islice(outputs, len(edge))) for key, edge in edges.items()}
 
 
