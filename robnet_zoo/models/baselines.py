@@ -38,6 +38,11 @@ class Layers(Backbone, nn.Sequential):
             x = layer(x)
         return x
 
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool the last map, and classify it unless `pre_logits`."""
+        pooled = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        return pooled if pre_logits else self.get_classifier()(pooled)
+
     @cached_property
     def feature_info(self) -> FeatureInfo:
         """The last map at each resolution, largest maps first."""

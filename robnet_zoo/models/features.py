@@ -53,8 +53,7 @@ class Backbone(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Pool the last map, and classify it unless `pre_logits`."""
-        pooled = nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
-        return pooled if pre_logits else self.get_classifier()(pooled)
+        raise NotImplementedError
 
     @property
     def num_classes(self) -> int:

@@ -109,6 +109,7 @@ class Network(Backbone):
         self.auxiliary_head = (
             AuxiliaryHead(auxiliary_inputs, num_classes, auxiliary_side) if auxiliary_side else None
         )
+        self.global_pooling = nn.AdaptiveAvgPool2d(1)
         self.num_features = newer
         self.classifier: nn.Module = nn.Linear(newer, num_classes)
 
@@ -130,6 +131,11 @@ class Network(Backbone):
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0,1] -> the last cell's output (N, num_features, h, w)."""
         return self._maps(x)[0]
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool the last map, and classify it unless `pre_logits`."""
+        pooled = self.global_pooling(x).flatten(1)
+        return pooled if pre_logits else self.classifier(pooled)
 
     @property
     def feature_info(self) -> FeatureInfo:
