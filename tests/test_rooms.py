@@ -12,6 +12,7 @@ PACKAGE = Path(robnet_zoo.__file__).parent
 # From the top: a room may import those below it, and of each the modules named here ("" is the
 # package itself). All else is a room's own.
 ROOMS = {
+    "timm": "''",
     "cli": "main",
     "search": "registry",
     "eval": "'' attack_names checks evaluation external inputs record record.check saved_images "
@@ -26,7 +27,7 @@ ROOMS = {
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
     "methods.square methods.transfer methods.transfer_source",
     "zoo": "'' architectures blueprints card convert info load protocols publish registry "
-    "state_dicts weights",
+    "state_dicts surgery weights",
     "models": "baselines cells count features layers networks operations fast.folded fast.grouped "
     "fast.refresh",
     "certify": "'' ball graph jacobian margins size tracing vnnlib",

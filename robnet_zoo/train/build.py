@@ -14,11 +14,13 @@ from robnet_zoo.data.splits import Split
 from robnet_zoo.models.cells import CellBlock
 from robnet_zoo.models.fast.folded import fold
 from robnet_zoo.models.operations import SeparableConv
+from robnet_zoo.runtime.console import note
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.batch_norm import join_batch_norm
 from robnet_zoo.train.cuda_graphs import CudaGraphs, Recorder
 from robnet_zoo.train.ema import pair
+from robnet_zoo.train.init import initialise
 from robnet_zoo.train.settings import Settings
 from robnet_zoo.train.state import Buffers, Run, TrainState, follow_rate
 from robnet_zoo.zoo import create_model
@@ -28,14 +30,29 @@ FOLDED_FROM = 64  # gradients of images in a step of training, which make up for
 
 
 def build_run(
-    settings: Settings, dataset: Dataset, train: Split, validation: Split, processes: ProcessGroup
+    settings: Settings,
+    dataset: Dataset,
+    train: Split,
+    validation: Split,
+    processes: ProcessGroup,
+    *,
+    resumed: bool = False,
 ) -> Run:
-    """Return a run at its first step, with weights drawn from the seed.
+    """Return a run at its first step, with weights drawn from the seed or those of `init`.
 
     The network is initialised from torch's global generator, which the caller seeds.
 
+    Args:
+        settings: what to train and how.
+        dataset: the data set's description.
+        train: its training images.
+        validation: those held out.
+        processes: the processes that train together.
+        resumed: leave the weights of `init` out, as a checkpoint takes their place.
+
     Raises:
-        ZooError: the batch size does not fit the data, the processes or the accumulation.
+        ZooError: the batch size does not fit the data, the processes or the accumulation, or
+            weights to start from are not of this network.
     """
     recipe = settings.recipe
     if recipe.batch_size > len(train):
@@ -54,6 +71,10 @@ def build_run(
         in_channels=dataset.in_channels,
         **settings.model_arguments(dataset.image_size),
     )
+    if settings.init and not resumed:
+        changed = initialise(model, settings, dataset)
+        if changed and processes.main:
+            note(changed)
     if settings.joint_batch_norm and processes.size > 1:
         join_batch_norm(model)
     _set_convolutions(model, settings, processes)

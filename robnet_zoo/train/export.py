@@ -11,12 +11,15 @@ import torch
 from robnet_zoo.data import ARRAYS
 from robnet_zoo.runtime.checkpoint import BEST, load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.train.init import origin
 from robnet_zoo.train.session import RECORD
 from robnet_zoo.train.settings import Settings, read_settings
 from robnet_zoo.zoo import save_weights
 from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.card import write_card
 from robnet_zoo.zoo.weights import Weights
+
+ORIGIN = ("init", "init_sha256")  # settings that the weights tell in an entry of their own
 
 
 def export(
@@ -75,7 +78,10 @@ def _training(settings: Settings, record: dict[str, Any], note: str | None) -> d
     data, best = record["dataset"], record["best"]
     return {
         "recipe": settings.recipe.name,
-        "settings": {**record["settings"], "dataset": _without_folder(settings.dataset)},
+        "settings": {
+            **{key: value for key, value in record["settings"].items() if key not in ORIGIN},
+            "dataset": _without_folder(settings.dataset),
+        },
         "seed": settings.seed,
         "epochs": record["epochs"],
         "selection": record["selection"],
@@ -84,6 +90,7 @@ def _training(settings: Settings, record: dict[str, Any], note: str | None) -> d
         "cost": record["cost"],
         "data_sha256": data["training_sha256"],
         **({"data_note": note} if note else {}),
+        **origin(settings),
         "environment": record["environment"],
     }
 

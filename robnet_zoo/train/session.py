@@ -76,7 +76,8 @@ def train(
         with torch.random.fork_rng([device] if device.startswith("cuda") else []):
             torch.manual_seed(settings.seed)
             training, held_out = training.to(processes.device), held_out.to(processes.device)
-            run = build_run(settings, dataset, training, held_out, processes)
+            begun = resume and (folder / LAST).exists()
+            run = build_run(settings, dataset, training, held_out, processes, resumed=begun)
             with hold(folder) if processes.main else nullcontext():
                 if resume and (folder / LAST).exists():
                     run.load_state_dict(load_checkpoint(folder / LAST, processes.device))

@@ -56,6 +56,8 @@ class Settings:
         folded_form: form of the network that images are crafted on; None for what suits the device.
         cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
+        init: weights that training starts from, as `train.init` takes them; None for random ones.
+        init_sha256: of their tensors.
     """
 
     model: str
@@ -77,6 +79,8 @@ class Settings:
     folded_form: Form | None = None
     cuda_graph: bool = True
     time_budget: float | None = None
+    init: str | None = None
+    init_sha256: str | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -116,8 +120,9 @@ class Settings:
         return dataclasses.replace(self, batch_size=size, recipe=recipe)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return this as JSON-ready values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Return this as JSON-ready values; a run with random weights does not speak of `init`."""
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {k: v for k, v in values.items() if not (k.startswith("init") and v is None)}
 
 
 def write_settings(folder: Path, settings: Settings) -> None:

@@ -11,6 +11,9 @@ from robnet_zoo.models.features import Backbone
 from robnet_zoo.models.networks import Network, check_image_size
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.blueprints import DEFAULTS, blueprint_of, validate_arguments
+from robnet_zoo.zoo.load import load
+from robnet_zoo.zoo.store import stored_state
+from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import Weights
 
 ADAPTABLE = ("num_classes", "in_channels", "image_size")
@@ -60,6 +63,28 @@ def adapt(model: nn.Module, weights: Weights, changes: Mapping[str, int]) -> str
         model.reset_classifier(classes)
         said.append(f"a new, untrained classifier for {classes} classes")
     return f"{weights.name} is loaded with {', '.join(said)}; its results hold no longer."
+
+
+def transfer(model: nn.Module, weights: Weights, **data: int) -> str | None:
+    """Put weights into a network that was built for other data; its auxiliary head stays random.
+
+    Args:
+        model: a network of the weights' architecture and size.
+        weights: what is put into it.
+        data: its num_classes and in_channels.
+
+    Returns:
+        What had to be changed in the weights, as one sentence; None for nothing.
+
+    Raises:
+        ZooError: the weights are damaged, or the network is another one.
+    """
+    changes, source = changes_of(weights, data), load(weights)
+    said = adapt(source, weights, changes) if changes else None
+    state = stored_state(source)
+    validate_tensors(weights.name, "the network to be trained", state, stored_state(model))
+    model.load_state_dict(state, strict=False)  # names were compared
+    return said
 
 
 def changed_arguments(model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,25 @@
 """The training command: what it writes, what it refuses, and the weights it exports."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_weights import save_tiny
 from helpers.training import small, write_arrays
 
 from robnet_zoo import create_model
+from robnet_zoo.runtime.checkpoint import load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.export import export
+from robnet_zoo.train.init import init_settings
 from robnet_zoo.train.recipes import RECIPES
 from robnet_zoo.train.session import train
+from robnet_zoo.train.settings import read_settings
+from robnet_zoo.zoo.weights import read_weights
 
 
 def test_help_and_mistakes_do_not_wait_for_torch(run_python):
@@ -51,6 +58,8 @@ def test_help_and_mistakes_do_not_wait_for_torch(run_python):
         (("--model", "racl", "--device", "tpu"), "Unknown device 'tpu'"),
         (("--model", "racl", "--threat-model", "cifar"), "Unknown threat model 'cifar'"),
         (("--resume",), "No model was named"),
+        (("--init", "racl.nothing"), "Unknown weights of racl 'nothing'"),
+        (("--init", "racl.digits", "--layers", "5"), "does not hold the tensors of"),
         (("--resume", "--out", "nowhere"), "There is no run in 'nowhere'"),
         (("--model", "racl", "--out", "/proc/run"), "Cannot write"),
     ],
@@ -208,3 +217,41 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
     state = torch.get_rng_state()
     train(small(dataset, "natural", epochs=1), tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_training_goes_on_from_weights(tmp_path, capsys):
+    """With a new classifier, and first convolution, where the data set's are others."""
+    folder = save_tiny(tmp_path / "racl.old", in_channels=3, num_classes=4)[1].folder
+    settings = small(write_arrays(tmp_path), epochs=1, lr=0.0, ema=0.0)
+    settings = dataclasses.replace(settings, **init_settings(str(folder)))
+    assert (settings.model, settings.channels, settings.layers) == ("racl", 4, 3)
+    record = train(settings, tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "racl.old is loaded with" in said
+    assert "untrained classifier for 10 classes" in said
+    trained = load_checkpoint(tmp_path / "run" / "last.pt")["model"]
+    old = create_model(f"local-dir:{folder}").state_dict()
+    for name in ("cells.0.preprocess0.op.1.weight", "cells.2._ops.0.op.1.weight"):
+        assert torch.equal(trained[name], old[name])  # at a rate of nothing
+    grey = old["stem.0.weight"].sum(dim=1, keepdim=True)
+    torch.testing.assert_close(trained["stem.0.weight"], grey)
+    sha256 = read_weights(folder).sha256
+    assert record["settings"]["init_sha256"] == sha256
+    weights = export(tmp_path / "run", tmp_path / "racl.new", "digits")
+    assert weights.training["init"] == {"weights": "racl.old", "sha256": sha256}
+    assert str(tmp_path) not in json.dumps(weights.training)
+    shutil.rmtree(folder)  # a run that began has what it needs
+    assert train(read_settings(tmp_path / "run"), tmp_path / "run", resume=True)["resumed"] == 1
+
+
+def test_weights_that_became_others_are_not_started_from(tmp_path):
+    folder = save_tiny(tmp_path / "racl.old")[1].folder
+    settings = dataclasses.replace(small(write_arrays(tmp_path)), **init_settings(str(folder)))
+    save_tiny(folder, num_classes=3)
+    with pytest.raises(ZooError, match="holds other weights by now"):
+        train(settings, tmp_path / "run")
+
+
+def test_a_run_with_random_weights_does_not_speak_of_others(finished):
+    settings = json.loads((finished / "run" / "settings.json").read_text())
+    assert not any(name.startswith("init") for name in settings)

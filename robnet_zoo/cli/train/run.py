@@ -13,6 +13,7 @@ from robnet_zoo.runtime.environment import pick_device, tune
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.options import parse_duration, read_pairs
 from robnet_zoo.runtime.signals import Stopped
+from robnet_zoo.train.init import init_settings
 from robnet_zoo.train.recipes import RECIPES, get_recipe, override
 from robnet_zoo.train.settings import (
     SETTINGS,
@@ -43,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.argument_default = argparse.SUPPRESS
     add = parser.add_argument
     add("--model", help="architecture (racl), or cells:FILE.json")
+    add("--init", metavar="WEIGHTS", help="start from racl.cifar10, a folder or hf-hub:org/name")
     add("--dataset", help="digits (default), cifar10, ..., or arrays:FILE.npz")
     add("--recipe", help="training method, or FILE.toml (default standard)")
     add("--set", action="append", metavar="KEY=VALUE", help="change a setting of the recipe")
@@ -105,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
     settings = _asked(Settings(model="", dataset="digits", recipe=get_recipe("standard")), given)
     folder = options.out or Path("runs") / _run_name(settings)
     begun = options.resume and (folder / SETTINGS).exists()
-    if not begun and "model" not in given:
+    if not begun and not settings.model:
         nothing = f"There is no run in '{folder}' to go on with, and no"
         where = nothing if options.resume and options.out else "No"
         raise ZooError(f"{where} model was named; add --model, such as --model racl.")
@@ -149,7 +151,8 @@ def _asked(base: Settings, given: Mapping[str, Any]) -> Settings:
     changes = read_pairs(given.get("set", ()))
     if "epochs" in given:
         changes["epochs"] = str(given["epochs"])
-    values = {name: given[name] for name in PLAIN if name in given}
+    values = init_settings(given["init"]) if "init" in given else {}
+    values |= {name: given[name] for name in PLAIN if name in given}
     if "eps" in given:
         values["epsilon"] = given["eps"]
     if "time_budget" in given:
