@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from robnet_zoo.models.blocks import BasicBlock, Bottleneck, DenseLayer, WideBlock
 from robnet_zoo.models.denoise import Denoise
