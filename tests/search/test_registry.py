@@ -86,7 +86,7 @@ def test_a_registered_search_runs_by_its_name_to_a_genotype(registered, tmp_path
     options = ["--smoke", "--natural", "0.5", "--set", "order=first", "--device", "cpu"]
     assert main(["darts", *options, "--out", str(out)]) == 0
     genotype = read_genotype(out / "genotype.json")
-    assert (genotype.name, genotype.status) == ("darts-digits", "searched here")
+    assert (genotype.name, genotype.status) == ("darts-digits-seed0", "searched here")
     record = json.loads((out / "record.json").read_text())
     assert record["algorithm"] == "darts"
     assert record["recipe"]["natural"] == 0.5

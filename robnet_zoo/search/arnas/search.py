@@ -36,11 +36,6 @@ class ArnasSearch(SoftmaxSearch[ArnasRecipe]):
         super().__init__(recipe, data)
         self.size = size(self.supernet)
 
-    @property
-    def genotype_name(self) -> str:
-        """What a finished search calls its genotype: after its data and its seed."""
-        return f"arnas-{self.data.dataset.name}-seed{self.recipe.seed}"
-
     def draw_scores(self, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return each role's scores at the start."""
         shape = (len(self.space.roles), EDGES, len(self.space.operations))

@@ -125,8 +125,8 @@ class DifferentiableSearch(WeightTraining, ABC, Generic[Recipe]):
 
     @property
     def genotype_name(self) -> str:
-        """What a finished search calls its genotype."""
-        return f"{self.algorithm}-{self.recipe.dataset}"
+        """What a finished search calls its genotype: after its data and its seed."""
+        return f"{self.algorithm}-{self.data.dataset.name}-seed{self.recipe.seed}"
 
     @torch.no_grad()
     def genotype(self, name: str) -> CellGenotype:

@@ -57,8 +57,8 @@ class DsrnaSearch(SoftmaxSearch[DsrnaRecipe]):
 
     @property
     def genotype_name(self) -> str:
-        """What a finished search calls its genotype: after its metric and its data."""
-        return f"dsrna_{self.recipe.metric}-{self.recipe.dataset}"
+        """What a finished search calls its genotype: after its metric, its data and its seed."""
+        return f"dsrna_{self.recipe.metric}-{self.data.dataset.name}-seed{self.recipe.seed}"
 
     def draw_scores(self, generator: torch.Generator) -> list[Tensor]:
         """Return the scores at the start, of operations and of edges."""

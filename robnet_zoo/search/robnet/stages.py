@@ -220,7 +220,8 @@ def conclude(
     """Write the best candidate's genotype, the record, and the paper's figures."""
     best = max(judged, key=lambda row: (row["robust"], row["clean"], -row["number"]))
     source = searched_source(ALGORITHM, recipe) | {"candidate": best["number"]}
-    genotype = genotype_of(from_text(best["code"]), f"robnet-{recipe.space}", source)
+    name = f"robnet-{recipe.space}-{data.dataset.name}-seed{recipe.seed}"
+    genotype = genotype_of(from_text(best["code"]), name, source)
     mean = {
         key: sum(row[key] for row in judged) / len(judged)
         for key in ("clean", "robust_before", "robust")
