@@ -195,7 +195,8 @@ def _searches(path: Path) -> str:
 
 def _ranks(path: Path) -> str:
     """Return the rank correlations of one-shot scores and stand-alone accuracy."""
-    header = ["first", "second", "n", "Spearman", "p", "Kendall", "p", "without the chosen", "p"]
+    header = ["first", "second", "n", "Spearman", "p", "Kendall", "p"]
+    header += ["Spearman without the chosen", "p"]
     rows = []
     found = json.loads(path.read_text(encoding="utf-8"))["found"]
     for name, pair in PAIRS.items():
