@@ -26,9 +26,11 @@ def _entry(name: str) -> _Callable[..., _Any]:
 Input: images (N, C, H, W) with pixels in [0,1]; output: logits (N, num_classes).
 
 Args:
-    pretrained: load the default weights, listed first above.
+    pretrained: load the default weights, listed first above; a warning says what they are where
+        they are not of the published size and data.
     weights: load the weights of this tag or folder instead.
     verify: compare the logits on a fixed input with the stored ones.
+    features_only: give a list of feature maps instead of logits.
     overrides: channels, layers, num_classes, in_channels and more; see create_model.
 """
     return entry

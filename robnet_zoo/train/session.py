@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -21,6 +22,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable, write_json
 from robnet_zoo.runtime.lock import hold
 from robnet_zoo.train.build import build_run
+from robnet_zoo.train.init import init_settings
 from robnet_zoo.train.score import describe_validation
 from robnet_zoo.train.settings import SETTINGS, Settings, write_settings
 from robnet_zoo.train.state import Run
@@ -67,6 +69,9 @@ def train(
                     f"'{folder}' already holds a run; add --resume, or choose another --out."
                 )
             check_writable(folder / SETTINGS)
+        if settings.init and settings.init_sha256 is None:
+            sha256 = init_settings(settings.init)["init_sha256"]
+            settings = dataclasses.replace(settings, init_sha256=sha256)
         # a wrong name is refused before any download
         blueprint(settings.model, **settings.model_arguments())
         row = settings.threat_model

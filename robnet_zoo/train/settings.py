@@ -57,7 +57,7 @@ class Settings:
         cuda_graph: record the step as a CUDA graph, on one GPU and without `compile`.
         time_budget: seconds that the schedule is fitted to; None trains the recipe's epochs.
         init: weights that training starts from, as `train.init` takes them; None for random ones.
-        init_sha256: of their tensors.
+        init_sha256: of their tensors; None for what they are when training starts.
     """
 
     model: str

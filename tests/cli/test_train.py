@@ -10,7 +10,7 @@ import torch
 from helpers.tiny_weights import save_tiny
 from helpers.training import small, write_arrays
 
-from robnet_zoo import create_model
+from robnet_zoo import create_model, get_weights
 from robnet_zoo.runtime.checkpoint import load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.train.__main__ import main
@@ -223,8 +223,7 @@ def test_training_goes_on_from_weights(tmp_path, capsys):
     """With a new classifier, and first convolution, where the data set's are others."""
     folder = save_tiny(tmp_path / "racl.old", in_channels=3, num_classes=4)[1].folder
     settings = small(write_arrays(tmp_path), epochs=1, lr=1e-30, ema=0.0)
-    settings = dataclasses.replace(settings, **init_settings(str(folder)))
-    assert (settings.model, settings.channels, settings.layers) == ("racl", 4, 3)
+    settings = dataclasses.replace(settings, init=str(folder))
     record = train(settings, tmp_path / "run")
     said = capsys.readouterr().err
     assert "racl.old is loaded with" in said
@@ -242,6 +241,19 @@ def test_training_goes_on_from_weights(tmp_path, capsys):
     assert str(tmp_path) not in json.dumps(weights.training)
     shutil.rmtree(folder)  # a run that began has what it needs
     assert train(read_settings(tmp_path / "run"), tmp_path / "run", resume=True)["resumed"] == 1
+
+
+def test_weights_bring_their_architecture_and_size(tmp_path):
+    weights = save_tiny(tmp_path / "arnas.old", "arnas")[1]
+    assert init_settings(f"local-dir:{weights.folder}") == {
+        "model": "arnas",
+        "channels": 4,
+        "layers": 3,
+        "init": f"local-dir:{weights.folder}",
+        "init_sha256": weights.sha256,
+    }
+    default = get_weights("racl")
+    assert init_settings("racl")["init"] == default.name
 
 
 def test_weights_that_became_others_are_not_started_from(tmp_path):
