@@ -55,9 +55,14 @@ def test_fx_traces_what_the_network_computes(network):
     model, _ = network
     graph = fx.symbolic_trace(model)
     assert torch.equal(graph(IMAGES), model(IMAGES))
-    name = model.feature_info.module_name()[-1]
-    extracted = create_feature_extractor(model, [name])(IMAGES)[name]
-    assert torch.equal(extracted, model.feature_maps(IMAGES)[-1])
+
+
+def test_torchvision_extracts_features_by_name():
+    model = create_model("racl", **SMALL).eval()
+    names = model.feature_info.module_name()
+    extracted = create_feature_extractor(model, names)(IMAGES)
+    for name, expected in zip(names, model.feature_maps(IMAGES), strict=True):
+        assert torch.equal(extracted[name], expected)
 
 
 def test_a_graph_still_refuses_images_that_do_not_fit():

@@ -21,6 +21,12 @@ ROW = Architecture(
 )
 
 
+@pytest.fixture(autouse=True)
+def _without_drawings(monkeypatch):
+    """Leave out cell.svg, which takes longer than all else here."""
+    monkeypatch.setattr("robnet_zoo.plotting.cells.draw", lambda *arguments: None)
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A package without weights, with an architecture that is published at 4 x 3 on CIFAR-10."""

@@ -23,6 +23,12 @@ TRAINED = {
 GREY = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture(autouse=True)
+def _without_drawings(monkeypatch):
+    """Leave out cell.svg, which takes longer than all else here."""
+    monkeypatch.setattr("robnet_zoo.plotting.cells.draw", lambda *arguments: None)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return save_tiny(tmp_path / "racl.tiny")[1].folder

@@ -21,4 +21,4 @@ def test_timm_builds_the_searched_networks_and_keeps_its_own():
         timm.create_model("racl.digits", pretrained=True, num_classes=4)
     maps = timm.create_model("racl.digits", pretrained=True, features_only=True)
     assert [x.shape[1] for x in maps(GREY)] == maps.feature_info.channels()
-    assert type(timm.create_model("resnet18")).__module__ == "timm.models.resnet"
+    assert timm.models.model_entrypoint("resnet18").__module__ == "timm.models.resnet"
