@@ -1,12 +1,15 @@
 """What runs without the packages that only extras install."""
 
 import sys
+import tomllib
 
 import pytest
+from helpers.documents import README, ROOT
 
 from robnet_zoo.data import load_split
 from robnet_zoo.eval.libraries import pretrained
 from robnet_zoo.runtime.errors import ZooError
+from scripts.check_versions import lower_bounds
 
 WITHOUT = """
 import sys
@@ -46,3 +49,24 @@ def test_a_torchvision_of_another_torch_is_told_from_a_missing_one(monkeypatch):
     monkeypatch.setattr("robnet_zoo.runtime.extras.import_module", broken)
     with pytest.raises(ZooError, match=r"torchvision, which cannot be imported \(operator"):
         load_split("cifar10", "test")
+
+
+def test_the_readme_names_every_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    named = {extra for extra in extras if f"\n| `{extra}` |" in README}
+    assert named == extras.keys() - {"dev"}
+
+
+def test_the_lowest_versions_are_those_of_the_core_and_of_every_extra():
+    bounds = dict(line.split("==") for line in lower_bounds())
+    assert {
+        "torch",
+        "numpy",
+        "torchvision",
+        "torchattacks",
+        "scikit-learn",
+        "optuna",
+    } <= bounds.keys()
+    assert bounds["torch"] == "2.5"
