@@ -27,9 +27,10 @@ LOWER = re.compile(r"([\w.-]+)(?:\[.*?\])?>=([\d.]+)")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Test with the lowest and the newest versions.")
     parser.add_argument("versions", choices=("both", "lowest", "newest"), nargs="?", default="both")
-    options, pytest = parser.parse_known_args(argv)
+    parser.add_argument("pytest", nargs=argparse.REMAINDER, help="its options and tests")
+    options = parser.parse_args(argv)
     chosen = ("lowest", "newest") if options.versions == "both" else (options.versions,)
-    failed = [versions for versions in chosen if not passes(versions, pytest)]
+    failed = [versions for versions in chosen if not passes(versions, options.pytest)]
     for versions in chosen:
         print(f"{versions} versions: {'failed' if versions in failed else 'passed'}")
     return bool(failed)
