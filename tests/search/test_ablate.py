@@ -9,7 +9,7 @@ from helpers.training import write_arrays
 from robnet_zoo.genotypes import CellGenotype, genotype_to_dict
 from robnet_zoo.runtime.files import write_json
 from robnet_zoo.search.__main__ import main
-from robnet_zoo.search.ablate.agreement import agreement, mean_agreement
+from robnet_zoo.search.ablate.agreement import agreement, mean_agreement, mean_of_pairs
 from robnet_zoo.search.ablate.controls import make_controls
 from robnet_zoo.search.ablate.table import write_ablation
 from robnet_zoo.search.core.spaces import ARNAS_OPERATIONS, arnas_space, darts_space
@@ -104,6 +104,8 @@ def test_agreement_counts_edges_by_operation_and_state():
     assert agreement(pools, half) == 0.5
     assert mean_agreement([pools, half, convolutions]) == pytest.approx((0.5 + 0 + 0.5) / 3)
     assert mean_agreement([pools]) is None
+    assert mean_of_pairs([pools, half], [half, half]) == 0.75
+    assert mean_of_pairs([None], [half]) is None
 
 
 GROUPS = """
@@ -171,15 +173,19 @@ def test_the_table_has_means_intervals_and_differences(tmp_path):
     rates = {"a0": 0.70, "a1": 0.72, "a2": 0.74, "b0": 0.60, "b1": 0.60, "b2": 0.63}
     cells = {
         name: {
-            "results": {"pgd20": {"accuracy": rate}},
+            "results": {"pgd20": {"accuracy": rate, "n": 50}},
             "radii": {"radius L2": {"mean": rate / 10, "standard_error": 0.001}},
         }
         for name, rate in rates.items()
     }
     rows = {"base": ["a0", "a1", "a2"], "other": ["b0", "b1", "b2"]}
-    write_ablation(
-        tmp_path, {}, rows, {"cells": cells, "environment": {}}, {}, {"base": 0.25, "other": None}
-    )
+    compared = {
+        "attacks": ["pgd20"],
+        "cells": cells,
+        "settings": {"dataset": "digits"},
+        "environment": {},
+    }
+    write_ablation(tmp_path, {}, rows, compared, {}, {"base": 0.25, "other": None}, {"other": 0.5})
     base, other = (
         row["accuracy"]["pgd20"]
         for row in json.loads((tmp_path / "ablation.json").read_text())["rows"].values()
@@ -190,6 +196,8 @@ def test_the_table_has_means_intervals_and_differences(tmp_path):
     assert "difference" not in base
     assert other["difference"] == pytest.approx(-0.11)
     assert 0.0001 < other["p_value"] < 0.01
+    assert (tmp_path / "ablation.png").stat().st_size > 5000
     table = (tmp_path / "table.md").read_text()
     assert "61.0 [56.7, 65.3], -11.0 (p < 0.01) | 0.0610 [0.0567, 0.0653], -0.0110" in table
-    assert "| 25 % |" in table
+    assert "| 25 % |  |" in table
+    assert "|  | 50 % |" in table

@@ -17,6 +17,18 @@ def mean_agreement(genotypes: Sequence[Genotype]) -> float | None:
     return fmean(agreement(*pair) for pair in pairs) if pairs else None
 
 
+def mean_of_pairs(
+    first: Sequence[Genotype | None], second: Sequence[Genotype | None]
+) -> float | None:
+    """Return the mean of `agreement` over pairs, such as two variants' searches of one seed."""
+    pairs = [
+        (one, other)
+        for one, other in zip(first, second, strict=True)
+        if isinstance(one, CellGenotype) and isinstance(other, CellGenotype)
+    ]
+    return fmean(agreement(*pair) for pair in pairs) if pairs else None
+
+
 def agreement(first: CellGenotype, second: CellGenotype) -> float:
     """Return the proportion of edges, by operation and the states they join, that two share."""
     roles = first.cells.keys() & second.cells.keys()

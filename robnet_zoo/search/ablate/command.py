@@ -61,7 +61,7 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
     """
     from robnet_zoo.genotypes import genotype_to_dict, read_genotype
     from robnet_zoo.runtime.files import write_json
-    from robnet_zoo.search.ablate.agreement import mean_agreement
+    from robnet_zoo.search.ablate.agreement import mean_agreement, mean_of_pairs
     from robnet_zoo.search.ablate.table import PAGE, write_ablation
     from robnet_zoo.search.compare.judge import Comparison, cell_name, compare
     from robnet_zoo.search.compare.table import RECORD as COMPARED
@@ -116,5 +116,10 @@ def ablate(plan: Plan, paths: RunPaths, processes: ProcessGroup) -> None:
         row: mean_agreement([cell for cell in map(genotypes.get, names) if cell is not None])
         for row, names in rows.items()
     }
-    write_ablation(paths.folder, to_builtins(plan), rows, compared, found, agreements)
+    first = [genotypes[name] for name in next(iter(rows.values()))]
+    to_first = {
+        row: mean_of_pairs(first, [genotypes[name] for name in rows[row]])
+        for row in list(plan.variants)[1:]
+    }
+    write_ablation(paths.folder, to_builtins(plan), rows, compared, found, agreements, to_first)
     print((paths.folder / PAGE).read_text(encoding="utf-8"), end="")

@@ -9,6 +9,7 @@ from typing import Any
 
 from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.tables import markdown_table
+from robnet_zoo.search.ablate.plot import FIGURE, draw_ablation
 from robnet_zoo.search.compare.table import RADIUS
 
 RECORD, PAGE = "ablation.json", "table.md"
@@ -22,8 +23,9 @@ def write_ablation(
     comparison: Mapping[str, Any],
     found: Mapping[str, Mapping[str, Any]],
     agreements: Mapping[str, float | None],
+    to_first: Mapping[str, float | None],
 ) -> None:
-    """Write ablation.json and table.md.
+    """Write ablation.json, table.md and ablation.png.
 
     Args:
         folder: where they go.
@@ -32,6 +34,7 @@ def write_ablation(
         comparison: the record of all cells.
         found: what each search says of itself, by its cell's name.
         agreements: the proportion of edges that two cells of a row share, on average.
+        to_first: the same of a variant's cells and those of the first one with the same seed.
     """
     cells = {name: _figures(entry) for name, entry in comparison["cells"].items()}
     columns = list(next(iter(cells.values())))
@@ -54,6 +57,7 @@ def write_ablation(
             row: {
                 "cells": list(names),
                 "agreement": agreements.get(row),
+                "agreement_with_first": to_first.get(row),
                 "accuracy": summary[row],
             }
             for row, names in rows.items()
@@ -62,25 +66,38 @@ def write_ablation(
         "environment": comparison["environment"],
     }
     write_json(folder / RECORD, record)
+    attack = comparison["attacks"][-1]
+    judged = next(iter(comparison["cells"].values()))["results"][attack]["n"]
+    draw_ablation(
+        folder / FIGURE,
+        {row: [cells[name][attack] for name in names] for row, names in rows.items()},
+        {row: each[attack] for row, each in summary.items()},
+        attack,
+        f"{comparison['settings']['dataset']} test, n = {judged:,}; bars: 95 % intervals of means",
+    )
     table = [
         [
             row,
             str(len(names)),
             *(_text(column, summary[row][column]) for column in columns),
             _percent(agreements.get(row)),
+            _percent(to_first.get(row)),
         ]
         for row, names in rows.items()
     ]
     caption = (
         "Accuracy in percent, the mean over the cells of a row; in brackets its 95 % interval "
         "by Student's t,\nthen the difference to the first row and the p-value of Welch's test. "
-        "In the last column: edges that two cells of a row share,\nby operation and the states "
-        "they join, of all edges, on average over the pairs.\n\n"
+        "Then the edges that two cells of a row share,\nby operation and the states they "
+        "join, of all edges, on average over the pairs; and those that a variant's cells share "
+        "with\nthe first variant's of the same seed.\n\n"
     )
     write_text(
         folder / PAGE,
         caption
-        + markdown_table(["variant", "cells", *columns, "edges shared"], table, right=["cells"]),
+        + markdown_table(
+            ["variant", "cells", *columns, "edges shared", "with the first"], table, right=["cells"]
+        ),
     )
 
 
@@ -114,6 +131,8 @@ def _percent(value: float | None) -> str:
 def _text(column: str, summary: Mapping[str, float]) -> str:
     scale, places = (1, 4) if column.startswith(RADIUS) else (100, 1)
     scaled = {key: scale * value for key, value in summary.items()}
+    if scale == 100:  # Student's interval knows no bounds
+        scaled |= {key: min(max(scaled[key], 0), 100) for key in ("low", "high") if key in scaled}
     text = f"{scaled['mean']:.{places}f}"
     if "low" in summary:
         text += f" [{scaled['low']:.{places}f}, {scaled['high']:.{places}f}]"
