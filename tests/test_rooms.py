@@ -26,13 +26,13 @@ ROOMS = {
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
     "methods.square methods.transfer methods.transfer_source",
-    "zoo": "'' architectures blueprints card convert info load protocols publish registry "
-    "state_dicts surgery weights",
+    "zoo": "'' architectures blueprints card classes convert info inputs load protocols publish "
+    "registry state_dicts surgery weights",
     "models": "baselines cells count features layers networks operations fast.folded fast.grouped "
     "fast.refresh",
     "certify": "'' ball graph jacobian margins size tracing vnnlib",
-    "plotting": "accuracy cells curves style",
-    "data": "'' arrays augment convert splits",
+    "plotting": "accuracy attacked cells curves style",
+    "data": "'' arrays augment convert images splits",
     "genotypes": "'' types",
     "threat_models": "''",
     "runtime": "checkpoint console decode distributed environment errors extras files lazy lock "

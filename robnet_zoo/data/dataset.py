@@ -25,6 +25,8 @@ class Dataset:
         threat_model: the row of the threat-model table that goes with it.
         note: where it comes from, for people.
         flip: whether a mirrored image is still of its class; training flips no others.
+        subject: what all its images show, where they are no photographs of all kinds of things.
+        crop: the part of a picture's shorter side that the evaluation of its images keeps.
     """
 
     name: str
@@ -35,3 +37,5 @@ class Dataset:
     threat_model: ThreatModel
     note: str
     flip: bool = True
+    subject: str = ""
+    crop: float = 1.0

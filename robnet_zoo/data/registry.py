@@ -43,6 +43,8 @@ def _row(
     note: str,
     *,
     flip: bool = True,
+    subject: str = "",
+    crop: float = 1.0,
 ) -> Row:
     """Return a row whose reader, "module:function", is imported when it is first called."""
 
@@ -52,7 +54,8 @@ def _row(
         return read_part(part, root, download)
 
     threat = get_threat_model(name)
-    dataset = Dataset(name, classes, channels, size, tuple(names.split()), threat, note, flip)
+    class_names = tuple(names.split())
+    dataset = Dataset(name, classes, channels, size, class_names, threat, note, flip, subject, crop)
     return Row(dataset, reader)
 
 
@@ -76,6 +79,7 @@ ROWS: dict[str, Row] = {
             *("digits", "public:read_digits", 10, 1, 8, _DIGITS),
             "1,797 handwritten digits that come with scikit-learn",
             flip=False,
+            subject="handwritten digits, white on black",
         ),
         _row("cifar10", "public:read_cifar10", 10, 3, 32, _CIFAR10, _PHOTOS),
         _row("cifar100", "public:read_cifar100", 100, 3, 32, _CIFAR100, _PHOTOS),
@@ -83,11 +87,13 @@ ROWS: dict[str, Row] = {
             *("svhn", "public:read_svhn", 10, 3, 32, _DIGITS),
             "99,289 house numbers, read by torchvision",
             flip=False,
+            subject="digits of house numbers",
         ),
         _row(
             *("mnist", "public:read_mnist", 10, 1, 28, _DIGITS),
             "70,000 handwritten digits, read by torchvision",
             flip=False,
+            subject="handwritten digits, white on black",
         ),
         _row(
             *("tiny-imagenet", "folders:read_tiny_imagenet", 200, 3, 64, ""),
@@ -96,6 +102,7 @@ ROWS: dict[str, Row] = {
         _row(
             *("imagenet", "folders:read_imagenet", 1000, 3, 224, ""),
             "train and val class folders; test is val",
+            crop=224 / 256,
         ),
     )
 }

@@ -11,7 +11,7 @@ from robnet_zoo.data import ARRAYS
 from robnet_zoo.eval.external import ExternalModel, LoadedModel, is_external, load_external
 from robnet_zoo.runtime.environment import pick_device
 from robnet_zoo.runtime.errors import ZooError
-from robnet_zoo.threat_models import Norm, ThreatModel, get_threat_model
+from robnet_zoo.threat_models import Norm, ThreatModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -190,10 +190,7 @@ def _threat_model(
         and not isinstance(model, ExternalModel)
         and dataset.name == model.dataset
     ):
-        trained = model.threat_model
-        base = get_threat_model(trained["name"])
-        if (trained["norm"], str(trained["epsilon"])) != (base.norm, base.epsilon.text):
-            base = base.at(trained["epsilon"], trained["norm"])
+        base = model.trained_against
     norm = options.norm or base.norm
     if norm != base.norm and options.eps is None:
         raise ZooError(

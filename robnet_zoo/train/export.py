@@ -56,6 +56,7 @@ def export(
         **design.config(),
         "dataset": dataset or data["name"],
         "image_size": data["image_size"],
+        **({"class_names": names} if (names := data.get("class_names")) else {}),
         "threat_model": record["threat_model"],
         "training": _training(settings, record, data_note or data.get("note")),
         "licence": "MIT",

@@ -12,6 +12,7 @@ from robnet_zoo.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from robnet_zoo.zoo.architectures import Architecture
     from robnet_zoo.zoo.create import create_model
+    from robnet_zoo.zoo.inputs import Transform, transform
     from robnet_zoo.zoo.mixin import HubModel, Network
     from robnet_zoo.zoo.notices import PretrainedWarning
     from robnet_zoo.zoo.papers import Paper
@@ -24,11 +25,13 @@ __all__ = [
     "Network",
     "Paper",
     "PretrainedWarning",
+    "Transform",
     "create_model",
     "get_weights",
     "list_models",
     "register_architecture",
     "save_weights",
+    "transform",
 ]
 
 _HOMES = {
@@ -37,10 +40,12 @@ _HOMES = {
     "Network": "zoo.mixin",
     "Paper": "zoo.papers",
     "PretrainedWarning": "zoo.notices",
+    "Transform": "zoo.inputs",
     "create_model": "zoo.create",
     "get_weights": "zoo.registry",
     "list_models": "zoo.registry",
     "register_architecture": "zoo.registry",
     "save_weights": "zoo.store",
+    "transform": "zoo.inputs",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

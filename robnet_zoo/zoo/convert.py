@@ -49,12 +49,15 @@ def convert(checkpoint: Path, model: str, out: Path, dataset: str | None = None)
     network = design.build()
     validate_tensors(f"'{checkpoint}'", model, tensors, stored_state(network))
     network.load_state_dict(tensors, strict=False)  # names were compared: only counters are left
+    names = trained_on.class_names
+    named = len(names) == design.arguments["num_classes"]
     threat = trained_on.threat_model
     config = {
         "name": Path(out).resolve().name,
         **design.config(),
         "dataset": trained_on.name,
         "image_size": trained_on.image_size,
+        **({"class_names": names} if named else {}),
         "threat_model": {
             "name": threat.name,
             "norm": threat.norm,

@@ -20,6 +20,7 @@ from robnet_zoo.models import networks
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.card import write_card
 from robnet_zoo.zoo.hub import fetch
+from robnet_zoo.zoo.inputs import Transform, transform_of
 from robnet_zoo.zoo.load import load
 from robnet_zoo.zoo.notices import notice
 from robnet_zoo.zoo.publish import upload
@@ -82,6 +83,15 @@ class HubModel(nn.Module):
             )
         return model
 
+    def transform(self) -> Transform:
+        """Return what makes a picture, or an array, this network's input (C, H, W).
+
+        Raises:
+            ZooError: the network was not loaded from weights, which say the size of its images.
+        """
+        arguments = changed_arguments(self, self.config.get("arguments", {}))
+        return transform_of(self.config, arguments)
+
     def save_pretrained(
         self,
         save_directory: str | Path,
@@ -127,6 +137,8 @@ class HubModel(nn.Module):
         earned = {key: known.pop(key) for key in EARNED if key in known}
         if "arguments" not in entries:
             known["arguments"] = changed_arguments(self, known["arguments"])
+        if "class_names" not in entries and not self._still_named(known):
+            known.pop("class_names", None)
         weights = save_weights(self, folder, known, dtype=dtype)
         origin = self.config.get("sha256")
         if weights.sha256 != origin:
@@ -138,6 +150,12 @@ class HubModel(nn.Module):
             return None
         repository = repo_id or folder.name
         return self.push_to_hub(repository, config=config, dtype=dtype, **push_to_hub_kwargs)
+
+    def _still_named(self, known: Mapping[str, Any]) -> bool:
+        """Return whether the names of the loaded classes are those of what is to be saved."""
+        names = self.config.get("class_names", ())
+        classes = known["arguments"].get("num_classes", len(names))
+        return len(names) == classes and known["dataset"] == self.config.get("dataset")
 
     def push_to_hub(
         self,
@@ -216,6 +234,8 @@ def load_hub_model(weights: Weights, *, verify: bool = False, **overrides: Any) 
         notice(adapt(model, weights, changes), stacklevel=2)
         config["image_size"] = changes.get("image_size", weights.image_size)
         config["arguments"] = changed_arguments(model, weights.arguments)
+        if "num_classes" in changes:
+            config.pop("class_names", None)
     return as_hub_model(model, config)
 
 

@@ -12,7 +12,7 @@ from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture, unknown_model
 from robnet_zoo.zoo.blueprints import DEFAULTS, blueprint
 from robnet_zoo.zoo.hub import cached, fetch, fetch_pinned, pins
-from robnet_zoo.zoo.weights import Weights, installed_weights, read_weights
+from robnet_zoo.zoo.weights import NATURAL, Weights, installed_weights, read_weights
 
 TAG_ORDER = ("cifar10", "cifar10-small", "cifar10-mini", "digits")
 SIZE = ("channels", "layers", "stem")  # what makes weights those of the published size
@@ -142,6 +142,16 @@ def local_weights(name: str) -> Weights | None:
     """Return the metadata of "architecture.tag" to show; None if only the Hub has it."""
     folder = at_hand(name)
     return None if folder is None else read_weights(folder)
+
+
+def natural_twin(weights: Weights) -> Weights | None:
+    """Return the same network trained without adversarial images; None if it is not at hand."""
+    folder = installed_weights().get(f"{weights.name}{NATURAL}")
+    twin = None if folder is None else read_weights(folder)
+    same = ("architecture", "arguments", "genotype", "dataset", "image_size")
+    if twin is None or any(getattr(twin, key) != getattr(weights, key) for key in same):
+        return None
+    return twin if twin.naturally_trained else None
 
 
 def at_hand(name: str) -> Path | None:

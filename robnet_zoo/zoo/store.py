@@ -17,6 +17,7 @@ from robnet_zoo.runtime.decode import convert
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path, sha256_of, write_json
 from robnet_zoo.zoo.blueprints import blueprint_of
+from robnet_zoo.zoo.classes import class_names
 from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import CONFIG, FORMAT, TENSORS, Description, Weights, read_weights
 
@@ -69,7 +70,9 @@ def _validate_loadable(
     """Raise ZooError unless a config.json of these entries would give a network of the tensors."""
     computed = {"sha256": "0" * 64, "size_bytes": 0, "parameters": 0, "check": {}}
     description = convert({**entries, **computed}, Description, "weights description")
-    design = blueprint_of(Weights(**asdict(description), folder=folder))
+    weights = Weights(**asdict(description), folder=folder)
+    class_names(weights)
+    design = blueprint_of(weights)
     with torch.device("meta"):
         needed = stored_state(design.build())
     validate_tensors("The network to be stored", design.architecture, stored, needed)

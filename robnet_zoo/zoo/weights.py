@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict
 
 from robnet_zoo.genotypes import Genotype, genotype_to_dict
@@ -20,10 +20,12 @@ from robnet_zoo.genotypes.types import Status
 from robnet_zoo.runtime.decode import Count, read_json
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_json
+from robnet_zoo.threat_models import ThreatModel, get_threat_model
 
 Format = Literal["robnet_zoo.weights/1"]
 (FORMAT,) = get_args(Format)
 TENSORS, CONFIG = "model.safetensors", "config.json"
+NATURAL = "-natural"  # behind a name: the same network trained without adversarial images
 CONFIG_LIMIT = 4 << 20  # bytes; real ones take a tenth at most
 
 EMBEDDED = Path(__file__).parent / "pretrained"
@@ -42,6 +44,7 @@ class Description(Struct, frozen=True, kw_only=True):
         sha256: of model.safetensors.
         dtype: of its tensors; what is computed in is single precision.
         dataset: the data set's name; `image_size` is the side of its images in pixels.
+        class_names: a name for each class, where they are known.
         threat_model: name, norm and epsilon (as text) of the adversarial training.
         check: logits of the stored weights on a fixed input.
         training: recipe, settings, seed, epochs, selection, environment and so on.
@@ -60,6 +63,7 @@ class Description(Struct, frozen=True, kw_only=True):
     parameters: Count
     dataset: str
     image_size: Annotated[int, Meta(ge=1, le=1024)]
+    class_names: tuple[str, ...] | UnsetType = UNSET
     threat_model: Mapping[str, Any]
     check: Mapping[str, Any]
     licence: str
@@ -88,10 +92,28 @@ class Weights(Description, frozen=True, kw_only=True):
 
     def config(self) -> dict[str, Any]:
         """Return the entries of config.json but its format."""
-        entries = asdict(self)
+        entries = {key: value for key, value in asdict(self).items() if value is not UNSET}
         del entries["folder"], entries["format"]
         genotype = None if self.genotype is None else genotype_to_dict(self.genotype)
         return copy.deepcopy(entries | {"genotype": genotype})
+
+    @property
+    def trained_against(self) -> ThreatModel:
+        """The threat model of the training: a row of the table, perhaps at another size.
+
+        Raises:
+            ZooError: config.json names no row of the table, or no norm and size.
+        """
+        try:
+            name, norm, epsilon = (self.threat_model[key] for key in ("name", "norm", "epsilon"))
+        except KeyError as error:
+            raise ZooError(
+                f"The threat model of {self.name} has no {error}; it needs name, norm and epsilon."
+            ) from error
+        row = get_threat_model(name)
+        if (norm, str(epsilon)) == (row.norm, row.epsilon.text):
+            return row
+        return row.at(epsilon, norm)
 
     @property
     def images(self) -> int | None:

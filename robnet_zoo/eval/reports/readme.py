@@ -13,11 +13,11 @@ from robnet_zoo.runtime.tables import markdown_table
 from robnet_zoo.zoo import protocols
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.info import FAILED
+from robnet_zoo.zoo.weights import NATURAL
 
 SHOWN = ("clean", "PGD-20", "PGD-100")  # of the papers' columns
 CITED = ("robnet-table1", "racl-table1", "racl-figure3")  # the first counts
 QUOTED = ("pgd20", "pgd100", "cr", "autoattack")  # of the attacks in records
-NATURAL = "-natural"  # behind a tag: the same network trained without adversarial images
 TWIN = "trained naturally: clean / PGD-20"
 
 
