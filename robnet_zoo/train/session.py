@@ -112,7 +112,7 @@ def describe_run(run: Run) -> dict[str, Any]:
             "image_size": run.dataset.image_size,
             "num_classes": run.dataset.num_classes,
             "in_channels": run.dataset.in_channels,
-            "class_names": list(run.dataset.class_names),
+            **({"class_names": list(names)} if (names := run.dataset.class_names) else {}),
             "training_images": len(run.train),
             "training_sha256": run.train.fingerprint,
             "held_out_images": len(run.validation),

@@ -21,6 +21,8 @@ from robnet_zoo.train.session import train
 from robnet_zoo.train.settings import read_settings
 from robnet_zoo.zoo.weights import read_weights
 
+CLASS_NAMES = tuple(f"number {digit}" for digit in range(10))
+
 
 def test_help_and_mistakes_do_not_wait_for_torch(run_python):
     code = (
@@ -106,7 +108,8 @@ def test_a_batch_in_parts_gives_the_same_first_step_as_in_one(tmp_path):
 def finished(tmp_path_factory):
     """A finished run of a network with an auxiliary head, whose average did best."""
     folder = tmp_path_factory.mktemp("finished")
-    settings = small(write_arrays(folder), "paper-arnas", model="arnas", epochs=1, ema=0.5)
+    dataset = write_arrays(folder, class_names=CLASS_NAMES)
+    settings = small(dataset, "paper-arnas", model="arnas", epochs=1, ema=0.5)
     train(settings, folder / "run")
     return folder
 
@@ -136,6 +139,7 @@ def test_exported_weights_are_the_best_ones_without_the_auxiliary_head(finished)
 
     out = finished / "arnas.mine"
     weights = export(finished / "run", out)
+    assert weights.class_names == CLASS_NAMES
     model = create_model(f"local-dir:{out}", verify=True)
     best = json.loads((finished / "run" / "record.json").read_text())["best"]
     state = load_checkpoint(finished / "run" / "best.pt")

@@ -12,7 +12,7 @@ from robnet_zoo.train.settings import Settings
 IMAGES, TRAINED = 200, 180  # of the digits; 20 are held out
 
 
-def write_arrays(folder: Path) -> str:
+def write_arrays(folder: Path, **entries) -> str:
     """Write some of the digits as a user's own data set and return its name."""
     from robnet_zoo.data import load_split
 
@@ -20,7 +20,7 @@ def write_arrays(folder: Path) -> str:
     chosen = torch.arange(IMAGES)
     path = folder / "digits.npz"
     pixels = digits.images(chosen).permute(0, 2, 3, 1).numpy()
-    np.savez(path, x=pixels, y=digits.labels[chosen].numpy())
+    np.savez(path, x=pixels, y=digits.labels[chosen].numpy(), **entries)
     return f"arrays:{path}"
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from msgspec import UNSET
 
 from robnet_zoo import create_model
 from robnet_zoo.runtime.errors import ZooError
@@ -56,6 +57,7 @@ def test_every_layout_is_read(tmp_path, network, state, prefix, wrapped):
     assert torch.equal(loaded(images), network(images))  # no bit of theirs is lost
     assert weights.training["source_sha256"] == sha256_of(tmp_path / "official.pth.tar")
     assert weights.genotype_status == "published"
+    assert weights.class_names[:2] == ("airplane", "automobile")
     assert weights.parameters == 5_439_790
 
 
@@ -64,6 +66,7 @@ def test_the_number_of_classes_is_the_classifier_s(tmp_path, state):
     weights = converted(tmp_path, {"state_dict": state | head}, dataset="svhn")
     assert weights.arguments["num_classes"] == 100
     assert (weights.dataset, weights.threat_model["epsilon"]) == ("svhn", "8/255")
+    assert weights.class_names is UNSET  # svhn has ten classes
     assert create_model(f"local-dir:{tmp_path / 'out'}")(torch.rand(1, 3, 8, 8)).shape == (1, 100)
 
 
