@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.extras import import_extra
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # none that runs another program
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP")  # none that runs another program
 MEGAPIXELS = 64
 LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as in Pillow
 WIDE = 257  # levels of 16 bits to one of 8

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robnet_zoo.plotting.style import ALARM, MUTED, PALETTE, canvas
+from robnet_zoo.plotting.style import ALARM, FAINT, MUTED, PALETTE, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,10 @@ def _show(axes: Axes, pixels: np.ndarray, title: str) -> None:
     shown = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     axes.imshow(shown.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, size=9)
-    axes.set_axis_off()
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set(visible=True, color=FAINT)
 
 
 def _draw_bars(axes: Axes, row: AttackedImage, names: Sequence[str]) -> None:
@@ -113,7 +116,7 @@ def _draw_bars(axes: Axes, row: AttackedImage, names: Sequence[str]) -> None:
 
 def _verdict(names: Sequence[str], probabilities: np.ndarray) -> str:
     best = int(probabilities.argmax())
-    return f"{_short(names[best])}, {percent(probabilities[best])}"
+    return f"{_short(names[best])} ({percent(probabilities[best])})"
 
 
 def percent(probability: float) -> str:

@@ -34,9 +34,9 @@ def titles(figure):
 def test_titles_say_the_classes_and_the_magnification():
     figure = attacked_figure([attacked()], list("0123456789"), "pgd20")
     assert titles(figure)[:3] == [
-        "image\n3, 90.0 %",
+        "image\n3 (90.0 %)",
         "perturbation\n5 times magnified",
-        "attacked image\n8, 60.0 %",
+        "attacked image\n8 (60.0 %)",
     ]
     _, change, _, bars = figure.axes
     shown = change.images[0].get_array()
