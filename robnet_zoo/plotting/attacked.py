@@ -104,7 +104,7 @@ def _draw_bars(axes: Axes, row: AttackedImage, names: Sequence[str]) -> None:
         (0.2, row.after, PALETTE[0], "after"),
     ):
         axes.barh(places + offset, 100 * values[listed], 0.38, color=colour, label=label)
-    axes.set_yticks(places, [_short(names[index]) for index in listed], size=8.5)
+    axes.set_yticks(places, [_short(names[int(index)]) for index in listed], size=8.5)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("probability (%)", size=8.5)

@@ -23,6 +23,12 @@ def folder(tmp_path):
     return tmp_path / "racl.tiny"
 
 
+@pytest.fixture(autouse=True)
+def _without_drawings(monkeypatch):
+    """Leave out cell.svg, which takes longer than all else here."""
+    monkeypatch.setattr("robnet_zoo.plotting.cells.draw", lambda *arguments: None)
+
+
 def load(folder, **options):
     return create_model(f"local-dir:{folder}", **options)
 
@@ -30,9 +36,9 @@ def load(folder, **options):
 def test_a_transform_gives_what_the_network_was_evaluated_on():
     _, split = load_split("digits", "test")
     image = split.images(torch.tensor([0]))
-    picture = image[0, 0].numpy()
-    assert torch.equal(transform("racl.digits")(picture)[None], to_float(image))
-    assert transform(get_weights("racl.digits")) == Transform(8, 1)
+    known = transform("racl.digits")
+    assert torch.equal(known(image[0, 0].numpy())[None], to_float(image))
+    assert known == transform(get_weights("racl.digits")) == Transform(8, 1)
 
 
 @pytest.mark.filterwarnings("ignore::robnet_zoo.zoo.PretrainedWarning")
