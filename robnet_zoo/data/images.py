@@ -19,6 +19,7 @@ MEGAPIXELS = 64
 LUMA = (0.299, 0.587, 0.114)  # grey of red, green and blue (ITU-R BT.601), as in Pillow
 WIDE = 257  # levels of 16 bits to one of 8
 ALLOWED = f"give a file of {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # Pillow's names for more than 8 bits
 
 
@@ -34,7 +35,7 @@ def read_picture(path: Path) -> np.ndarray:
         raise ZooError(f"There is no file '{path}'; name an image, such as cat.png.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)  # limited here
+            warnings.simplefilter("ignore")  # of sizes, which are limited here, and of metadata
             with pillow.open(path, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MEGAPIXELS * 1e6:
@@ -102,8 +103,8 @@ def _array(image: Any) -> np.ndarray:
     if upright.mode in DEEP_MODES:
         levels = np.asarray(upright).astype(np.int64)
         return np.rint(levels.clip(0, 255 * WIDE) / WIDE).astype(np.uint8)
-    if upright.mode == "F":
-        raise ZooError("Pixels of floats have no fixed range; give an image of 8 or 16 bits.")
+    if upright.mode not in MODES:
+        raise ZooError(f"Pixels of mode '{upright.mode}' have no fixed colours; convert it to RGB.")
     if "A" in upright.getbands() or "transparency" in upright.info:
         upright = upright.convert("RGBA")
         white = _pillow().new("RGBA", upright.size, "white")

@@ -107,7 +107,7 @@ def test_what_is_no_picture_is_refused(tmp_path, content, says):
         (np.full((8, 8), 2.0), r"must hold floats in \[0,1\]"),
         (np.full((8, 8), np.nan), r"must hold floats in \[0,1\]"),
         (np.zeros((8, 8), np.int64), "int64 must hold floats"),
-        (Image.new("F", (8, 8)), "have no fixed range"),
+        (Image.new("F", (8, 8)), "'F' have no fixed colours; convert it to RGB"),
     ],
 )
 def test_other_objects_are_refused(picture, says):
