@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -21,16 +22,22 @@ WINDOW = 30.0  # seconds that a rate looks back, so that what a resumed run skip
 def run(main: Callable[[], int | None]) -> int:
     """Run a command's body and return its exit code: 2 for a user's mistake, 130 for Ctrl-C.
 
-    A disk that cannot be written counts as a user's mistake.
+    A disk that cannot be written counts as a user's mistake. It is 141 where the reader of the
+    output, such as `head`, has ended.
     """
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()
+        return code
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except UnwritableError as error:
         print(f"error: Cannot write '{error.filename}': {error.strerror}.", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+        return 141
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

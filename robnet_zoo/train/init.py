@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo.architectures import ARCHITECTURES
-from robnet_zoo.zoo.registry import get_weights
-from robnet_zoo.zoo.weights import Weights
+from robnet_zoo.zoo.registry import find_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,16 +27,12 @@ def init_settings(name: str) -> dict[str, Any]:
     Raises:
         ZooError: there are no such weights.
     """
-    weights = _weights(name)
+    weights = find_weights(name)
     own = weights.arguments
     size = {key: own[key] for key in ("channels", "layers") if key in own}
     model = {"model": weights.architecture} if weights.architecture in ARCHITECTURES else {}
     init = weights.name if name in ARCHITECTURES else name
     return {**model, **size, "init": init, "init_sha256": weights.sha256}
-
-
-def _weights(name: str) -> Weights:
-    return get_weights(f"{LOCAL}{name}" if Path(name).is_dir() else name)
 
 
 def initialise(model: nn.Module, settings: Settings, dataset: Dataset) -> str | None:
@@ -49,7 +44,7 @@ def initialise(model: nn.Module, settings: Settings, dataset: Dataset) -> str | 
     from robnet_zoo.zoo.surgery import transfer
 
     name = str(settings.init)
-    weights = _weights(name)
+    weights = find_weights(name)
     if weights.sha256 != settings.init_sha256:
         raise ZooError(
             f"'{name}' holds other weights by now than those that this run is to start from; "

@@ -6,10 +6,13 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from robnet_zoo.genotypes import Genotype, RobNetGenotype, robnet_nodes
+from robnet_zoo.genotypes.types import Edge
 from robnet_zoo.zoo.architectures import ARCHITECTURES, Architecture
+from robnet_zoo.zoo.blueprints import blueprint
 from robnet_zoo.zoo.hub import pins
 from robnet_zoo.zoo.protocols import published_text
-from robnet_zoo.zoo.registry import default_tag, get_weights, local_weights, ranked_tags
+from robnet_zoo.zoo.registry import default_tag, find_weights, local_weights, ranked_tags
 from robnet_zoo.zoo.weights import Weights
 
 LABEL, WIDTH = 14, 96
@@ -19,15 +22,18 @@ FAILED = "†"  # behind a number of an evaluation that failed a check
 def describe(name: str) -> str:
     """Describe an architecture with all its weights ("racl"), or one set of them ("racl.digits").
 
-    An architecture's paper comes last, as an entry of BibTeX.
+    An architecture's paper comes last, as an entry of BibTeX. A genotype file ("cells:FILE.json")
+    is described with its cells, and a weights folder by its path.
 
     Only what names one set of weights is fetched from the Hub, where it is not on this machine.
 
     Raises:
-        ZooError: there is no such architecture, or no such weights.
+        ZooError: there is no such architecture, weights or genotype.
     """
+    if name.startswith("cells:"):
+        return _describe_genotype(name)
     if name not in ARCHITECTURES:
-        return _describe_weights(get_weights(name))
+        return _describe_weights(find_weights(name))
     parts = [_describe_architecture(ARCHITECTURES[name])]
     for tag in ranked_tags(name):
         weights = local_weights(f"{name}.{tag}")
@@ -53,6 +59,46 @@ def _describe_architecture(architecture: Architecture) -> str:
             "published": "\n".join(published_text(architecture.name)) or architecture.unpublished,
         },
     )
+
+
+def _describe_genotype(name: str) -> str:
+    """Describe a genotype file; its network is built without storage, to count its parameters."""
+    import torch
+
+    from robnet_zoo.models.count import count_parameters
+
+    design = blueprint(name)
+    own = design.genotype
+    assert own is not None  # what "cells:" names has one
+    with torch.device("meta"):
+        parameters = count_parameters(design.build())
+    return _entries(
+        f"genotype {own.name}",
+        {
+            "genotype": ". ".join(filter(None, (own.status, describe_source(own.source)))),
+            "cells": "\n".join(_cells(own)),
+            "network": f"by default {_network(parameters, design.arguments)}",
+            "to train it": f"python -m robnet_zoo.train --model {name}",
+        },
+    )
+
+
+def _cells(genotype: Genotype) -> list[str]:
+    """Write each cell in a line: its nodes, and for each the operations on the states it reads."""
+    if isinstance(genotype, RobNetGenotype):
+        cells = {str(number): robnet_nodes(code) for number, code in enumerate(genotype.cells)}
+        head = ["11(0): identity and separable convolution (0 where left out) of state 0"]
+    else:
+        cells = {role: cell.nodes for role, cell in genotype.cells.items()}
+        head = []
+    return head + [
+        f"{role}: " + "; ".join(f"{2 + number} = {_sum(node)}" for number, node in enumerate(nodes))
+        for role, nodes in cells.items()
+    ]
+
+
+def _sum(node: tuple[Edge, ...]) -> str:
+    return " + ".join(f"{operation}({source})" for operation, source in node)
 
 
 def describe_source(source: Any) -> str:

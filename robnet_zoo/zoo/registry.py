@@ -138,6 +138,16 @@ def get_weights(name: str, weights: str | None = None) -> Weights:
     return read_weights(folder or _fetched(f"{architecture}.{wanted}"))
 
 
+def find_weights(name: str) -> Weights:
+    """Return what `get_weights` returns; `name` may also be the path of a weights folder.
+
+    Raises:
+        ZooError: there are no such weights.
+    """
+    folder = name not in ARCHITECTURES and Path(name).is_dir()
+    return get_weights(f"local-dir:{name}" if folder else name)
+
+
 def local_weights(name: str) -> Weights | None:
     """Return the metadata of "architecture.tag" to show; None if only the Hub has it."""
     folder = at_hand(name)

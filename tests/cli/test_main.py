@@ -71,6 +71,54 @@ def test_list_takes_a_pattern(capsys):
     ]
 
 
+def listed(capsys, *options):
+    assert main(["list", *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_list_leaves_out_what_has_no_weights_of_the_tag(capsys):
+    lines = listed(capsys, "--tag", "digits").splitlines()[1:]
+    names = {line.split()[0] for line in lines}
+    assert "racl" in names and "resnet18" not in names
+    (racl,) = (line for line in lines if line.startswith("racl "))
+    assert " digits 8x8 " in racl and "cifar10 32x32" not in racl
+    assert f"({get_weights('racl.digits').parameters:,})" in racl
+    shown = listed(capsys, "--pretrained", "--tag", "digits").splitlines()[1:]
+    assert [line.split()[0] for line in shown] == [
+        f"{name}.digits" for name in ARCHITECTURES if name in names
+    ]
+    assert "did you mean digits?" in failure(capsys, "list", "--tag", "digit")
+
+
+def test_list_gives_rows_that_a_machine_reads(capsys):
+    rows = json.loads(listed(capsys, "--json"))
+    assert [row["name"] for row in rows] == list(ARCHITECTURES)
+    assert len({tuple(row) for row in rows}) == 1  # the same keys, whatever is known
+    by_name = {row["name"]: row for row in rows}
+    racl, weights = by_name["racl"], get_weights("racl")
+    assert (racl["parameters"], racl["arguments"]["channels"]) == (3_571_174, 36)
+    assert racl["pretrained"]["name"] == weights.name and weights.tag in racl["tags"]
+    assert racl["pretrained"]["accuracies"] == weights.accuracies
+    assert by_name["resnet18"]["pretrained"] is None
+    (digits,) = json.loads(listed(capsys, "racl", "--json", "--tag", "digits"))
+    (alone,) = json.loads(listed(capsys, "racl*", "--json", "--tag", "digits", "--pretrained"))
+    assert digits["pretrained"] == alone and alone["tag"] == "digits"
+
+
+def test_a_reader_may_have_enough_of_the_output(root, tmp_path):
+    command = f"{sys.executable} -m robnet_zoo list --json | true"
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
 def test_near_names_are_offered(capsys):
     assert "did you mean racl?" in failure(capsys, "info", "raccl")
     assert "did you mean racl?" in failure(capsys, "draw", "rcl")
@@ -106,6 +154,39 @@ def test_draw_takes_a_genotype_file(tmp_path):
     path.write_text(json.dumps(genotype_to_dict(published("pc_darts"))))
     assert main(["draw", f"cells:{path}", "--out", str(tmp_path / "found.png")]) == 0
     assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("source", ["tag", "folder", "local-dir:"])
+def test_draw_takes_weights_and_draws_their_architecture(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    if source == "tag":
+        named, out = "racl.digits", "racl.digits.svg"
+    else:
+        save_tiny(tmp_path / "deep" / "racl.tiny")
+        named, out = source.replace("folder", "") + "deep/racl.tiny", "racl.tiny.svg"
+    drawn = {}
+    monkeypatch.setattr("robnet_zoo.plotting.cells.draw", lambda *args: drawn.update(args=args))
+    assert main(["draw", named]) == 0
+    genotype, path, _, caption = drawn["args"]
+    assert (genotype.cells, str(path)) == (published("racl").cells, out)
+    assert ARCHITECTURES["racl"].paper.short in caption
+
+
+def test_info_shows_the_cells_of_a_genotype_file(capsys, tmp_path):
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(genotype_to_dict(published("pc_darts"))))
+    assert main(["info", f"cells:{path}"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "genotype pc_darts",
+        "normal: 2 = sep_conv_3x3(1) + skip_connect(0); 3",
+        f"{ARCHITECTURES['pc_darts'].parameters:,} parameters with channels=36",
+        f"--model cells:{path}",
+    ):
+        assert words in shown
+    path.write_text(json.dumps(genotype_to_dict(published("robnet_free"))))
+    assert main(["info", f"cells:{path}"]) == 0
+    assert " 19: 2 = " in " ".join(capsys.readouterr().out.split())
 
 
 def test_draw_tells_what_cannot_be_drawn(capsys, tmp_path):

@@ -9,7 +9,7 @@ from robnet_zoo.zoo.info import describe
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("name", help="such as racl, racl.digits or local-dir:DIR")
+    parser.add_argument("name", help="racl, racl.digits, a weights folder or cells:FILE.json")
 
 
 def run(options: argparse.Namespace) -> None:
