@@ -21,6 +21,7 @@ from robnet_zoo.zoo.weights import CONFIG, TENSORS, read_weights
 PINS = Path(__file__).with_name("pins.json")  # written by `robnet-zoo publish`
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PAUSE = 1.0  # seconds, after a server error
+UNCONNECTED = ("ConnectError", "ConnectTimeout")  # of the client's HTTP library, httpx or httpx2
 
 
 class Pin(Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +116,9 @@ def _file(name: str, path: str, revision: str | None, options: dict[str, Any]) -
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError
 
+    place = f"'{name}'" if revision is None else f"'{name}' at {revision}"
+    if not _reachable(name, path, revision, options):
+        raise ZooError(f"Cannot fetch {place}, {_tried()}: {_without_network(name, revision)}.")
     try:
         try:
             return Path(hf_hub_download(name, path, revision=revision, **options))
@@ -124,8 +128,44 @@ def _file(name: str, path: str, revision: str | None, options: dict[str, Any]) -
             time.sleep(PAUSE)  # the client does not try every request again
             return Path(hf_hub_download(name, path, revision=revision, **options))
     except (HTTPError, OSError, ValueError) as error:
-        place = f"'{name}'" if revision is None else f"'{name}' at {revision}"
         raise ZooError(f"Cannot fetch {place}, {_tried()}: {why(error)}.") from error
+
+
+def _reachable(name: str, path: str, revision: str | None, options: dict[str, Any]) -> bool:
+    """Return whether a file is cached, or the Hub can be connected to.
+
+    Where it cannot, the client would try again for 23 seconds and more. Any other failure is left
+    to the client, which asks anew.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        kept = try_to_load_from_cache(
+            name, path, options.get("cache_dir"), revision=revision or constants.DEFAULT_REVISION
+        )
+        if isinstance(kept, str) and not options.get("force_download"):
+            return True
+        if constants.HF_HUB_OFFLINE:
+            return False
+        if not options.get("local_files_only"):
+            url = hf_hub_url(name, path, revision=revision)
+            get_hf_file_metadata(url, token=options.get("token"))
+    except (HTTPError, OSError, ValueError) as error:
+        return type(error).__name__ not in UNCONNECTED
+    return True
+
+
+def _without_network(name: str, revision: str | None) -> str:
+    from huggingface_hub import constants
+
+    offline = constants.HF_HUB_OFFLINE
+    state = "HF_HUB_OFFLINE is set; unset it" if offline else "no connection; check the network"
+    known = f"hf-hub:{name}" if revision is None else f"hf-hub:{name}@{revision}"
+    return (
+        f"{state}, or run 'robnet-zoo download {known} --out DIR' on a machine with a network, "
+        "copy the folder and name it as local-dir:DIR"
+    )
 
 
 def _is_server_error(error: Exception) -> bool:

@@ -88,6 +88,7 @@ def test_list_leaves_out_what_has_no_weights_of_the_tag(capsys):
         f"{name}.digits" for name in ARCHITECTURES if name in names
     ]
     assert "did you mean digits?" in failure(capsys, "list", "--tag", "digit")
+    assert "no weights of vgg19;" in failure(capsys, "list", "vgg*", "--tag", "digits")
 
 
 def test_list_gives_rows_that_a_machine_reads(capsys):

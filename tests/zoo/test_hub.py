@@ -113,10 +113,29 @@ def test_no_answer_is_told_and_a_cached_copy_used(hub, client, files):
     assert same(client.run("org/racl"), files)
 
 
-def test_offline_without_a_copy_is_told(client):
-    line = client.fail("org/racl", HF_HUB_OFFLINE="1")
-    assert "HF_HUB_OFFLINE" in line
-    assert str(client.cache) in line
+@pytest.mark.parametrize(
+    ("settings", "state"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "no connection"),
+        ({"HF_ENDPOINT": "http://nowhere.invalid"}, "no connection"),
+    ],
+)
+def test_without_a_network_it_is_said_how_to_get_the_weights(client, settings, state):
+    """At once: the client alone tries six times, and says so each time."""
+    process = client.start("org/racl", **settings)
+    out, err = process.communicate()
+    assert (process.returncode, out, err.count("\n")) == (2, "", 1)
+    assert state in err and str(client.cache) in err
+    assert "robnet-zoo download hf-hub:org/racl --out DIR" in err and "local-dir:DIR" in err
+
+
+def test_what_is_cached_needs_no_network(hub, client, files):
+    folder = client.run("org/racl")
+    assert client.run("org/racl", HF_ENDPOINT="http://127.0.0.1:9") == folder
+    Path(folder, TENSORS).unlink()
+    assert "no connection" in client.fail("org/racl", HF_ENDPOINT="http://127.0.0.1:9")
+    assert same(client.run("org/racl"), files)
 
 
 def test_a_passing_server_error_is_overcome(hub, client, files):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robnet_zoo.cli.models.rows import model_row, weights_row
-from robnet_zoo.runtime.errors import unknown_name
+from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.zoo.architectures import ARCHITECTURES, dimensions
 from robnet_zoo.zoo.info import FAILED
 from robnet_zoo.zoo.registry import list_models, local_weights, ranked_tags, tags
@@ -59,8 +59,11 @@ def _with_tag(names: list[str], tag: str) -> list[str]:
         name: tags(name) if name in ARCHITECTURES else [name.partition(".")[2]] for name in names
     }
     chosen = [name for name in names if tag in own[name]]
+    known = {known for every in own.values() for known in every}
+    if not known:
+        raise ZooError(f"There are no weights of {', '.join(names)}; leave out --tag.")
     if not chosen:
-        raise unknown_name("tag", tag, {known for every in own.values() for known in every})
+        raise unknown_name("tag", tag, known)
     return chosen
 
 
