@@ -1,5 +1,6 @@
 """A run that is stopped in any way goes on as if nothing had happened."""
 
+import csv
 import json
 import os
 import pickle
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.lock import hold
 from robnet_zoo.train.__main__ import main
 from robnet_zoo.train.session import train
+from robnet_zoo.train.tensorboard import TensorBoardLog
 
 EVERYTHING = ("--set", "loss=trades", "--set", "awp=0.01", "--set", "awp_from=0.3")
 
@@ -64,7 +67,8 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     assert stood["batch"] > 0  # in the middle of an epoch
     assert stood["step"] < 8
 
-    stopped = start(["--resume", "--out", str(broken), "--save-every", "0.001s"])
+    on = ["--resume", "--out", str(broken), "--log", "tensorboard"]
+    stopped = start([*on, "--save-every", "0.001s"])
     wait_for_step(stopped, broken, stood["step"] + 2)
     stopped.send_signal(signal.SIGTERM)
     _, told = stopped.communicate()
@@ -72,7 +76,7 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     assert "go on with --resume" in told
     assert "Traceback" not in told
 
-    assert main(["--resume", "--out", str(broken)]) == 0
+    assert main(on) == 0
     assert_same(whole / "last.pt", broken / "last.pt")
     assert_same(whole / "best.pt", broken / "best.pt")
     record = json.loads((broken / "record.json").read_text())
@@ -80,6 +84,40 @@ def test_killed_and_stopped_runs_end_with_the_weights_of_an_uninterrupted_one(tm
     assert record["best"] == json.loads((whole / "record.json").read_text())["best"]
     log = (broken / "history.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in log[1:]] == [["1", "4"], ["2", "8"], ["3", "12"]]
+    header, *rows = csv.reader(log)
+    shown = scalars(broken / "tensorboard")
+    assert shown.keys() == set(header) - {"step"}
+    for name, points in shown.items():
+        written = [(int(row[1]), row[header.index(name)]) for row in rows]
+        assert points == [(step, pytest.approx(float(value), rel=1e-5)) for step, value in written]
+
+
+def scalars(folder):
+    """Return what TensorBoard shows of a folder: for each name its steps and values."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return {
+        name: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
+
+
+def test_tensorboard_shows_each_step_once_whatever_was_taken_back(tmp_path):
+    def run(*steps):
+        rows = [{"step": step, "raw": step / n, "ema": None} for n, step in enumerate(steps, 1)]
+        return SimpleNamespace(state=SimpleNamespace(history=rows))
+
+    log = TensorBoardLog(tmp_path)
+    for history in (run(4), run(4, 8), run(4, 9)):
+        log(history)
+    log(run(4, 8))  # after a rollback
+    assert scalars(tmp_path)["raw"] == [(4, 4), (8, 4)]
+    again = TensorBoardLog(tmp_path)  # another session, from the checkpoint of the first epoch
+    again(run(4, 10))
+    again(run(4, 10, 12))
+    assert scalars(tmp_path)["raw"] == [(4, 4), (10, 5), (12, 4)]
+    assert "ema" not in scalars(tmp_path)
 
 
 def test_two_processes_in_one_folder_are_kept_apart(tmp_path, capsys):

@@ -90,6 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="cpu, cuda, cuda:N or auto (default)")
     add("--data", type=Path, default=None, help="folder of the data sets")
     add("--out", type=Path, default=None, help="the run's folder (default runs/MODEL.DATASET...)")
+    add("--log", choices=("tensorboard",), default=None, help="the history for it too, in --out")
     add("--save-every", default="5m", metavar="TIME", help="between checkpoints (default 5m)")
     add(
         "--resume",
@@ -117,6 +118,11 @@ def run(options: argparse.Namespace) -> int:
         validate_unchanged(settings, _asked(settings, given))
     elif device.startswith("cuda") and "precision" not in given:
         settings = dataclasses.replace(settings, precision="bfloat16")
+    log = None
+    if options.log == "tensorboard":
+        from robnet_zoo.train.tensorboard import FOLDER, TensorBoardLog
+
+        log = TensorBoardLog(folder / FOLDER)
     from robnet_zoo.train.session import train
 
     tune()
@@ -128,6 +134,7 @@ def run(options: argparse.Namespace) -> int:
             root=options.data,
             resume=options.resume,
             save_every=parse_duration(options.save_every),
+            after_epoch=log,
         )
     except Stopped as stopped:
         print(f"stopped; go on with --resume --out {folder}", file=sys.stderr)
