@@ -82,7 +82,7 @@ class Attack:
         """Raise ZooError if the attack cannot run here."""
 
     def cost(self) -> int:
-        """Return the forward passes that an image which stays robust takes, roughly."""
+        """Return the passes, forward and backward, of an image that stays robust, roughly."""
         return 1
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:

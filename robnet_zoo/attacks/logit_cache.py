@@ -35,8 +35,8 @@ class LogitCache:
         if places:
             new = self.model(images[list(places.values())])
             self._known.update(zip(places, new, strict=True))
-        if self.model.on_forward is not None:
-            self.model.on_forward(len(keys) - len(places))  # as much progress as passes are
+        if self.model.on_pass is not None:
+            self.model.on_pass(len(keys) - len(places), False)  # as much progress as passes are
         logits = torch.stack([self._known[key] for key in keys])
         while len(self._known) > self.capacity:
             del self._known[next(iter(self._known))]

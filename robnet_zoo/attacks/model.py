@@ -20,6 +20,7 @@ from robnet_zoo.attacks.verdicts import classes
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.randomness import seeded
 
+OnPass = Callable[[int, bool], None]  # is told of images passed, and whether a log answered
 CPU = torch.device("cpu")
 BATCH_MULTIPLE = 16  # images
 DRAW_BATCH = 64  # images of a randomised model, whatever the batch size: its draws depend on it
@@ -83,6 +84,7 @@ class AttackedModel(nn.Module):
         compiled: whether that form is compiled, for one batch size: chunks are then filled up.
         adaptive: the surrogate of its gradients, and the draws of a randomised model.
         seed: of the draws that give verdicts.
+        on_pass: is told of each forward and backward pass: the images, and whether the log answers.
         log: keeps what the passes return, and answers in the model's place.
         chunk: images in one forward pass at most.
         forwards, backwards: images passed so far, without the copies.
@@ -92,7 +94,7 @@ class AttackedModel(nn.Module):
         self,
         model: nn.Module,
         batch_size: int,
-        on_forward: Callable[[int], None] | None = None,
+        on_pass: OnPass | None = None,
         *,
         attack_model: nn.Module | None = None,
         compiled: bool = False,
@@ -105,14 +107,16 @@ class AttackedModel(nn.Module):
         self.adaptive = adaptive or Adaptive()
         self.attack_model = self.adaptive.view(model) if attack_model is None else attack_model
         self.chunk = DRAW_BATCH if self.adaptive.randomised else round_up_batch(batch_size)
-        self.on_forward = on_forward
+        self.on_pass = on_pass
         self.forwards = self.backwards = 0
         self.training = False  # torchattacks puts everything back into the mode it finds here
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images (N, C, H, W) in [0,1], as attacks see them."""
-        self._advance(len(images))
-        return self._pass(self.attack_model, images)
+        remembered = self._replays
+        logits = self._pass(self.attack_model, images)
+        self._advance(len(images), remembered)
+        return logits
 
     def _pass(self, model: nn.Module, images: Tensor) -> Tensor:
         compute = partial(self._compute, model)
@@ -151,28 +155,34 @@ class AttackedModel(nn.Module):
             )
             self.forwards += forwards
             self.backwards += backwards
-            self._advance(forwards)
+            self._advance(forwards + backwards, remembered=True)  # 0 where it was computed
             return returned
 
         return logged
 
-    def _advance(self, images: int) -> None:
-        if self.on_forward is not None:
-            self.on_forward(images)
+    @property
+    def _replays(self) -> bool:
+        return self.log is not None and bool(self.log.waiting)
+
+    def _advance(self, images: int, remembered: bool) -> None:
+        if self.on_pass is not None and images:
+            self.on_pass(images, remembered)
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient) * self.adaptive.eot
+        self._advance(len(gradient), self._replays)
 
     @torch.no_grad()
     def draw(self, images: Tensor) -> Tensor:
         """Return the model's logits (draws, N, classes) that give the verdicts."""
-        self._advance(len(images))
+        remembered, drawn = self._replays, []
         if not self.adaptive.randomised:
-            return self._pass(self.model, images)[None]
-        drawn = []
-        for number in range(self.adaptive.draws):
-            with seeded(_draw_seed(self.seed, number)):
-                drawn.append(self._pass(self.model, images))
+            drawn = [self._pass(self.model, images)]
+        else:
+            for number in range(self.adaptive.draws):
+                with seeded(_draw_seed(self.seed, number)):
+                    drawn.append(self._pass(self.model, images))
+        self._advance(len(images), remembered)
         return torch.stack(drawn)
 
     def predict(self, images: Tensor) -> Tensor:
@@ -184,7 +194,7 @@ class AttackedModel(nn.Module):
 
     def plain(self) -> AttackedModel:
         """Return one in which attacks see the model itself, counted anew."""
-        return AttackedModel(self.model, self.chunk, self.on_forward, log=self.log)
+        return AttackedModel(self.model, self.chunk, self.on_pass, log=self.log)
 
     def confirm(self, suspected: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return which of the suspected images (N,) the model itself misclassifies."""

@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from robnet_zoo.attacks.adaptive import Adaptive
 from robnet_zoo.attacks.base import Attack, Suite, run_confirmed
 from robnet_zoo.attacks.batch import BLOCK_SIZE, AttackBatch
-from robnet_zoo.attacks.model import BATCH_MULTIPLE, DRAW_BATCH, AttackedModel, preserve_state
+from robnet_zoo.attacks.model import (
+    BATCH_MULTIPLE,
+    DRAW_BATCH,
+    AttackedModel,
+    OnPass,
+    preserve_state,
+)
 from robnet_zoo.attacks.pass_log import PassLog
 from robnet_zoo.attacks.verdicts import validate_classes
 from robnet_zoo.eval import draws, results
@@ -32,6 +38,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.threat_models import ThreatModel
 
 Done = TypeVar("Done")
+CLEAN, CLEAN_COST = "clean", 1  # the stage without an attack, and its passes an image
 
 
 class Predictions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +79,7 @@ class Engine:
     def clean(self) -> Clean:
         """Return what the model does with each image without an attack."""
         everything = torch.arange(len(self.images))
-        blocks = self._blocks("clean", everything, self._predict, Predictions, cost=0)
+        blocks = self._blocks(CLEAN, everything, self._predict, Predictions, cost=CLEAN_COST)
         drawn = zip(everything.split(BLOCK_SIZE), (block.drawn for block in blocks), strict=True)
         each = ((indices.tolist(), verdicts) for indices, verdicts in drawn if verdicts)
         predictions = [label for block in blocks for label in block.predictions]
@@ -89,15 +96,18 @@ class Engine:
         self, attack: Attack | Suite, settings: dict[str, Any], correct: list[bool]
     ) -> AttackResult:
         """Return what an attack, or suite, does to the images that are correct without it."""
-        robust, done = list(correct), []
+        robust, done, attacked = list(correct), [], len(correct)
+        costs = [part.cost() for part in attack.parts]
         self.warnings += [f"{attack.name}: {note}" for note in getattr(attack, "notes", ())]
-        for part in attack.parts:
+        for number, part in enumerate(attack.parts):
             stage = attack.name if part.name == attack.name else f"{attack.name}.{part.name}"
             left = torch.tensor([i for i, stands in enumerate(robust) if stands]).long()
             self._standing = len(left)
-            self._catch_up(part.cost() * (len(robust) - len(left)) / self.processes.size)
+            # neither this part nor those behind it attack what does not stand any more
+            self._skip(sum(costs[number:]) * (attacked - len(left)) / self.processes.size)
+            attacked = len(left)
             work = partial(self._attack, part, stage)
-            blocks = self._blocks(stage, left, work, BlockResult, cost=part.cost())
+            blocks = self._blocks(stage, left, work, BlockResult, cost=costs[number])
             self.warnings += [f"{stage}: {text}" for block in blocks for text in block.warnings]
             done.append((part.name, blocks))
             if self.kept_images is not None:
@@ -123,7 +133,7 @@ class Engine:
         # the bar counts an even part of the images for each process, whatever its blocks hold
         self._rate = len(indices) / self.processes.size / images if images else 0.0
         if not images:
-            self._catch_up(cost * len(indices) / self.processes.size)
+            self._skip(cost * len(indices) / self.processes.size)
         for number in mine:
             result = self._stored(stage, number, kind)
             self._expected += cost * len(blocks[number]) * self._rate
@@ -131,7 +141,7 @@ class Engine:
                 alone = partial(self._alone, number, partial(work, number, blocks[number]))
                 result = self.within_memory(alone)
                 self.shards.save(stage, number, result)
-            self._catch_up(0)
+            self._skip(0)
             own[number] = result
         every = self.processes.gather(own)
         return [every[number] for number in sorted(every)]
@@ -170,7 +180,11 @@ class Engine:
 
     def _predict(self, number: int, indices: Tensor) -> Predictions:
         model = AttackedModel(
-            self.model, self.batch_size, adaptive=self.adaptive, seed=self.seed + number
+            self.model,
+            self.batch_size,
+            partial(self._tick, CLEAN),
+            adaptive=self.adaptive,
+            seed=self.seed + number,
         )
         logits = model.draw(self.images.take(indices))
         labels = self.images.labels_of(indices)
@@ -186,13 +200,8 @@ class Engine:
         def watch(robust: Tensor) -> None:
             self._standing = standing - int((~robust).sum())
 
-        def tick(passes: int) -> None:
-            if self.bar is not None:
-                note = f"{stage}: {100 * self._standing / len(self.images):.1f} % still robust"
-                self.bar.advance(min(passes * self._rate, self._expected - self.bar.done), note)
-
         log = self.shards.log(stage, number)
-        attacked_model = self.attacked_model(tick, self.seed + number, log)
+        attacked_model = self.attacked_model(partial(self._tick, stage), self.seed + number, log)
         batch = AttackBatch(
             number=number,
             indices=indices,
@@ -218,7 +227,7 @@ class Engine:
 
     def attacked_model(
         self,
-        on_forward: Callable[[int], None] | None = None,
+        on_pass: OnPass | None = None,
         seed: int = 0,
         log: PassLog | None = None,
     ) -> AttackedModel:
@@ -226,7 +235,7 @@ class Engine:
         return AttackedModel(
             self.model,
             self.batch_size,
-            on_forward,
+            on_pass,
             attack_model=self.attack_model if self.adaptive.plain else None,
             compiled=self.compiled,
             adaptive=self.adaptive,
@@ -234,8 +243,23 @@ class Engine:
             log=log,
         )
 
-    def _catch_up(self, passes: float) -> None:
-        """Let the bar show `passes` more as done, and all that was expected up to here."""
+    def _tick(self, stage: str, passes: int, remembered: bool) -> None:
+        """Show passes of this process; where an attack takes more than its cost, the bar grows."""
+        if self.bar is None:
+            return
+        amount = passes * self._rate
+        beyond = self.bar.done + amount - self._expected
+        if beyond > 0:
+            self._expected += beyond
+            self.bar.resize(self.bar.total + beyond)
+        if remembered:
+            self.bar.skip(amount)
+        else:
+            standing = f": {100 * self._standing / len(self.images):.1f} % still robust"
+            self.bar.advance(amount, stage if stage == CLEAN else stage + standing)
+
+    def _skip(self, passes: float) -> None:
+        """Let the bar skip `passes` that are not needed, and all that was expected up to here."""
         self._expected += passes
         if self.bar is not None:
-            self.bar.advance(self._expected - self.bar.done)
+            self.bar.skip(self._expected - self.bar.done)

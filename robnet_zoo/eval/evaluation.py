@@ -23,7 +23,7 @@ from robnet_zoo.eval import record as records
 from robnet_zoo.eval import results
 from robnet_zoo.eval.checking import check_before, check_behind
 from robnet_zoo.eval.checks import check_results, fingerprint
-from robnet_zoo.eval.engine import Engine
+from robnet_zoo.eval.engine import CLEAN_COST, Engine
 from robnet_zoo.eval.finished import add_attacks, find_finished
 from robnet_zoo.eval.identity import first_images, settings_of
 from robnet_zoo.eval.inputs import Images, RunMetadata, model_info, take_first
@@ -195,7 +195,8 @@ def evaluate(
             adaptive=adaptive,
             kept_images=keep_images(images_path, shards.folder),
         )
-        passes = len(images) * sum(part.cost() for attack in chosen for part in attack.parts)
+        cost = sum(part.cost() for attack in chosen for part in attack.parts)
+        passes = len(images) * (cost + (CLEAN_COST if earlier is None else 0))
         shown = not quiet and processes.main
         bar = progress(passes / processes.size, "Evaluating", "passes") if shown else nullcontext()
         with bar as work.bar:
@@ -203,6 +204,8 @@ def evaluate(
             correct = flags_of(clean.verdicts)
             checks = check_before(work, averaged_draws(chosen, adaptive))
             validate_gradients(chosen, checks)
+            if work.bar is not None:
+                work.bar.restart()
             attacked = tuple(
                 work.attack(attack, request.attacks[attack.name], correct) for attack in chosen
             )

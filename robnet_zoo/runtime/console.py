@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +18,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import UnwritableError
 
 PLAIN_SECONDS = 10.0  # between two progress lines where there is no terminal
-WINDOW = 30.0  # seconds that a rate looks back, so that what a resumed run skips soon fades
+WINDOW = 30.0  # seconds that a rate looks back
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -59,11 +61,12 @@ class Progress:
     def __init__(self, total: float, description: str, unit: str = "images") -> None:
         self.total, self.description, self.unit = total, description, unit
         self.done, self.note = 0.0, ""
+        self._worked = 0.0  # what of it took time
         self._last_line = time.monotonic()
-        self._past = deque([(self._last_line, 0.0)])  # times, and what was done by then
+        self._past = deque([(self._last_line, 0.0)])  # times, and what was worked by then
         self._bar = None
         if sys.stderr.isatty():
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
@@ -71,30 +74,49 @@ class Progress:
                 BarColumn(),
                 TextColumn("{task.percentage:3.0f}%"),
                 TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 TextColumn("{task.fields[note]}"),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(description, total=total, rate="", note="")
+            self._task = self._bar.add_task(description, total=total, rate="", left="", note="")
             self._bar.start()
 
     @property
     def rate(self) -> float:
         """Units done per second, of late."""
-        since, done = self._past[0]
-        return (self.done - done) / max(time.monotonic() - since, 1e-9)
+        since, worked = self._past[0]
+        return (self._worked - worked) / max(time.monotonic() - since, 1e-9)
+
+    @property
+    def left(self) -> float:
+        """Seconds that what is left takes at that rate."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else math.inf
+
+    def restart(self) -> None:
+        """Measure the rate from now on: what took time before was other work."""
+        self._past = deque([(time.monotonic(), self._worked)])
+
+    def skip(self, amount: float) -> None:
+        """Count `amount` more units as done that took no time, which the rate leaves out.
+
+        Such as what a resumed run remembers, and what need not be done after all.
+        """
+        self.done += amount
+        if self._bar is not None:
+            self._bar.update(self._task, advance=amount)
 
     def advance(self, amount: float, note: str = "") -> None:
         """Count `amount` more units as done; `note` replaces the text behind the bar."""
         self.done += amount
+        self._worked += amount
         self.note = note or self.note
         now = time.monotonic()
-        self._past.append((now, self.done))
+        self._past.append((now, self._worked))
         while len(self._past) > 1 and self._past[1][0] <= now - WINDOW:
             self._past.popleft()
         if self._bar is not None:
-            rate = f"{self.rate:,.1f} {self.unit}/s"
-            self._bar.update(self._task, advance=amount, rate=rate, note=self.note)
+            rate, left = f"{self.rate:,.1f} {self.unit}/s", clock(self.left)
+            self._bar.update(self._task, advance=amount, rate=rate, left=left, note=self.note)
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._line()
 
@@ -106,9 +128,9 @@ class Progress:
 
     def _line(self) -> None:
         self._last_line = time.monotonic()
-        left = (self.total - self.done) / max(self.rate, 1e-9)
         percent = 100 * self.done / max(self.total, 1e-9)
-        speed = f"{self.rate:,.1f} {self.unit}/s, {left:.0f} s left"
+        left = f", {self.left:.0f} s left" if math.isfinite(self.left) else ""
+        speed = f"{self.rate:,.1f} {self.unit}/s{left}"
         text = f"{self.description}: {percent:.0f}% ({speed}) {self.note}"
         print(text.rstrip(), file=sys.stderr, flush=True)
 
@@ -116,6 +138,11 @@ class Progress:
         """Take the bar away, leaving its last state on the screen."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as hours, minutes and seconds; "-" where they are infinite."""
+    return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "-"
 
 
 @contextmanager

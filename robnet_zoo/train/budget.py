@@ -83,18 +83,35 @@ class TimeBudget:
         if self.limit is None or ended or self.steps < self.warm_up + PROBE:
             return run.schedule
         per_pass = self.seconds / self.passes
-        batches = max(1.0, len(run.validation) / run.settings.recipe.batch_size)
-        models = 1.0 if run.average is None else 1 + 1 / run.guard_stride
-        guess = per_pass * batches * models * VALIDATION_PASSES
         return reschedule(
             run.settings.recipe,
             run.schedule,
             run.state.step,
             left=self.limit * (1 - RESERVE) - CLOSING_SECONDS - run.state.seconds,
             seconds_per_pass=per_pass,
-            validation_seconds=guess if self.validating is None else self.validating,
+            validation_seconds=self._validation_seconds(run),
             steps_per_epoch=run.steps_per_epoch,
         )
+
+    def seconds_left(self, run: Run) -> float | None:
+        """Return what the rest of the run takes at the speed of late; None before it is known."""
+        if self.steps < self.warm_up + PROBE:
+            return None
+        recipe, step = run.settings.recipe, run.state.step
+        steps = run.schedule.last - step
+        if not steps:
+            return self._validation_seconds(run)
+        training = mean_passes(recipe, run.schedule.progress(step)) * self.seconds / self.passes
+        validations = steps / run.steps_per_epoch / recipe.validate_every
+        return steps * training + validations * self._validation_seconds(run)
+
+    def _validation_seconds(self, run: Run) -> float:
+        """Return the seconds of the last validation; before the first, a guess from the steps."""
+        if self.validating is not None:
+            return self.validating
+        batches = max(1.0, len(run.validation) / run.settings.recipe.batch_size)
+        models = 1.0 if run.average is None else 1 + 1 / run.guard_stride
+        return self.seconds / self.passes * batches * models * VALIDATION_PASSES
 
 
 def reschedule(

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from robnet_zoo.runtime.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from robnet_zoo.runtime.console import progress
+from robnet_zoo.runtime.console import clock, progress
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import atomic_path, write_text
 from robnet_zoo.runtime.signals import SaveTimer, stop_signals
@@ -101,7 +101,10 @@ def _train_epoch(loop: _Loop) -> None:
             due = _agree(loop)
             if bar is not None:
                 bar.resize(bar.done + (_steps_left(run) + 1) * size)
-                bar.advance(size)
+                left = loop.budget.seconds_left(run)
+                bar.advance(size, "" if left is None else f"run: {clock(left)} left")
+                if loop.budget.steps <= loop.budget.warm_up:
+                    bar.restart()
             if due and not _checkpoint(loop):
                 return
     rate = (state.images - images) / (time.monotonic() - began)

@@ -63,7 +63,7 @@ def test_options_reach_the_attacks(run, tmp_path):
     code, out, _ = run(
         *("--attack", "pgd2,pgd3", "--restarts", "2", "--targeted", "--early-exit"),
         *("--norm", "L2", "--eps", "1/2", "--seed", "9", "--batch-size", "20", "--n", "12"),
-        *("--split", "validation", "--out", "deep/er/a.json", "--device", "cpu"),
+        *("--split", "validation", "--out", "deep/er/a.json", "--device", "cpu", "--resume"),
     )
     record = json.loads((tmp_path / "deep/er/a.json").read_text())
     settings = record["attacks"][1]["settings"]

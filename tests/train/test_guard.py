@@ -107,19 +107,22 @@ def test_a_run_ends_within_its_budget_with_its_schedule_complete(tmp_path, recip
     dataset, images = load_split(settings.dataset, "train", threat_model="digits")
     run = build_run(settings, dataset, images, images.subset(torch.arange(20)), ProcessGroup())
     clock = TimeBudget(budget, now=lambda: seconds, ticked=0.0)
-    state = run.state
+    state, said = run.state, []
     while state.step < run.schedule.last:
         factor = slower if seconds > budget / 2 else 1.0
         seconds += factor * 0.5 * passes(settings.recipe, run.schedule.progress(state.step))
         state.step += 1
         clock.count_step(run)
         state.plan = dataclasses.astuple(clock.schedule(run))
+        said.append((seconds, clock.seconds_left(run)))
         if state.step % run.steps_per_epoch == 0 or state.step == run.schedule.last:
             seconds += factor * 2.0
             clock.count_validation(run)
             state.plan = dataclasses.astuple(clock.schedule(run))
     assert state.seconds == seconds
     assert 0.97 * budget < seconds <= budget
+    then, left = next(point for point in said if point[0] >= 0.05 * budget)
+    assert 0.5 < left / (seconds - then) < 2
     final = learning_rate(settings.recipe, run.schedule.progress(state.step - 1))
     assert final < 0.01 * settings.recipe.peak_lr()
 

@@ -42,9 +42,9 @@ class Apgd(LibraryAttack):
         return {"ce": 2, "dlr": 3, "dlr-targeted": 4}[self.loss]
 
     def cost(self) -> int:
-        """Return the forward passes that an image which stays robust takes."""
+        """Return the passes, forward and backward, of an image that stays robust."""
         runs = self.target_classes if self.loss == "dlr-targeted" else 1
-        return 1 + runs * self.restarts * (self.steps + 1) * self.eot
+        return 1 + runs * self.restarts * 2 * (self.steps + 1) * self.eot
 
     @torch.no_grad()
     def run(

@@ -45,8 +45,8 @@ class CarliniWagner(Attack):
         return Traits(minimal=True, norms=NORMS, loss="margin")
 
     def cost(self) -> int:
-        """Return the forward passes that an image takes."""
-        return self.steps
+        """Return the passes, forward and backward, of an image."""
+        return 2 * self.steps
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel

@@ -27,8 +27,8 @@ class Fab(LibraryAttack):
         return Traits(restarts=True, norms=NORMS)
 
     def cost(self) -> int:
-        """Return the forward passes that an image which stays robust takes."""
-        return self.target_classes * self.restarts * (2 * self.steps + 3)
+        """Return the passes, forward and backward, of an image that stays robust."""
+        return self.target_classes * self.restarts * (3 * self.steps + 3)
 
     @torch.no_grad()
     def run(

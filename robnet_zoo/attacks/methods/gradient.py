@@ -96,8 +96,8 @@ class GradientAttack(Attack):
         return threat_model.step if self.step is None else Epsilon.parse(self.step, "step")
 
     def cost(self) -> int:
-        """Return the forward passes that an image which stays robust takes."""
-        return self.restarts * (self.steps + 1)
+        """Return the passes, forward and backward, of an image that stays robust."""
+        return self.restarts * (2 * self.steps + 1)
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return the settings, with the step as a number too."""

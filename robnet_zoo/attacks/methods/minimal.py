@@ -58,8 +58,8 @@ class Fmn(AdvLibAttack):
         return Traits(minimal=True, loss="margin", norms=NORMS)
 
     def cost(self) -> int:
-        """Return the forward passes that an image takes."""
-        return self.steps + 1
+        """Return the passes, forward and backward, of an image."""
+        return 2 * self.steps + 1
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel
@@ -92,8 +92,8 @@ class Ddn(AdvLibAttack):
         return Traits(minimal=True, loss="ce", norms=("L2",))
 
     def cost(self) -> int:
-        """Return the forward passes that an image takes."""
-        return self.steps
+        """Return the passes, forward and backward, of an image."""
+        return 2 * self.steps
 
     def run(
         self, model: AttackedModel, batch: AttackBatch, threat_model: ThreatModel

@@ -49,7 +49,7 @@ class Square(LibraryAttack):
         return Traits(gradients=False, loss="margin", norms=NORMS)
 
     def cost(self) -> int:
-        """Return the forward passes that an image which stays robust takes."""
+        """Return the forward passes of an image that stays robust."""
         return self.queries + 2
 
     @torch.no_grad()

@@ -60,9 +60,9 @@ class TorchAttack(LibraryAttack):
         return traits_of(self.method, {*self.takes, *(own.name for own in fields(self))})
 
     def cost(self) -> int:
-        """Return the forward passes that an image takes, roughly."""
+        """Return the passes, forward and backward, of an image, roughly."""
         counts = [getattr(self, name) for name in COUNTS if hasattr(self, name)]
-        return 1 + prod(counts or [10])
+        return 1 + prod(counts or [10]) * (2 if self.traits.gradients else 1)
 
     def arguments(self, threat_model: ThreatModel) -> dict[str, Any]:
         """Return what the library's class is called with, but for seed and number of classes."""

@@ -51,7 +51,7 @@ class Transfer(Attack):
             )
 
     def cost(self) -> int:
-        """Return the forward passes that an image takes, nearly all of them on the source."""
+        """Return the passes of an image, nearly all of them on the source."""
         return self.base.cost() + 1
 
     def settings(self, threat_model: ThreatModel) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def adversarial_block(
         own = AttackedModel(
             model,
             attacked_model.chunk,
-            attacked_model.on_forward,
+            attacked_model.on_pass,
             attack_model=attack_model,
             log=attacked_model.log,
         )

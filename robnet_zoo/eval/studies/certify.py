@@ -183,13 +183,14 @@ def _certify_each(
     shown = not quiet and processes.main
     with progress(len(numbers), "Certifying", "images") if shown else nullcontext() as bar:
         for number in numbers:
-            row = shards.load("image", number, dict[str, Any])
+            row = kept = shards.load("image", number, dict[str, Any])
             if row is None:
                 row = _certify_one(job, number)
                 shards.save("image", number, row)
             rows[number] = row
             if bar is not None:
-                bar.advance(1)
+                count = bar.advance if kept is None else bar.skip
+                count(1)
     all_rows = processes.gather(rows)
     return [all_rows[number] for number in sorted(all_rows)]
 
