@@ -56,7 +56,7 @@ def short_autoattack():
     return replace(suite, parts=tuple(parts))
 
 
-@pytest.mark.parametrize("attacks", [["pgd10", "fgsm"], [short_autoattack()], ["cr"]], ids=str)
+@pytest.mark.parametrize("attacks", [["pgd10", "fgsm"], [short_autoattack()]], ids=len)
 def test_after_a_twentieth_what_is_left_is_known_within_a_factor_of_two(judge, attacks):
     bar = judge(attacks)
     worked, left = next(point for point in bar.said if point[0] >= 0.05 * bar.worked)
