@@ -22,7 +22,7 @@ ROOMS = {
     "studies.diff.explanation studies.diff.script studies.diff.tools studies.judges "
     "studies.plots studies.properties studies.protocol.run studies.protocol.table studies.sweep "
     "studies.transfer_matrix studies.verify",
-    "train": "batch_norm export init pack recipes schedule session settings validate",
+    "train": "batch_norm export init pack recipes schedule session settings tensorboard validate",
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
     "methods.square methods.transfer methods.transfer_source",
