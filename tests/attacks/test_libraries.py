@@ -150,7 +150,7 @@ def test_square_looks_ahead_in_fewer_passes_to_the_librarys_images_and_counts(n,
 
 def test_answers_from_memory_count_as_progress():
     block, seen = correct_block(40), []
-    model = AttackedModel(robust_net(), 64, seen.append)
+    model = AttackedModel(robust_net(), 64, lambda passes, remembered: seen.append(passes))
     queries = get_attack("square", queries=150).run(model, block, DIGITS).queries.sum()
     assert queries <= sum(seen) < 1.5 * queries
     assert model.forwards < 0.8 * queries
