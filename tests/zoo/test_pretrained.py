@@ -15,7 +15,7 @@ from robnet_zoo.zoo.registry import default_tag
 
 ROW = Architecture(
     "mine",
-    Paper("A cell of our own", "We", 2026, "0000.00000"),
+    Paper("A cell of our own", ("Ada We",), 2026, "0000.00000"),
     published("racl"),
     arguments=TINY | {"num_classes": 10},
 )

@@ -24,7 +24,7 @@ from robnet_zoo.zoo import Architecture, HubModel, Paper, register_architecture
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.info import describe
 
-PAPER = Paper("A cell of our own", "We", 2026, "0000.00000")
+PAPER = Paper("A cell of our own", ("Ada We",), 2026, "0000.00000")
 SIZE = {"channels": 4, "layers": 3}
 TRAINED = {
     "dataset": "digits",
