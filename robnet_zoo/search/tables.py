@@ -64,23 +64,24 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
     whose figures are analysed, "-ranks" and "-chosen" that of one whose candidates were trained
     stand-alone, "-searches" that of an ablation.
     """
+
+    def name_of(path: Path) -> str:
+        return "-".join(path.parent.relative_to(records).parts)
+
     made: dict[str, Callable[[], str]] = {
         "arnas-designs": partial(_designs, records / "arnas" / "designs.csv"),
         "arnas-orders": partial(_orders, records / "arnas" / "orders.json"),
         "racl-preference": partial(_preference, records / "racl"),
     }
     for path in sorted(records.rglob("table.md")):
-        made["-".join(path.parent.relative_to(records).parts)] = partial(_table_of, path)
+        made[name_of(path)] = partial(_table_of, path)
     for path in sorted(records.rglob("ablation.json")):
-        name = "-".join(path.parent.relative_to(records).parts)
-        made[f"{name}-searches"] = partial(_searches, path)
+        made[f"{name_of(path)}-searches"] = partial(_searches, path)
     for path in sorted(records.rglob("standalone.json")):
-        name = "-".join(path.parent.relative_to(records).parts)
-        made[f"{name}-ranks"] = partial(_ranks, path)
-        made[f"{name}-chosen"] = partial(_chosen, path)
+        made[f"{name_of(path)}-ranks"] = partial(_ranks, path)
+        made[f"{name_of(path)}-chosen"] = partial(_chosen, path)
     for path in sorted(records.rglob("analysis")):
-        name = "-".join(path.parent.relative_to(records).parts)
-        made[f"{name}-correlations"] = partial(_correlations, path)
+        made[f"{name_of(path)}-correlations"] = partial(_correlations, path)
     return made
 
 

@@ -11,7 +11,6 @@ from robnet_zoo.cli.models.image import (
     Classifier,
     describe_input,
     load_classifier,
-    named_weights,
     read_input,
     subject_note,
 )
@@ -20,7 +19,7 @@ from robnet_zoo.cli.options import print_written
 from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.runtime.files import check_writable, file_name
 from robnet_zoo.zoo.classes import class_names
-from robnet_zoo.zoo.registry import natural_twin
+from robnet_zoo.zoo.registry import find_weights, natural_twin
 from robnet_zoo.zoo.weights import Weights
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     out = _validated_out(options)
     steps = {} if options.steps is None else {"steps": options.steps}
     attack = get_attack(options.attack, **steps)
-    weights = named_weights(options.model)
+    weights = find_weights(options.model)
     threat = weights.trained_against
     threat = threat if options.eps is None else threat.at(options.eps)
     networks = [weights, *_twins(weights, options.twin)]
@@ -123,7 +122,7 @@ def _twins(weights: Weights, named: str | None) -> Sequence[Weights]:
     Raises:
         ZooError: the one that was named takes other images, or knows other classes.
     """
-    twin = natural_twin(weights) if named is None else named_weights(named)
+    twin = natural_twin(weights) if named is None else find_weights(named)
     if twin is None:
         return ()
     ours, theirs = (

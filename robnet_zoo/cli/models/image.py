@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robnet_zoo.runtime.environment import pick_device
-from robnet_zoo.zoo import get_weights
 from robnet_zoo.zoo.classes import class_names
-from robnet_zoo.zoo.weights import CONFIG, Weights, read_weights
+from robnet_zoo.zoo.weights import Weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,16 +31,6 @@ class Classifier:
         with torch.no_grad():
             logits = self.model(image[None].to(self.device))
         return logits[0].double().softmax(0).cpu().numpy()
-
-
-def named_weights(name: str) -> Weights:
-    """Return the weights in a folder, or those that a name of the zoo stands for.
-
-    Raises:
-        ZooError: there are none.
-    """
-    folder = Path(name)
-    return read_weights(folder) if (folder / CONFIG).is_file() else get_weights(name)
 
 
 def load_classifier(weights: Weights, device: str) -> Classifier:

@@ -36,13 +36,13 @@ def run(options: argparse.Namespace) -> None:
     from robnet_zoo.cli.models.image import (
         describe_input,
         load_classifier,
-        named_weights,
         read_input,
         subject_note,
     )
     from robnet_zoo.plotting.attacked import percent
+    from robnet_zoo.zoo.registry import find_weights
 
-    weights = named_weights(options.model)
+    weights = find_weights(options.model)
     image = read_input(options.image, weights)
     classifier = load_classifier(weights, options.device)
     probabilities = classifier.probabilities(image)
