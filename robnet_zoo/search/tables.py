@@ -1,4 +1,4 @@
-"""`python -m robnet_zoo.search tables`: the tables of docs/search, from the records in search."""
+"""`python -m robnet_zoo.search tables`: the tables on searches, from the records in search."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from robnet_zoo.runtime import console
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import fill_tables, markdown_table
+from robnet_zoo.search.indicators.tables import placed_table, predictions_table
 from robnet_zoo.search.robnet.analysis.one_shot import (
     LABELS,
     PAIRS,
@@ -23,7 +24,7 @@ from robnet_zoo.search.robnet.analysis.one_shot import (
 )
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("racl", "arnas", "dsrna", "robnet")
+PAGES = tuple(f"docs/search/{name}.md" for name in ("racl", "arnas", "dsrna", "robnet"))
 ENDS = ("", "_low", "_high")  # of an accuracy's columns
 
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         ZooError: not a checkout, or a record or marker that is wrong.
     """
     stale = 0
-    for page in (options.root / "docs" / "search" / f"{name}.md" for name in PAGES):
+    for page in (options.root / name for name in PAGES):
         if not page.is_file():
             raise ZooError(f"There is no '{page}'; name a checkout by --root.")
         text = page.read_text(encoding="utf-8")
@@ -62,7 +63,7 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
 
     Names are those of folders, such as "racl-comparison"; "-correlations" follows that of a study
     whose figures are analysed, "-ranks" and "-chosen" that of one whose candidates were trained
-    stand-alone, "-searches" that of an ablation.
+    stand-alone, "-searches" that of an ablation, "-predictions" and "-placed" that of a trial.
     """
 
     def name_of(path: Path) -> str:
@@ -77,6 +78,9 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
         made[name_of(path)] = partial(_table_of, path)
     for path in sorted(records.rglob("ablation.json")):
         made[f"{name_of(path)}-searches"] = partial(_searches, path)
+    for path in sorted(records.rglob("indicators.json")):
+        made[f"{name_of(path)}-predictions"] = partial(predictions_table, path)
+        made[f"{name_of(path)}-placed"] = partial(placed_table, path)
     for path in sorted(records.rglob("standalone.json")):
         made[f"{name_of(path)}-ranks"] = partial(_ranks, path)
         made[f"{name_of(path)}-chosen"] = partial(_chosen, path)

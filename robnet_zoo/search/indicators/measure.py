@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -31,6 +32,7 @@ from robnet_zoo.train.validate import validate
 
 JUDGED_STEPS = 10  # of PGD, on the held-out images
 NARROW = 4  # channels of a narrow network
+SECONDS = "seconds"  # what a cell's file holds beside the values: how long each task took
 Values = dict[str, float]
 
 
@@ -135,15 +137,21 @@ def measure_all(
                 if label in trial.labels and label not in values.get(key, {})
             }
             if left:
+                began = time.perf_counter()
                 looked_at = probe()
                 measured = {label: float(each.measure(looked_at)) for label, each in left.items()}
                 values[key] = values.get(key, {}) | measured
+                spent = values.setdefault(SECONDS, {})
+                spent[key] = round(spent.get(key, 0.0) + time.perf_counter() - began, 2)
                 write_json(path, values)
         bar.advance(processes.size)
 
 
 def read_values(path: Path) -> dict[str, Values]:
-    """Return what is measured of a cell: values by label, by what was looked at ("network-0")."""
+    """Return what is measured of a cell: values by label, by what was looked at ("network-0").
+
+    Under "seconds" are those that each look took, over all runs.
+    """
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

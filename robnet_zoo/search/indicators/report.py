@@ -13,7 +13,7 @@ from robnet_zoo.runtime.decode import to_builtins
 from robnet_zoo.runtime.files import write_json, write_text
 from robnet_zoo.runtime.tables import csv_table, markdown_table
 from robnet_zoo.search.indicators.benchmark import Benchmark
-from robnet_zoo.search.indicators.measure import read_values
+from robnet_zoo.search.indicators.measure import SECONDS, read_values
 from robnet_zoo.search.indicators.predictors import predictions
 from robnet_zoo.search.indicators.registry import INDICATORS, of_stage
 from robnet_zoo.search.indicators.statistics import (
@@ -63,6 +63,7 @@ def report(
         write_text(folder / PLACED, _placed_table(named, placed))
     facts = {
         **facts,
+        "process_seconds": process_seconds(measured, [*names, *named]),
         "known": known,
         "same_everywhere": sorted(columns.keys() - results.keys()),
         "detectable_tau": {
@@ -89,7 +90,7 @@ def read_columns(measured: Path, names: Sequence[str]) -> dict[str, Column]:
     for name in names:
         by_label: dict[str, list[float]] = {}
         for key, values in read_values(measured / f"{name}.json").items():
-            if key.startswith("trained") and key != "trained-0":
+            if key == SECONDS or (key.startswith("trained") and key != "trained-0"):
                 continue
             for label, value in values.items():
                 by_label.setdefault(label, []).append(value)
@@ -112,6 +113,12 @@ def second_training(measured: Path, names: Sequence[str]) -> dict[str, Any] | No
     if len(pairs) < FEWEST:
         return None
     return to_builtins(repeat(*np.array(pairs).T))
+
+
+def process_seconds(measured: Path, names: Sequence[str]) -> float:
+    """Return how long cells took in all; processes that worked side by side add up."""
+    files = (read_values(measured / f"{name}.json") for name in names)
+    return round(sum(sum(values.get(SECONDS, {}).values()) for values in files), 1)
 
 
 def _sets(columns: Mapping[str, Column]) -> dict[str, dict[str, Column]]:

@@ -38,6 +38,7 @@ from robnet_zoo.search.indicators.statistics import (
     signs,
     weighted_taus,
 )
+from robnet_zoo.search.indicators.tables import placed_table, predictions_table
 from robnet_zoo.threat_models import get_threat_model
 
 
@@ -235,6 +236,11 @@ def test_the_command_measures_once_and_reports(tmp_path, capsys):
     racl = 12  # convolutions
     below = sum(value < racl for value in convolutions) + convolutions.count(racl) / 2
     assert float(placed["racl"]["convolutions"]) == pytest.approx(10 * below)
+    predicted = predictions_table(tmp_path / "out" / "indicators.json").splitlines()
+    assert predicted[2].startswith("| linear (ridge) | parameters and convolutions | 2 | ")
+    line = placed_table(tmp_path / "out" / "indicators.json").splitlines()[2].split(" | ")
+    strongest = max(record["indicators"], key=lambda name: abs(record["indicators"][name]["tau"]))
+    assert line[:2] == ["| racl", f"{float(placed['racl'][strongest]):.0f}"]
     kept = tmp_path / "out" / "cells" / "random-000.json"
     before = kept.stat().st_mtime_ns
     assert main(asked) == 0
@@ -252,8 +258,9 @@ def test_networks_are_measured_at_the_start_and_after_training(tmp_path):
     with progress(2, "measuring") as bar:
         measure_all(genotypes, few, tmp_path, ProcessGroup(), bar)
     first, second = (read_values(tmp_path / f"{name}.json") for name in genotypes)
-    keys = {"cell", "narrow-0", "network-0", "network-1", "trained-0", "trained-1"}
-    assert set(first) == keys
+    looks = {"cell", "narrow-0", "network-0", "network-1", "trained-0", "trained-1"}
+    assert set(first) == looks | {"seconds"}
+    assert set(first["seconds"]) == looks
     assert set(second) == set(first) - {"trained-1"}
     assert first["network-0"]["synflow"] != first["network-1"]["synflow"]
     assert first["narrow-0"]["linear_slack"] < first["narrow-0"]["zonotope_slack"]
