@@ -36,8 +36,8 @@ class TrialSettings:
     layers: PositiveCount = 8
     images: PositiveCount = 32
     seeds: PositiveCount = 2
-    steps: Count = 120
-    batch_size: PositiveCount = 64
+    steps: Count = 200
+    batch_size: PositiveCount = 32
     lr: PositiveAmount = 0.1
     repeats: Count = 30
     seed: int = 0
