@@ -13,14 +13,23 @@ from robnet_zoo.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from robnet_zoo.eval import evaluate
-    from robnet_zoo.zoo import create_model, get_weights, list_models
+    from robnet_zoo.zoo import create_model, export_onnx, export_torch, get_weights, list_models
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "evaluate", "get_weights", "list_models"]
+__all__ = [
+    "create_model",
+    "evaluate",
+    "export_onnx",
+    "export_torch",
+    "get_weights",
+    "list_models",
+]
 
 _HOMES = {
     "create_model": "zoo",
     "evaluate": "eval",
+    "export_onnx": "zoo",
+    "export_torch": "zoo",
     "get_weights": "zoo",
     "list_models": "zoo",
 }

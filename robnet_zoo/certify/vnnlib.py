@@ -8,16 +8,7 @@ are the entries of the input and of the logits, in the order in which torch flat
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
-
-import torch
-from torch import Tensor, nn
-
 from robnet_zoo.certify.ball import Box
-from robnet_zoo.runtime.errors import ZooError
-
-OPSET = 13  # of ONNX: old enough for every verifier
 
 
 def property_text(box: Box, label: int, classes: int, remark: str) -> str:
@@ -46,30 +37,3 @@ def property_text(box: Box, label: int, classes: int, remark: str) -> str:
 def _decimal(value: float) -> str:
     """Return a number without an exponent, which some readers do not know, and without loss."""
     return f"{value:.20f}".rstrip("0").ljust(3, "0") if value else "0.0"
-
-
-def write_onnx(model: nn.Module, image: Tensor, path: Path) -> None:
-    """Write a model in eval mode as ONNX, from images "X" (1, C, H, W) to logits "Y".
-
-    Raises:
-        ZooError: the package onnx is missing, or the model cannot be written.
-    """
-    try:
-        import onnx  # noqa: F401  (torch asks for it late, and less clearly)
-    except ImportError as error:
-        raise ZooError('ONNX files need onnx; run: pip install "robnet-zoo[onnx]".') from error
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # this exporter writes what verifiers read, not the newest
-        try:
-            torch.onnx.export(
-                model,
-                (image,),
-                str(path),
-                dynamo=False,
-                input_names=["X"],
-                output_names=["Y"],
-                opset_version=OPSET,
-            )
-        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ZooError(f"The model cannot be written as ONNX: {first}") from error

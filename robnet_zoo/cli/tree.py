@@ -41,6 +41,7 @@ COMMANDS = (
     Command("draw", "draw a model's cells", f"{HERE}.models.draw"),
     Command("predict", "name what an image shows", f"{HERE}.models.predict"),
     Command("attack", "attack one image and draw what that did", f"{HERE}.models.attack"),
+    Command("export", "write a model as ONNX or for torch.export", f"{HERE}.models.export"),
     Command("convert", "make weights of an official checkpoint", f"{HERE}.models.convert"),
     Command("attach", "put an evaluation's results into weights", f"{HERE}.models.attach"),
     Command("download", "fetch weights from the Hugging Face Hub", f"{HERE}.models.download"),

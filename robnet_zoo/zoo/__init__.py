@@ -12,6 +12,7 @@ from robnet_zoo.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from robnet_zoo.zoo.architectures import Architecture
     from robnet_zoo.zoo.create import create_model
+    from robnet_zoo.zoo.export import export_onnx, export_torch
     from robnet_zoo.zoo.inputs import Transform, transform
     from robnet_zoo.zoo.mixin import HubModel, Network
     from robnet_zoo.zoo.notices import PretrainedWarning
@@ -27,6 +28,8 @@ __all__ = [
     "PretrainedWarning",
     "Transform",
     "create_model",
+    "export_onnx",
+    "export_torch",
     "get_weights",
     "list_models",
     "register_architecture",
@@ -42,6 +45,8 @@ _HOMES = {
     "PretrainedWarning": "zoo.notices",
     "Transform": "zoo.inputs",
     "create_model": "zoo.create",
+    "export_onnx": "zoo.export",
+    "export_torch": "zoo.export",
     "get_weights": "zoo.registry",
     "list_models": "zoo.registry",
     "register_architecture": "zoo.registry",

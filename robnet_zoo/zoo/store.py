@@ -42,26 +42,37 @@ def verify_logits(model: nn.Module, weights: Weights) -> None:
     Raises:
         ZooError: they differ by more than rounding does.
     """
-    logits = _check_logits(model, weights.image_size, weights.arguments)
-    try:
-        stored = torch.tensor(weights.check["logits"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ZooError(f"{weights.name} has no stored logits to verify; leave it out.") from error
-    if stored.shape != logits.shape or not torch.allclose(
-        logits, stored, rtol=CHECK_TOLERANCE, atol=CHECK_TOLERANCE
-    ):
+    stored = stored_logits(weights.check)
+    if stored is None:
+        raise ZooError(f"{weights.name} has no stored logits to verify; leave it out.")
+    with torch.no_grad():
+        logits = model(check_images(weights.image_size, weights.arguments))
+    if not same_logits(logits, stored):
         raise ZooError(
             f"{weights.name} does not compute its stored logits on this machine; "
             "the model code and the weights do not belong together."
         )
 
 
-def _check_logits(model: nn.Module, image_size: int, arguments: Mapping[str, Any]) -> Tensor:
-    """Return what a model on the CPU in eval mode says of two images drawn with seed 0."""
+def check_images(image_size: int, arguments: Mapping[str, Any]) -> Tensor:
+    """Return the fixed input (2, C, H, W): pixels in [0,1], drawn with seed 0."""
     shape = (2, arguments.get("in_channels", 3), image_size, image_size)
-    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        return model(images)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def stored_logits(check: Mapping[str, Any]) -> Tensor | None:
+    """Return what a config.json says of the fixed input, (2, classes); None if it does not."""
+    try:
+        return torch.tensor(check["logits"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def same_logits(logits: Tensor, stored: Tensor) -> bool:
+    """Return whether logits are the stored ones but for rounding on another machine."""
+    return stored.shape == logits.shape and torch.allclose(
+        logits, stored, rtol=CHECK_TOLERANCE, atol=CHECK_TOLERANCE
+    )
 
 
 def _validate_loadable(
@@ -132,7 +143,8 @@ def save_weights(
     _validate_loadable(folder, described, stored)
     rounded = copy.deepcopy(model).cpu().float().eval()
     rounded.load_state_dict({n: t.float() for n, t in stored.items()}, strict=False)
-    logits = _check_logits(rounded, config["image_size"], arguments)
+    with torch.no_grad():
+        logits = rounded(check_images(config["image_size"], arguments))
     with atomic_path(folder / TENSORS) as temporary:
         save_file(stored, temporary, metadata={"format": "pt"})
         measured = {

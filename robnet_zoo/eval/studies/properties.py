@@ -8,13 +8,16 @@ import torch
 
 from robnet_zoo.attacks.model import preserve_state
 from robnet_zoo.certify.ball import Ball
-from robnet_zoo.certify.vnnlib import property_text, write_onnx
+from robnet_zoo.certify.vnnlib import property_text
 from robnet_zoo.eval.inputs import take_first
 from robnet_zoo.eval.target import EvalTarget
+from robnet_zoo.models.export import Expected, write_onnx
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 
 MODEL, INSTANCES = "model.onnx", "instances.csv"
+OPSET = 13  # of ONNX: old enough for every verifier
+COMPARED = 8  # images, on which the file must give the model's logits
 
 
 def write_properties(target: EvalTarget, folder: Path, *, n: int | None, timeout: int) -> int:
@@ -33,7 +36,8 @@ def write_properties(target: EvalTarget, folder: Path, *, n: int | None, timeout
         The number of properties.
 
     Raises:
-        ZooError: the norm is another, onnx is missing, or the model cannot be written.
+        ZooError: the norm is another, onnx or onnxruntime is missing, or the model cannot be
+            written, or not so that it gives the same logits.
     """
     threat, device = target.threat_model, torch.device("cpu")
     if threat.norm != "Linf":
@@ -45,8 +49,12 @@ def write_properties(target: EvalTarget, folder: Path, *, n: int | None, timeout
     ball = Ball(pixels, torch.full((len(pixels),), threat.epsilon.value).double(), "Linf")
     folder.mkdir(parents=True, exist_ok=True)
     with preserve_state(model), torch.no_grad():
-        write_onnx(model, images.take(everyone[:1]), folder / MODEL)
         logits = model(images.take(everyone))
+        expected = [
+            Expected(images.take(everyone[at : at + 1]), logits[at : at + 1])
+            for at in range(min(COMPARED, len(logits)))
+        ]
+        write_onnx(model, expected, folder / MODEL, names=("X", "Y"), opset=OPSET, any_batch=False)
     low, high = ball.box
     rows = []
     for number, label in enumerate(images.labels.tolist()):
