@@ -185,7 +185,7 @@ def _compared(
     difference = float(torch.stack(differences).max())  # which NaN survives
     if not difference <= allowed:
         raise ZooError(
-            f"In {runtime} the file gives logits that differ by {difference:.2g} from the model's, "
-            f"and rounding makes {allowed:.2g} at most; it is not kept."
+            f"In {runtime} the file gives logits that differ by {difference:.2g} from the "
+            f"expected ones, where rounding makes {allowed:.2g} at most; it is not kept."
         )
     return Agreement(difference, allowed)

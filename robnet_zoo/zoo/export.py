@@ -27,7 +27,7 @@ from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.mixin import HubModel, load_hub_model
 from robnet_zoo.zoo.notices import describe_default, notice
 from robnet_zoo.zoo.registry import default_tag, find_weights
-from robnet_zoo.zoo.store import check_images, same_logits, stored_logits
+from robnet_zoo.zoo.store import check_images, stored_logits, tensors_sha256
 from robnet_zoo.zoo.surgery import changed_arguments
 from robnet_zoo.zoo.weights import Weights
 
@@ -146,18 +146,20 @@ def _export(
         raise ZooError(
             f"image_size={side} is not possible; use a whole number of pixels, 1 or more."
         )
+    named = not isinstance(model, HubModel)
+    unchanged = named or tensors_sha256(network) == network.config.get("sha256")
     plain = plain_copy(network)
-    arguments = changed_arguments(network, network.config.get("arguments", {}))
-    images = check_images(side, arguments)
+    images = check_images(side, changed_arguments(network, network.config.get("arguments", {})))
     expected = [Expected(part, _logits(plain, part)) for part in _batches(images)]
     stored = stored_logits(network.config.get("check", {}))
-    unchanged = stored is not None and same_logits(expected[0].logits, stored)
-    if stored is not None and unchanged:
+    if not unchanged or side != network.config["image_size"]:
+        stored = None
+    if stored is not None:
         expected.append(Expected(images, stored))
     shape, classes = tuple(images.shape[1:]), expected[0].logits.shape[1]
     metadata = _metadata(network.config, unchanged, shape, classes)
     agreement = write(plain, expected, path, metadata=metadata)
-    return Export(path, shape, classes, agreement, unchanged)
+    return Export(path, shape, classes, agreement, stored is not None)
 
 
 def _loaded(model: Weights | str, image_size: int | None) -> HubModel:
@@ -210,7 +212,7 @@ def _metadata(
 
     Args:
         config: what is known of the network.
-        unchanged: whether it computes the stored logits, so that it is the weights' network.
+        unchanged: whether its parameters are those of the weights that it was loaded from.
         shape: of an image.
         classes: how many there are.
     """

@@ -234,6 +234,7 @@ def load_hub_model(weights: Weights, *, verify: bool = False, **overrides: Any) 
         notice(adapt(model, weights, changes), stacklevel=2)
         config["image_size"] = changes.get("image_size", weights.image_size)
         config["arguments"] = changed_arguments(model, weights.arguments)
+        del config["check"]
         if "num_classes" in changes:
             config.pop("class_names", None)
     return as_hub_model(model, config)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from msgspec.structs import asdict
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from robnet_zoo.models.count import count_parameters
@@ -21,6 +22,7 @@ from robnet_zoo.zoo.classes import class_names
 from robnet_zoo.zoo.tensors import validate_tensors
 from robnet_zoo.zoo.weights import CONFIG, FORMAT, TENSORS, Description, Weights, read_weights
 
+HEADER = {"format": "pt"}  # of a safetensors file
 CHECK_TOLERANCE = 1e-3  # of the logits, between machines, thread counts and batch sizes
 
 
@@ -47,7 +49,9 @@ def verify_logits(model: nn.Module, weights: Weights) -> None:
         raise ZooError(f"{weights.name} has no stored logits to verify; leave it out.")
     with torch.no_grad():
         logits = model(check_images(weights.image_size, weights.arguments))
-    if not same_logits(logits, stored):
+    if stored.shape != logits.shape or not torch.allclose(
+        logits, stored, rtol=CHECK_TOLERANCE, atol=CHECK_TOLERANCE
+    ):
         raise ZooError(
             f"{weights.name} does not compute its stored logits on this machine; "
             "the model code and the weights do not belong together."
@@ -66,13 +70,6 @@ def stored_logits(check: Mapping[str, Any]) -> Tensor | None:
         return torch.tensor(check["logits"])
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def same_logits(logits: Tensor, stored: Tensor) -> bool:
-    """Return whether logits are the stored ones but for rounding on another machine."""
-    return stored.shape == logits.shape and torch.allclose(
-        logits, stored, rtol=CHECK_TOLERANCE, atol=CHECK_TOLERANCE
-    )
 
 
 def _validate_loadable(
@@ -105,6 +102,16 @@ def _converted(state: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[s
                 f"{f' or {beyond}' if kind == torch.float16 else ''}; the training has diverged."
             )
     return tensors
+
+
+def tensors_sha256(model: nn.Module) -> str:
+    """Return the sha256 of the file that `save_weights` would write of a model, to the bit.
+
+    Raises:
+        ZooError: a tensor is not finite.
+    """
+    stored = _converted(stored_state(model), None)
+    return hashlib.sha256(save(stored, metadata=HEADER)).hexdigest()
 
 
 def save_weights(
@@ -146,7 +153,7 @@ def save_weights(
     with torch.no_grad():
         logits = rounded(check_images(config["image_size"], arguments))
     with atomic_path(folder / TENSORS) as temporary:
-        save_file(stored, temporary, metadata={"format": "pt"})
+        save_file(stored, temporary, metadata=HEADER)
         measured = {
             "arguments": arguments,
             "sha256": sha256_of(temporary),

@@ -133,16 +133,22 @@ def test_what_training_did_for_speed_does_not_reach_the_file(weights, tmp_path):
     assert made.stored
 
 
-def test_another_size_and_trained_on_weights_are_not_called_the_weights(weights, tmp_path):
+def test_only_unchanged_parameters_are_called_the_weights(weights, tmp_path):
+    def facts(made):
+        return {entry.key: entry.value for entry in onnx.load(made.path).metadata_props}
+
     with pytest.warns(PretrainedWarning, match="images of 12x12 instead of 8x8"):
         made = export_onnx(read_weights(weights), tmp_path / "12.onnx", image_size=12)
     assert (made.input_shape, made.stored) == ((1, 12, 12), False)
+    assert facts(made)["name"] == "e2rnas.small"
     model = create_model(f"local-dir:{weights}")
+    model.get_classifier().bias.data[0] += 1e-4
+    made = export_onnx(model, tmp_path / "trained.onnx")
+    assert not made.stored
+    assert json.loads(facts(made)["started_from"])["name"] == "e2rnas.small"
+    assert not {"name", "sha256"} & facts(made).keys()
     model.reset_classifier(4)
-    made = export_onnx(model, tmp_path / "4.onnx")
-    facts = {entry.key: entry.value for entry in onnx.load(made.path).metadata_props}
-    assert json.loads(facts["started_from"])["name"] == "e2rnas.small"
-    assert "name" not in facts and "class_names" not in facts
+    assert "class_names" not in facts(export_onnx(model, tmp_path / "4.onnx"))
 
 
 def test_weights_that_do_not_give_their_logits_are_refused(weights, tmp_path):
