@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robnet_zoo.genotypes import Genotype, Nodes, RobNetGenotype, robnet_nodes
-from robnet_zoo.plotting.style import INK, MUTED, PAPER, canvas, save
+from robnet_zoo.plotting.style import FIELD, INK, MUTED, PAPER, canvas, save
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import check_writable
 
@@ -86,7 +86,8 @@ def draw(genotype: Genotype, path: Path, title: str, subtitle: str = "") -> None
     if path.suffix.lower() not in SUFFIXES:
         raise ZooError(f"Cannot draw into '{path}'; its name must end in .svg or .png.")
     check_writable(path)
-    save(cell_figure(panels(genotype), title, subtitle), path, crop=False)
+    figure = cell_figure(panels(genotype), title, subtitle)
+    save(figure, path, crop=False, title=f"The cells of {title}")
 
 
 def cell_figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
@@ -120,7 +121,7 @@ def cell_figure(cells: Sequence[Panel], title: str, subtitle: str) -> Figure:
                 axes.set(xlim=(-BOX[0] - 0.02, right), ylim=(BUS - 0.2, top))
                 axes.set_axis_off()
                 axes.text(-BOX[0], top, cell.title, size=9 if small else 12, color=INK, va="top")
-                _draw_cell(axes, cell, small)
+                draw_cell(axes, cell, small)
             y -= gap
         figure.legend(
             handles=_legend(operations),
@@ -194,7 +195,8 @@ def _ports(arcs: Sequence[Arc]) -> dict[tuple[Arc, str], float]:
     return places
 
 
-def _draw_cell(axes: Axes, cell: Panel, small: bool) -> None:
+def draw_cell(axes: Axes, cell: Panel, small: bool) -> None:
+    """Draw a cell's states and operations; `small` leaves the operations' names out."""
     arcs = _arcs(cell)
     ports = _ports(arcs)
     for arc in arcs:
@@ -263,7 +265,7 @@ def _draw_state(axes: Axes, x: float, name: str, *, inner: bool, small: bool) ->
             2 * BOX[0],
             2 * BOX[1],
             boxstyle="round,pad=0,rounding_size=0.1",
-            facecolor=PAPER if inner else "#e8edf2",
+            facecolor=PAPER if inner else FIELD,
             edgecolor=INK,
             linewidth=0.8 if small else 1.2,
             zorder=4,

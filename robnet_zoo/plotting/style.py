@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 INK = "#3b3f45"  # text and axes; in a page it becomes the page's own text colour
 MUTED, FAINT, PAPER = "#8a8f98", "#d5d8dc", "#ffffff"
 PALETTE = ("#0f8a7e", "#d9622b", "#5b63d3", "#b8860b", "#c2447f", "#3f8fcf", "#6b8e23", MUTED)
+FIELD = "#e8edf2"  # a surface that stands out a little from paper
+# What a drawing's colours turn into on a dark ground, where they would be lost; ink is the text's.
+DARK = {
+    PAPER: "#1e2129",
+    FIELD: "#2b303b",
+    "#1f5fa8": "#5f9ce0",
+    "#123a6b": "#86aedd",
+    "#b35a00": "#d98736",
+    "#7d4fb3": "#a680d6",
+}
+DARK_INK = "#d5d8dc"
+FONTS = "'DejaVu Sans', Verdana, sans-serif"  # the second has the widths of the first
 LETTERS = 10.6  # of a title, to the inch
 ALARM = "#c0392b"  # what a limit or a warning is drawn in
 STYLE: dict[Any, Any] = {
@@ -43,6 +55,19 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+
+def dark_rules(within: str) -> str:
+    """Return the CSS that changes the colours of drawings for a dark ground.
+
+    Args:
+        within: selects what it holds for, such as "svg".
+    """
+    return "".join(
+        f'{within} [style*="{part}: {light}"]{{{part}:{dark}!important}}'
+        for light, dark in DARK.items()
+        for part in ("fill", "stroke")
+    )
 
 
 def palette(count: int) -> list[str]:
@@ -81,25 +106,30 @@ def canvas(
         yield Figure(figsize=(width, height), layout=layout)
 
 
-def save(figure: Figure, path: Path, *, crop: bool = True) -> None:
+def save(figure: Figure, path: Path, *, crop: bool = True, title: str = "") -> None:
     """Write a figure as PNG, or as SVG where `path` ends in .svg, atomically.
 
-    The same figure gives the same SVG, whose letters are outlines: it looks alike everywhere.
+    The same figure gives the same SVG. Its letters are text, its ground is transparent, and it goes
+    with a reader's light or dark colours.
 
     Args:
         figure: the figure.
         path: of the file.
         crop: take the figure's size from what is drawn, not from its canvas.
+        title: of an SVG, for those who hear it; the file's name if empty.
     """
     from matplotlib import rc_context
 
-    kind = "svg" if path.suffix.lower() == ".svg" else "png"
-    metadata = {"Date": None} if kind == "svg" else None
-    style = {**STYLE, "svg.hashsalt": "robnet_zoo"}
-    if not crop:
-        style["savefig.bbox"] = None
+    style = STYLE if crop else {**STYLE, "savefig.bbox": None}
     with rc_context(style), atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=metadata)
+        if path.suffix.lower() == ".svg":
+            text = _svg(figure, "robnet_zoo", title or path.stem)
+            dark = f"svg{{color:{DARK_INK}}}{dark_rules('svg')}"
+            scheme = f"svg{{color:{INK}}}@media(prefers-color-scheme:dark){{{dark}}}"
+            text = text.replace("</title>", f"</title>\n<style>{scheme}</style>", 1)
+            temporary.write_text(f'<?xml version="1.0" encoding="utf-8"?>\n{text}', "utf-8")
+        else:
+            figure.savefig(temporary, format="png")
 
 
 def svg_element(figure: Figure, salt: str) -> str:
@@ -107,17 +137,25 @@ def svg_element(figure: Figure, salt: str) -> str:
 
     Args:
         figure: the figure.
-        salt: keeps the ids of one figure apart from those of the others on the page.
+        salt: what it shows; keeps its ids apart from those of the others on the page.
     """
     from matplotlib import rc_context
 
-    buffer = io.StringIO()
-    with rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    element = text[text.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1>', element, count=1
+    with rc_context(STYLE):
+        text = _svg(figure, salt, salt)
+    return re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" role="img" \1>', text, count=1
     )
-    return element.replace(INK, "currentColor")
+
+
+def _svg(figure: Figure, salt: str, title: str) -> str:
+    """Return a figure as an SVG element with a title; what is drawn in ink takes on `color`."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        metadata = {"Date": None, "Title": title}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    text = buffer.getvalue()
+    element = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return element.replace(INK, "currentColor").replace("'DejaVu Sans'", FONTS)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 
 import pytest
 from helpers.training import small
@@ -16,8 +17,8 @@ from robnet_zoo.search.robnet.analysis.figures import scored_on
 
 
 def words(path):
-    """Return the words of an SVG, which stand beside their outlines as comments."""
-    return re.findall(r"<!-- (.*?) -->", path.read_text(), re.DOTALL)
+    """Return the words of an SVG, line by line."""
+    return [unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())]
 
 
 def test_a_comparison_says_what_its_cells_were_judged_on(tmp_path):

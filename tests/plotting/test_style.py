@@ -19,22 +19,27 @@ def test_a_figure_is_cropped_only_where_asked_for(tmp_path, crop, size):
         assert (image.size == size) is not crop
 
 
-def test_svg_is_always_the_same_and_needs_no_font(tmp_path):
-    files = [tmp_path / f"{number}.svg" for number in range(2)]
+def test_svg_is_always_the_same_and_its_words_are_words(tmp_path):
+    files = [tmp_path / f"{number}" / "line.svg" for number in range(2)]
     for file in files:
+        file.parent.mkdir()
         with style.canvas(2, 1) as figure:
-            figure.add_subplot().plot([0, 1], label="line")
+            figure.add_subplot(title="word").plot([0, 1], label="line")
         style.save(figure, file)
-    first, second = (file.read_bytes() for file in files)
+    first, second = (file.read_text() for file in files)
     assert first == second
-    assert b"<text" not in first
+    assert ">word</text>" in first
+    assert "<title>line</title>" in first
+    assert "prefers-color-scheme:dark" in first
+    assert 'style="fill: #ffffff"' not in first  # no ground
 
 
 def test_an_element_takes_the_colour_of_its_page():
     with style.canvas(2, 1) as figure:
         figure.text(0.5, 0.5, "word")
     element = style.svg_element(figure, "salt")
-    assert element.startswith('<svg class="plot" viewBox=')
+    assert element.startswith('<svg class="plot" role="img" viewBox=')
+    assert "<title>salt</title>" in element
     assert "currentColor" in element
     assert style.INK not in element
     assert ">word</text>" in element
