@@ -5,6 +5,7 @@ python -m scripts.picture
 
 from __future__ import annotations
 
+import argparse
 import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ STANDS = PALETTE[0]
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m scripts.picture", description=__doc__).parse_args()
     with canvas(13.6, 4.3) as figure:
         cell = figure.add_axes((0.005, 0.04, 0.37, 0.74))
         cell.set_axis_off()

@@ -79,7 +79,7 @@ def write(folder: Path, files: Mapping[str, str | Path]) -> None:
 
 def navigation() -> list[Any]:
     """Return the site's navigation."""
-    searches = [{"All searches": "search.md"}]
+    searches: list[Any] = [{"All searches": "search.md"}]
     searches += [f"search/{name}.md" for name in ("robnet", "racl", "arnas", "dsrna")]
     return [
         home.PAGE,

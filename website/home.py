@@ -23,11 +23,10 @@ def home(records: Mapping[str, EvaluationRecord]) -> dict[str, str | Path]:
     """
     header = ["weights", "clean", "AutoAttack"]
     judged = {
-        name: rates
+        name: (record.clean.accuracy, robust)
         for name, record in records.items()
         if record.data.name == "digits"
-        for rates in [(record.clean.accuracy, accuracy_under(record, "autoattack"))]
-        if rates[1] is not None
+        if (robust := accuracy_under(record, "autoattack")) is not None
     }
     best = sorted(judged, key=lambda name: -judged[name][1].accuracy)[:FIRST]
     rows = [
@@ -36,7 +35,6 @@ def home(records: Mapping[str, EvaluationRecord]) -> dict[str, str | Path]:
             *(
                 f"{100 * rate.accuracy:.1f} % [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
                 for rate in judged[name]
-                if rate is not None
             ),
         ]
         for name in best

@@ -85,6 +85,8 @@ def _page(
         parts += [cells(genotype.name, f"{paper.short} · {genotype.status} genotype")]
     parts += ["## Load it", _loading(name, weights)]
     parts += ["## Published numbers", "\n\n".join(numbers)]
+    if not weights:
+        parts += ["## Weights", "There are no weights of this network yet."]
     for each in weights:
         parts += _weights(each, records.get(each.name))
     left = {key: each for key, each in records.items() if key not in {w.name for w in weights}}

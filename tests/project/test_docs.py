@@ -8,7 +8,17 @@ import sys
 import pytest
 from helpers.documents import INLINE, LINK, PAGES, ROOT, named_commands, prose, words
 
-FOLDERS = ("robnet_zoo", "benchmarks", "docs", "eval", "scripts", "search", "tests", "weights")
+FOLDERS = (
+    "robnet_zoo",
+    "benchmarks",
+    "docs",
+    "eval",
+    "scripts",
+    "search",
+    "tests",
+    "website",
+    "weights",
+)
 MADE = ("flows/study.db",)  # by a run, in its own folder
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
