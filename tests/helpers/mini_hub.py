@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 import robnet_zoo
+from helpers.processes import Program
 
 ROOT = Path(robnet_zoo.__file__).parents[1]
 TOKEN = "hf_test"
@@ -272,14 +271,7 @@ class Client:
         }
 
     def start(self, name, code=FETCH, **settings):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, name],
-            cwd=self.root,
-            env=self.environment | settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Program(["-c", code, name], cwd=self.root, env=self.environment | settings)
 
     def everything(self, name, code=FETCH, **settings):
         """Return what a call prints; it must succeed."""

@@ -10,12 +10,15 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers.processes import CONTEXT
 from helpers.training import TRAINED, small, weights_of, write_arrays
 from torch import nn
 
 from robnet_zoo.train.batch_norm import JointBatchNorm2d
 from robnet_zoo.train.session import train
 from robnet_zoo.train.settings import read_settings, validate_unchanged
+
+METHOD = CONTEXT.get_start_method()
 
 
 def norm_on_half(rank, folder):
@@ -34,7 +37,7 @@ def test_joint_batch_norm_is_batch_norm_of_the_joined_batch(tmp_path):
     draws = torch.Generator().manual_seed(0)
     images, weights = torch.randn(2, 8, 3, 5, 5, dtype=torch.float64, generator=draws)
     torch.save((images, weights), tmp_path / "batch.pt")
-    mp.spawn(norm_on_half, (str(tmp_path),), nprocs=2)
+    mp.start_processes(norm_on_half, (str(tmp_path),), nprocs=2, start_method=METHOD)
     whole = images.clone().requires_grad_()
     norm = nn.BatchNorm2d(3).double()
     (norm(whole) * weights).sum().backward()

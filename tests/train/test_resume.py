@@ -5,13 +5,12 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.processes import Program
 from helpers.training import TRAINED, assert_same, small, write_arrays
 
 from robnet_zoo.runtime.checkpoint import load_checkpoint
@@ -34,12 +33,8 @@ def command(dataset, out, *more):
 
 
 def start(arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "robnet_zoo.train", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return Program(["-m", "robnet_zoo.train", *arguments], env=os.environ | threads)
 
 
 def wait_for_step(process, folder, step):
@@ -50,7 +45,7 @@ def wait_for_step(process, folder, step):
             if position["step"] >= step:
                 return position
         time.sleep(0.01)
-    raise AssertionError(f"the run ended before: {process.stderr.read()}")
+    raise AssertionError(f"the run ended before: {process.communicate()[1]}")
 
 
 @pytest.mark.slow
@@ -125,7 +120,7 @@ def test_two_processes_in_one_folder_are_kept_apart(tmp_path, capsys):
     first = start(command(write_arrays(tmp_path), run, "--epochs", "1000000"))
     try:
         while not (run / "best.pt").exists():
-            assert first.poll() is None, first.stderr.read()
+            assert first.poll() is None, first.communicate()[1]
             time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)  # at work, and slow
         for again in (["--resume"], ["--model", "racl"]):

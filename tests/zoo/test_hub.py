@@ -6,6 +6,7 @@ load a model import torch.
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,6 @@ def test_a_killed_download_leaves_nothing_in_the_way(hub, client, files):
     process = client.start("org/racl")
     while not hub.asked("GET", TENSORS):
         assert process.poll() is None
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     assert same(client.run("org/racl"), files)
