@@ -71,14 +71,30 @@ def test_images_are_bit_for_bit_the_librarys(attack, build, threat_model):
     assert (robust_net()(found).argmax(1) != block.labels).any()
 
 
-@pytest.mark.slow
 def test_autoattack_is_the_authors_standard_version():
+    """With their settings; what its parts find in turn is seen at fewer steps."""
     net, (images, labels) = in_full_batches(robust_net()), digits(24)
+    options = {"device": "cpu", "eps": 0.15, "norm": "Linf", "seed": 5}
+    library = AutoAttack(net, version="standard", **options)
+    suite = get_attack("autoattack")
+    assert [part.name for part in suite.parts] == library.attacks_to_run
+    ce, targeted, fab, square = suite.parts
+    for part, theirs in ((ce, library.apgd), (targeted, library.apgd_targeted), (fab, library.fab)):
+        assert (part.steps, part.restarts) == (theirs.n_iter, theirs.n_restarts)
+        assert part is ce or part.target_classes == theirs.n_target_classes
+    assert (ce.loss, ce.eot, targeted.eot) == ("ce", library.apgd.eot_iter, 1)
+    assert square.queries == library.square.n_queries
+
+    library.apgd = APGDAttack(net, n_iter=10, n_restarts=1, **options)
+    library.apgd_targeted = APGDAttack_targeted(net, n_iter=10, n_target_classes=9, **options)
+    library.fab.n_iter, library.square.n_queries = 5, 200
+    fewer = [{"steps": 10}, {"steps": 10}, {"steps": 5}, {"queries": 200}]
+    parts = (replace(part, **less) for part, less in zip(suite.parts, fewer, strict=True))
     trace = sys.gettrace()
-    library = AutoAttack(net, device="cpu", eps=0.15, norm="Linf", seed=5, version="standard")
     _, classes = library.run_standard_evaluation(images, labels, batch_size=256)
     sys.settrace(trace)
-    report = evaluate(robust_net(), (images, labels), ["autoattack"], DIGITS, seed=5)
+    suite = replace(suite, parts=tuple(parts))
+    report = evaluate(robust_net(), (images, labels), [suite], DIGITS, seed=5)
     expected = "".join("1" if same else "0" for same in classes == labels)
     assert report.attacks[0].verdicts == expected
     assert "0" in expected

@@ -226,7 +226,7 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
 def test_training_goes_on_from_weights(tmp_path, capsys):
     """With a new classifier, and first convolution, where the data set's are others."""
     folder = save_tiny(tmp_path / "racl.old", in_channels=3, num_classes=4)[1].folder
-    settings = small(write_arrays(tmp_path), epochs=1, lr=1e-30, ema=0.0)
+    settings = small(write_arrays(tmp_path), model="racl", epochs=1, lr=1e-30, ema=0.0)
     settings = dataclasses.replace(settings, init=str(folder))
     record = train(settings, tmp_path / "run")
     said = capsys.readouterr().err

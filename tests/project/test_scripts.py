@@ -28,7 +28,7 @@ def slot(tmp_path_factory):
         smoke.main([*asked, "--only", "merged", "grouped", "--seconds", "60", "--each", "55"]) == 0
     )
     asked = ["racl", data, "--choice", str(folder / "choice.json"), "--work", str(folder / "run")]
-    asked += ["--out", str(folder / "out"), *SMALL, "--seconds", "24", "--recipe", "slot"]
+    asked += ["--out", str(folder / "out"), *SMALL, "--seconds", "18", "--recipe", "slot"]
     assert train.main([*asked, "--set", "batch_size=30"]) == 0
     return folder
 
@@ -53,7 +53,7 @@ def test_a_training_brings_back_at_most_eight_small_files(slot):
         path.name for path in files
     }
     record = json.loads((slot / "out" / "record.json").read_text())
-    assert record["settings"]["time_budget"] < 24
+    assert record["settings"]["time_budget"] < 18
     assert record["settings"]["separable"] in ("merged", "apart")
     assert record["settings"]["recipe"]["name"] == "slot"
 

@@ -25,7 +25,16 @@ EVERYTHING = ("--set", "loss=trades", "--set", "awp=0.01", "--set", "awp_from=0.
 
 def command(dataset, out, *more):
     return [
-        *("--model", "racl", "--dataset", dataset, "--threat-model", "digits", "--out", str(out)),
+        *(
+            "--model",
+            "darts_v2",
+            "--dataset",
+            dataset,
+            "--threat-model",
+            "digits",
+            "--out",
+            str(out),
+        ),
         *("--channels", "4", "--layers", "3", "--batch-size", "44", "--epochs", "3"),
         *("--set", "steps=2", "--set", "early_steps=1", "--set", "start=gaussian"),
         *(*EVERYTHING, "--accumulate", "2", *more),
@@ -44,7 +53,7 @@ def wait_for_step(process, folder, step):
             position = load_checkpoint(folder / "last.pt")["position"]
             if position["step"] >= step:
                 return position
-        time.sleep(0.01)
+        time.sleep(0.03)
     raise AssertionError(f"the run ended before: {process.communicate()[1]}")
 
 
@@ -121,7 +130,7 @@ def test_two_processes_in_one_folder_are_kept_apart(tmp_path, capsys):
     try:
         while not (run / "best.pt").exists():
             assert first.poll() is None, first.communicate()[1]
-            time.sleep(0.01)
+            time.sleep(0.03)
         first.send_signal(signal.SIGSTOP)  # at work, and slow
         for again in (["--resume"], ["--model", "racl"]):
             assert main([*again, "--out", str(run)]) == 2
