@@ -26,8 +26,8 @@ ROOMS = {
     "attacks": "'' adaptive base batch calling fingerprint losses model naming noise norms "
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
     "methods.square methods.transfer methods.transfer_source",
-    "zoo": "'' architectures blueprints card classes convert export info inputs load protocols "
-    "publish registry state_dicts surgery weights",
+    "zoo": "'' architectures blueprints card classes convert export info inputs load notices "
+    "protocols publish registry state_dicts surgery weights",
     "models": "baselines cells count export features layers networks operations fast.folded "
     "fast.grouped fast.refresh",
     "certify": "'' ball graph jacobian margins size tracing vnnlib",

@@ -71,6 +71,9 @@ class EvalTarget:
 def find_model(name: str, weights: str | None = None) -> Weights | ExternalModel:
     """Return what a name stands for, unloaded.
 
+    An architecture's name stands for its default weights; a `PretrainedWarning` says so where they
+    are not of the published size and data, as `create_model` does.
+
     Args:
         name: what `get_weights` takes, such as "racl.digits", or "FILE.py:NAME", "timm:NAME" or
             "torchvision:NAME".
@@ -83,8 +86,13 @@ def find_model(name: str, weights: str | None = None) -> Weights | ExternalModel
     if is_external(name):
         return ExternalModel(spec=name, weights=weights)
     from robnet_zoo.zoo import get_weights
+    from robnet_zoo.zoo.architectures import ARCHITECTURES
+    from robnet_zoo.zoo.notices import describe_default, notice
 
-    return get_weights(name, weights)
+    chosen = get_weights(name, weights)
+    if name in ARCHITECTURES and weights is None and (text := describe_default(name, chosen)):
+        notice(text, stacklevel=1)
+    return chosen
 
 
 def load_model_spec(

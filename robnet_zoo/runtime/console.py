@@ -6,10 +6,12 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +30,8 @@ def run(main: Callable[[], int | None]) -> int:
     output, such as `head`, has ended.
     """
     try:
-        code = main() or 0
+        with _plain_warnings():
+            code = main() or 0
         sys.stdout.flush()
         return code
     except ZooError as error:
@@ -43,6 +46,24 @@ def run(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings meant for users as one line, without the place in the code they come from."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_plainly(
+            message: Warning | str, category: type[Warning], *rest: Any, **options: Any
+        ) -> None:
+            if issubclass(category, UserWarning):
+                note(f"warning: {message}")
+            else:
+                show(message, category, *rest, **options)
+
+        warnings.showwarning = show_plainly
+        yield
 
 
 def note(text: str) -> None:
@@ -119,6 +140,12 @@ class Progress:
             self._bar.update(self._task, advance=amount, rate=rate, left=left, note=self.note)
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._line()
+
+    def describe(self, description: str) -> None:
+        """Take another description."""
+        self.description = description
+        if self._bar is not None:
+            self._bar.update(self._task, description=description)
 
     def resize(self, total: float) -> None:
         """Take another total, where the work turns out longer or shorter."""

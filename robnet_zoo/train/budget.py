@@ -93,6 +93,10 @@ class TimeBudget:
             steps_per_epoch=run.steps_per_epoch,
         )
 
+    def fits(self, run: Run) -> bool:
+        """Return whether the schedule's length is known: with a limit, once the speed is."""
+        return self.limit is None or run.schedule.first > 0
+
     def seconds_left(self, run: Run) -> float | None:
         """Return what the rest of the run takes at the speed of late; None before it is known."""
         if self.steps < self.warm_up + PROBE:

@@ -91,15 +91,15 @@ def _train_epoch(loop: _Loop) -> None:
     state, size = run.state, run.settings.recipe.batch_size
     order = torch.randperm(len(run.train), generator=run.generator(state.epoch))
     batches = _batches(run, order[state.batch * size :])
-    epochs = math.ceil(run.schedule.last / run.steps_per_epoch)
-    title = f"epoch {state.epoch + 1}/{epochs}"
     began, images = time.monotonic(), state.images
-    with progress(_steps_left(run) * size, title) if run.processes.main else nullcontext() as bar:
+    shown = progress(_steps_left(run) * size, _title(loop))
+    with shown if run.processes.main else nullcontext() as bar:
         while _steps_left(run) > 0:
             train_step(run, *next(batches))
             loop.budget.count_step(run)
             due = _agree(loop)
             if bar is not None:
+                bar.describe(_title(loop))
                 bar.resize(bar.done + (_steps_left(run) + 1) * size)
                 left = loop.budget.seconds_left(run)
                 bar.advance(size, "" if left is None else f"run: {clock(left)} left")
@@ -109,6 +109,13 @@ def _train_epoch(loop: _Loop) -> None:
                 return
     rate = (state.images - images) / (time.monotonic() - began)
     _finish_epoch(loop, images_per_second=rate)
+
+
+def _title(loop: _Loop) -> str:
+    """Name the epoch under way, of so many where that is known."""
+    title = f"epoch {loop.run.state.epoch + 1}"
+    epochs = math.ceil(loop.run.schedule.last / loop.run.steps_per_epoch)
+    return f"{title}/{epochs}" if loop.budget.fits(loop.run) else title
 
 
 def _steps_left(run: Run) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from robnet_zoo.attacks import Suite
 from robnet_zoo.eval import evaluate, get_attack
+from robnet_zoo.runtime import console
 from robnet_zoo.runtime.errors import ZooError
 
 
@@ -84,6 +85,17 @@ def test_the_plain_call_says_it_too():
     with pytest.warns(UserWarning, match="apgd-dlr takes its place"):
         found = short(get_attack("autoattack"))(FewClasses(3), images, labels, DIGITS)
     assert (FewClasses(3)(found).argmax(1) != labels).any()
+
+
+def test_a_command_says_it_in_one_line(capsys):
+    images, labels = few(4, 3)
+
+    def command():
+        short(get_attack("autoattack"))(FewClasses(3), images, labels, DIGITS)
+
+    assert console.run(command) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: autoattack: apgd-t needs at least 4 classes")
 
 
 def test_a_suite_of_ones_own_is_run_as_it_is():

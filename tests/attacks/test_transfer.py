@@ -14,6 +14,7 @@ from robnet_zoo.eval import evaluate, get_attack
 from robnet_zoo.eval.__main__ import main
 from robnet_zoo.eval.checks import check_results
 from robnet_zoo.eval.studies import transfer_matrix as matrix
+from robnet_zoo.runtime import console
 from robnet_zoo.runtime.errors import ZooError
 
 
@@ -299,12 +300,26 @@ class TestMatrix:
         assert (tmp_path / "m" / "matrix.png").read_bytes().startswith(b"\x89PNG")
         assert "source,racl.digits" in capsys.readouterr().out
 
-    def test_it_uses_kept_images(self, folders, tmp_path, cache):
+    def test_it_uses_kept_images_and_estimates_without_them(
+        self, folders, tmp_path, cache, monkeypatch
+    ):
+        worked = []
+
+        class Counted(console.Progress):
+            def advance(self, amount, note=""):
+                worked.append(amount)
+                super().advance(amount, note)
+
+        monkeypatch.setattr(console, "Progress", Counted)
         assert self.run(folders, tmp_path / "first") == 0
+        judging = 2 * 2 * 48  # images
+        assert sum(worked) > 3 * judging
+        worked.clear()
         kept = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
         assert self.run(folders, tmp_path / "second", "--batch-size", "16") == 0
         assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == kept
         assert len(kept) == 2
+        assert sum(worked) == judging
         first, second = (matrix.read(tmp_path / n / "matrix.json") for n in ("first", "second"))
         assert (first.verdicts, first.clean) == (second.verdicts, second.clean)
 

@@ -192,9 +192,19 @@ def test_the_command_certifies_a_network_of_the_zoo(run, tmp_path):
     written = tmp_path / "runs" / "eval"
     for kind in ("json", "csv", "png"):
         assert (written / f"racl.digits-certify.{kind}").exists()
-    code, _, err = run(*asked, "--resume")
+    code, _, err = run(*asked)
     assert code == 2
-    assert "is finished" in err
+    assert "is finished: show it with --resume" in err
+    written = {path: path.read_bytes() for path in written.iterdir()}
+    code, again, err = run(*asked, "--resume")
+    assert code == 0
+    assert "racl.digits-certify.json' is finished; delete it" in err
+    assert again == out[: out.index("Written:")]
+    assert written == {path: path.read_bytes() for path in written}
+    for other, named in ((("--eps", "0.002"), "threat model"), (("--seed", "1"), "settings")):
+        code, _, err = run(*asked, *other, "--resume")
+        assert code == 2
+        assert f"it was made with another {named}; name another --out" in err
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 import torch
 from helpers.training import TRAINED, small, write_arrays
 
 from robnet_zoo.data import load_split
+from robnet_zoo.runtime import console
 from robnet_zoo.runtime.checkpoint import load_checkpoint, save_checkpoint
 from robnet_zoo.runtime.distributed import ProcessGroup
 from robnet_zoo.runtime.errors import ZooError
@@ -127,11 +129,15 @@ def test_a_run_ends_within_its_budget_with_its_schedule_complete(tmp_path, recip
     assert final < 0.01 * settings.recipe.peak_lr()
 
 
-def test_a_budget_ends_a_run(tmp_path):
+def test_a_budget_ends_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 0.0)  # a line each step
     settings = small(write_arrays(tmp_path), epochs=10**6, time_budget=5.0)
     record = train(settings, tmp_path / "run")
     assert record["steps"] >= WARM_UP + PROBE
     assert record["best"]["epoch"] >= 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("epoch 1: ")  # of how many is not known yet
+    assert re.match(r"epoch 2/\d{1,4}: ", next(line for line in lines if "epoch 2/" in line))
 
 
 def test_a_schedule_counts_the_validations_there_will_be():

@@ -7,6 +7,7 @@ import torch
 from helpers.tiny_weights import TINY, edit_config, save_tiny
 
 from robnet_zoo import create_model, get_weights
+from robnet_zoo.cli.main import main
 from robnet_zoo.genotypes import published
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo import Architecture, Paper, PretrainedWarning, register_architecture, weights
@@ -109,6 +110,17 @@ def test_the_warning_points_to_the_caller_s_line(place):
     with pytest.warns(PretrainedWarning) as caught:
         create_model("mine", pretrained=True)
     assert caught[0].filename == __file__
+
+
+def test_an_evaluation_says_it_in_one_line(place, tmp_path, capsys):
+    save(place, "digits", "digits")
+    for name, lines in (("mine", 1), ("mine.digits", 0)):
+        out = str(tmp_path / f"{name}.json")
+        assert main(["eval", "--model", name, "--attack", "fgsm", "--n", "4", "--out", out]) == 0
+        said = capsys.readouterr().err.splitlines()
+        assert [line.startswith("warning: 'mine' loads mine.digits (") for line in said] == (
+            [True] * lines
+        )
 
 
 def test_damaged_weights_are_no_reason_to_take_others(place):

@@ -56,8 +56,12 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError("No model was named; add --model, such as --model racl.digits.")
     model = named_model(options)
     out = options.out or default_record(model.name, "certify")
-    if out.exists():
-        raise ZooError(f"'{out}' is finished: name another --out, or delete it to certify again.")
+    finished = out.exists()
+    if finished and not options.resume:
+        raise ZooError(
+            f"'{out}' is finished: show it with --resume, name another --out, or delete it to "
+            "certify anew."
+        )
     check_writable(out)
     judged_on = target_options(options)
     certified = certify(
@@ -73,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
         quiet=False,
     )
     if is_main_process():
-        written = certificate.write(certified, out)
+        written = [] if finished else certificate.write(certified, out)
         show(certified)
-        print_written(written)
+        if written:
+            print_written(written)
     return 0

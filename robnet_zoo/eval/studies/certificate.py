@@ -6,7 +6,7 @@ Unlike an attack, which bounds a model's accuracy from above, certificates bound
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from robnet_zoo.eval import record
+from robnet_zoo.eval.identity import validate_identity
 from robnet_zoo.eval.record.check import Check
 from robnet_zoo.eval.record.fields import Size, Timestamp, Verdicts, bits, flags_of, proportion_of
 from robnet_zoo.eval.record.results import Clean
@@ -167,6 +168,44 @@ def check(points: Sequence[Point], reach: Sequence[float]) -> Check:
     ]
     detail = f"the attack broke {', '.join(broken) or 'no image'} within a certified radius"
     return Check(name="certificates-hold", passed=not broken, detail=detail)
+
+
+def identify(
+    model: ModelInfo,
+    images: str,
+    threat: ThreatInfo,
+    settings: CertifySettings,
+    norms: Iterable[str],
+) -> dict[str, Any]:
+    """Return what decides a certificate, ready for JSON.
+
+    Args:
+        model: what is certified.
+        images: their sha256.
+        threat: what the attacker may do.
+        settings: how bounds are found.
+        norms: of the radii.
+    """
+    known = model.fingerprint
+    return {
+        "model": model.state_sha256,
+        "fingerprint": None if known is msgspec.UNSET else to_builtins(known),
+        "data": images,
+        "threat model": [threat.norm, threat.epsilon_value],
+        "settings": {**to_builtins(settings), "norms": sorted(norms), "format": SCHEMA},
+    }
+
+
+def read_finished(path: Path, identity: Mapping[str, Any]) -> Certificate:
+    """Return the record at a path.
+
+    Raises:
+        ZooError: it is no record of this format, or of what another identity describes.
+    """
+    known = read(path)
+    own = identify(known.model, known.data.sha256, known.threat_model, known.settings, known.radii)
+    validate_identity(own, identity, path, "Cannot resume from", "name another --out, or delete it")
+    return known
 
 
 def write(certificate: Certificate, path: Path) -> list[Path]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from robnet_zoo.attacks.calling import precision_of
+from robnet_zoo.attacks.fingerprint import function_fingerprint
 from robnet_zoo.attacks.model import preserve_state
 from robnet_zoo.certify import certified, certified_radius
 from robnet_zoo.certify.graph import ROUNDING
@@ -28,14 +29,15 @@ from robnet_zoo.certify.margins import BISECTIONS, Method
 from robnet_zoo.certify.size import feasible, refuse_large
 from robnet_zoo.certify.tracing import trace
 from robnet_zoo.eval.evaluation import evaluate
-from robnet_zoo.eval.inputs import Images, take_first
+from robnet_zoo.eval.identity import first_images
+from robnet_zoo.eval.inputs import Images, model_info, take_first
 from robnet_zoo.eval.record.fields import bits
+from robnet_zoo.eval.record.setup import ThreatInfo
 from robnet_zoo.eval.shards import Shards
 from robnet_zoo.eval.studies import certificate
-from robnet_zoo.eval.studies.certificate import SCHEMA, Certificate, CertifySettings
+from robnet_zoo.eval.studies.certificate import Certificate, CertifySettings
 from robnet_zoo.eval.target import BATCH_SIZE, EvalTarget
-from robnet_zoo.runtime.console import progress
-from robnet_zoo.runtime.decode import to_builtins
+from robnet_zoo.runtime.console import note, progress
 from robnet_zoo.runtime.distributed import PATIENCE, ProcessGroup, process_group
 from robnet_zoo.runtime.environment import environment
 from robnet_zoo.runtime.errors import ZooError, unknown_name
@@ -73,11 +75,13 @@ def certify(
         seed: of the attack.
         batch_size: images in a forward pass of the attack.
         out: where the record will be; a folder beside it keeps finished images meanwhile.
-        resume: use the images that an interrupted run with the same `out` finished.
+        resume: use the images that an interrupted run with the same `out` finished. A finished
+            record of the same is returned as it is, and none is overwritten.
         quiet: show no progress bar.
 
     Raises:
-        ZooError: the model is too large, or has parts that bounds are not known for.
+        ZooError: the model is too large, or has parts that bounds are not known for, or `out`
+            holds the record of another evaluation.
     """
     model, threat = target.model, target.threat_model
     for name in norms:
@@ -103,6 +107,17 @@ def certify(
         rounding=ROUNDING[dtype],
         precision="float64" if dtype == torch.float64 else msgspec.UNSET,
     )
+    info = msgspec.structs.replace(
+        model_info(model, target.metadata),
+        fingerprint=function_fingerprint(model, first_images(images)),
+    )
+    threat_info = ThreatInfo.of(threat)
+    identity = certificate.identify(info, images.sha256, threat_info, settings, chosen_norms)
+    if out is not None and out.exists():
+        finished = certificate.read_finished(out, identity)
+        if not quiet:
+            note(f"'{out}' is finished; delete it to certify anew.")
+        return finished
     with process_group(timeout=PATIENCE) as processes:
         records = [
             evaluate(
@@ -118,12 +133,6 @@ def certify(
             for size in _sizes(threat)
         ]
         last = records[-1]
-        identity = {
-            "model": last.model.state_sha256,
-            "fingerprint": to_builtins(last.model.fingerprint),
-            "data": last.data.sha256,
-            "settings": {**to_builtins(settings), "norms": chosen_norms, "format": SCHEMA},
-        }
         shards = Shards(out and out.with_name(f"{out.name}.parts"), identity)
         if processes.main:
             shards.open(resume)

@@ -139,7 +139,11 @@ def transfer_matrix(
             )
         for source in sources:
             stack.enter_context(preserve_state(source.model))
-        attacked_models = [AttackedModel(source.model, batch_size) for source in sources]
+        passed: list[int] = []  # images in passes lately
+        attacked_models = [
+            AttackedModel(source.model, batch_size, lambda count, _: passed.append(count))
+            for source in sources
+        ]
         for number, indices in enumerate(torch.arange(len(images)).split(BLOCK_SIZE)):
             batch = AttackBatch(
                 number=number,
@@ -152,13 +156,16 @@ def transfer_matrix(
             for model, known in enumerate(right):
                 clean[model] += known.tolist()
             for row, attack in enumerate(attacks):
+                passed.clear()
                 made, _ = adversarial_block(attack, batch, threat_model, attacked_models[row])
+                if bar is not None:  # images that were kept cost nothing
+                    (bar.advance if passed else bar.skip)(attack.cost() * len(indices))
                 harmless = ~within(made, batch.images, threat_model)
                 for column, target in enumerate(attacked_models):
                     survived = harmless | (target.predict(made) == batch.labels)
                     flags[row][column] += (right[column] & survived).tolist()
                 if bar is not None:
-                    bar.advance((attack.cost() + len(sources)) * len(indices), attack.source.name)
+                    bar.advance(len(sources) * len(indices), attack.source.name)
     return TransferMatrix(
         models=tuple(source.name for source in sources),
         models_sha256=tuple(source.sha256 for source in sources),
