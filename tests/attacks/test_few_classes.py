@@ -88,7 +88,7 @@ def test_the_plain_call_says_it_too():
 
 
 def test_a_command_says_it_in_one_line(capsys):
-    images, labels = few(4, 3)
+    images, labels = few(20, 3)
 
     def command():
         short(get_attack("autoattack"))(FewClasses(3), images, labels, DIGITS)
