@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.tiny_weights import save_tiny
-from helpers.training import small, write_arrays
+from helpers.training import quick, write_arrays
 
 from robnet_zoo import create_model, get_weights
 from robnet_zoo.runtime.checkpoint import load_checkpoint
@@ -78,7 +78,7 @@ def test_a_mistake_is_told_in_one_sentence(tmp_path, monkeypatch, capsys, argume
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_trains(tmp_path, recipe):
-    settings = small(write_arrays(tmp_path), recipe, epochs=1, awp_from=0.5)
+    settings = quick(write_arrays(tmp_path), recipe, epochs=1, awp_from=0.5)
     record = train(settings, tmp_path / "run")
     assert record["settings"]["recipe"]["name"] == recipe
     assert record["steps"] == 4
@@ -88,7 +88,7 @@ def test_every_recipe_trains(tmp_path, recipe):
 
 @pytest.mark.parametrize("changes", [{"loss": "mart"}, {"denoise": True}, {"craft_mode": "train"}])
 def test_losses_and_network_parts_are_settings(tmp_path, changes):
-    record = train(small(write_arrays(tmp_path), epochs=1, **changes), tmp_path / "run")
+    record = train(quick(write_arrays(tmp_path), epochs=1, **changes), tmp_path / "run")
     assert 0 < record["last"]["loss"] < 100
 
 
@@ -97,7 +97,7 @@ def test_a_batch_in_parts_gives_the_same_first_step_as_in_one(tmp_path):
     dataset = write_arrays(tmp_path)
     losses = []
     for parts in (1, 3):
-        settings = small(dataset, epochs=1, accumulate=parts)
+        settings = quick(dataset, epochs=1, accumulate=parts)
         record = train(settings, tmp_path / f"run{parts}")
         losses.append(record["last"]["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
@@ -109,7 +109,7 @@ def finished(tmp_path_factory):
     """A finished run of a network with an auxiliary head, whose average did best."""
     folder = tmp_path_factory.mktemp("finished")
     dataset = write_arrays(folder, class_names=CLASS_NAMES)
-    settings = small(dataset, "paper-arnas", model="arnas", epochs=1, ema=0.5)
+    settings = quick(dataset, "paper-arnas", model="arnas", epochs=1, ema=0.5)
     train(settings, folder / "run")
     return folder
 
@@ -186,16 +186,16 @@ def test_what_is_to_be_known_about_the_data_goes_into_the_weights(finished, tmp_
 def test_settings_of_older_runs_are_read(tmp_path, old, mode):
     from robnet_zoo.train.settings import read_settings
 
-    values = small("digits").as_dict() | {"compile": old}
+    values = quick("digits").as_dict() | {"compile": old}
     del values["layout"]
     (tmp_path / "settings.json").write_text(json.dumps(values))
-    assert read_settings(tmp_path) == small("digits", compile=mode)
+    assert read_settings(tmp_path) == quick("digits", compile=mode)
 
 
 def test_layout_changes_nothing_but_rounding(tmp_path):
     losses = []
     for layout in ("channels_last", "contiguous"):
-        settings = small(write_arrays(tmp_path), "natural", epochs=1, layout=layout)
+        settings = quick(write_arrays(tmp_path), "natural", epochs=1, layout=layout)
         losses.append(train(settings, tmp_path / layout)["last"]["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
@@ -219,14 +219,14 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
     dataset = write_arrays(tmp_path)
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    train(small(dataset, "natural", epochs=1), tmp_path / "run")
+    train(quick(dataset, "natural", epochs=1), tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_training_goes_on_from_weights(tmp_path, capsys):
     """With a new classifier, and first convolution, where the data set's are others."""
     folder = save_tiny(tmp_path / "racl.old", in_channels=3, num_classes=4)[1].folder
-    settings = small(write_arrays(tmp_path), model="racl", epochs=1, lr=1e-30, ema=0.0)
+    settings = quick(write_arrays(tmp_path), model="racl", epochs=1, lr=1e-30, ema=0.0)
     settings = dataclasses.replace(settings, init=str(folder))
     record = train(settings, tmp_path / "run")
     said = capsys.readouterr().err
@@ -262,7 +262,7 @@ def test_weights_bring_their_architecture_and_size(tmp_path):
 
 def test_weights_that_became_others_are_not_started_from(tmp_path):
     folder = save_tiny(tmp_path / "racl.old")[1].folder
-    settings = dataclasses.replace(small(write_arrays(tmp_path)), **init_settings(str(folder)))
+    settings = dataclasses.replace(quick(write_arrays(tmp_path)), **init_settings(str(folder)))
     save_tiny(folder, num_classes=3)
     with pytest.raises(ZooError, match="holds other weights by now"):
         train(settings, tmp_path / "run")

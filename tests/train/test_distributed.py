@@ -73,7 +73,6 @@ def test_two_processes_train_like_one_and_one_takes_over_from_two(tmp_path):
     train(
         small(
             dataset,
-            model="racl",
             batch_size=60,
             joint_batch_norm=True,
             step_share=0.01,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from helpers.training import TRAINED, small, write_arrays
+from helpers.training import TRAINED, quick, write_arrays
 
 from robnet_zoo.data import load_split
 from robnet_zoo.runtime import console
@@ -24,7 +24,7 @@ from robnet_zoo.train.validate import validate
 def spoiled(tmp_path, recipe, spoil, **changes):
     """Train eight epochs, spoil the last checkpoint, return the record of four more epochs."""
     run = tmp_path / "run"
-    settings = small(write_arrays(tmp_path), recipe, epochs=8, ema=0.0, lr=0.02, **changes)
+    settings = quick(write_arrays(tmp_path), recipe, epochs=8, ema=0.0, lr=0.02, **changes)
     train(settings, run)
     for name in ("best.pt", "last.pt"):
         state = load_checkpoint(run / name)
@@ -72,7 +72,7 @@ def test_robust_accuracy_lost_alone_is_rolled_back_at_once(tmp_path):
 
 
 def test_a_run_that_collapses_again_and_again_gives_up_in_one_sentence(tmp_path):
-    settings = small(write_arrays(tmp_path), epochs=1, lr=1e30, clip=0.0, warmup=0.0)
+    settings = quick(write_arrays(tmp_path), epochs=1, lr=1e30, clip=0.0, warmup=0.0)
     with pytest.raises(ZooError, match=r"collapsed 4 times.*start again with --set lr=SMALLER"):
         train(settings, tmp_path / "run")
 
@@ -105,7 +105,7 @@ def test_no_time_left_means_no_steps_left():
 def test_a_run_ends_within_its_budget_with_its_schedule_complete(tmp_path, recipe, slower):
     """Steps and validations cost what is set here; half-way they begin to cost more."""
     budget, seconds = 4000.0, 0.0
-    settings = small(write_arrays(tmp_path), recipe, epochs=10**6).fitted(TRAINED)
+    settings = quick(write_arrays(tmp_path), recipe, epochs=10**6).fitted(TRAINED)
     dataset, images = load_split(settings.dataset, "train", threat_model="digits")
     run = build_run(settings, dataset, images, images.subset(torch.arange(20)), ProcessGroup())
     clock = TimeBudget(budget, now=lambda: seconds, ticked=0.0)
@@ -131,7 +131,7 @@ def test_a_run_ends_within_its_budget_with_its_schedule_complete(tmp_path, recip
 
 def test_a_budget_ends_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(console, "PLAIN_SECONDS", 0.0)  # a line each step
-    settings = small(write_arrays(tmp_path), epochs=10**6, time_budget=5.0)
+    settings = quick(write_arrays(tmp_path), epochs=10**6, time_budget=5.0)
     record = train(settings, tmp_path / "run")
     assert record["steps"] >= WARM_UP + PROBE
     assert record["best"]["epoch"] >= 1
@@ -157,7 +157,7 @@ def test_a_schedule_counts_the_validations_there_will_be():
 
 
 def test_held_out_images_are_looked_at_every_so_often_and_in_the_last_four_epochs(tmp_path):
-    settings = small(write_arrays(tmp_path), "slot", epochs=11, steps=1, validate_every=3)
+    settings = quick(write_arrays(tmp_path), "slot", epochs=11, steps=1, validate_every=3)
     record = train(settings, tmp_path / "run")
     state = load_checkpoint(tmp_path / "run" / "last.pt")
     history = state["position"]["history"]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers.processes import Program
-from helpers.training import TRAINED, assert_same, small, write_arrays
+from helpers.training import TRAINED, assert_same, quick, write_arrays
 
 from robnet_zoo.runtime.checkpoint import load_checkpoint
 from robnet_zoo.runtime.errors import ZooError
@@ -145,7 +145,7 @@ def test_two_processes_in_one_folder_are_kept_apart(tmp_path, capsys):
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
-    settings = small(write_arrays(tmp_path), epochs=1)
+    settings = quick(write_arrays(tmp_path), epochs=1)
     first = train(settings, tmp_path / "run")
     again = train(settings.fitted(TRAINED), tmp_path / "run", resume=True)
     assert again["best"] == first["best"]
@@ -166,13 +166,13 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
 def test_resuming_with_another_setting_is_refused(tmp_path, capsys, asked, told):
     from robnet_zoo.train.settings import write_settings
 
-    write_settings(tmp_path, small("arrays:x.npz").fitted(TRAINED))
+    write_settings(tmp_path, quick("arrays:x.npz").fitted(TRAINED))
     assert main(["--resume", "--out", str(tmp_path), *asked]) == 2
     assert told in capsys.readouterr().err
 
 
 def test_damaged_checkpoints_are_told_and_never_run(tmp_path):
-    settings = small(write_arrays(tmp_path), epochs=1)
+    settings = quick(write_arrays(tmp_path), epochs=1)
     train(settings, tmp_path / "run")
     last = tmp_path / "run" / "last.pt"
     content = last.read_bytes()
