@@ -27,7 +27,7 @@ ROOMS = {
     "pass_files pass_log pgd registry verdicts methods.apgd methods.fab methods.gradient "
     "methods.square methods.transfer methods.transfer_source",
     "zoo": "'' architectures blueprints card classes convert export info inputs load notices "
-    "protocols publish registry state_dicts surgery weights",
+    "protocols publish registry space state_dicts surgery upload weights",
     "models": "baselines cells count export features layers networks operations fast.folded "
     "fast.grouped fast.refresh",
     "certify": "'' ball graph jacobian margins size tracing vnnlib",

@@ -27,6 +27,7 @@ class Dataset:
         flip: whether a mirrored image is still of its class; training flips no others.
         subject: what all its images show, where they are no photographs of all kinds of things.
         crop: the part of a picture's shorter side that the evaluation of its images keeps.
+        hub: its repository among the Hugging Face Hub's data sets, "org/name", where it has one.
     """
 
     name: str
@@ -39,3 +40,4 @@ class Dataset:
     flip: bool = True
     subject: str = ""
     crop: float = 1.0
+    hub: str = ""

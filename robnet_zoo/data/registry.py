@@ -41,6 +41,7 @@ def _row(
     size: int,
     names: str,
     note: str,
+    hub: str,
     *,
     flip: bool = True,
     subject: str = "",
@@ -55,7 +56,9 @@ def _row(
 
     threat = get_threat_model(name)
     class_names = tuple(names.split())
-    dataset = Dataset(name, classes, channels, size, class_names, threat, note, flip, subject, crop)
+    dataset = Dataset(
+        name, classes, channels, size, class_names, threat, note, flip, subject, crop, hub
+    )
     return Row(dataset, reader)
 
 
@@ -78,30 +81,37 @@ ROWS: dict[str, Row] = {
         _row(
             *("digits", "public:read_digits", 10, 1, 8, _DIGITS),
             "1,797 handwritten digits that come with scikit-learn",
+            "sklearn-docs/digits",
             flip=False,
             subject="handwritten digits, white on black",
         ),
-        _row("cifar10", "public:read_cifar10", 10, 3, 32, _CIFAR10, _PHOTOS),
-        _row("cifar100", "public:read_cifar100", 100, 3, 32, _CIFAR100, _PHOTOS),
+        _row("cifar10", "public:read_cifar10", 10, 3, 32, _CIFAR10, _PHOTOS, "uoft-cs/cifar10"),
+        _row(
+            "cifar100", "public:read_cifar100", 100, 3, 32, _CIFAR100, _PHOTOS, "uoft-cs/cifar100"
+        ),
         _row(
             *("svhn", "public:read_svhn", 10, 3, 32, _DIGITS),
             "99,289 house numbers, read by torchvision",
+            "ufldl-stanford/svhn",
             flip=False,
             subject="digits of house numbers",
         ),
         _row(
             *("mnist", "public:read_mnist", 10, 1, 28, _DIGITS),
             "70,000 handwritten digits, read by torchvision",
+            "ylecun/mnist",
             flip=False,
             subject="handwritten digits, white on black",
         ),
         _row(
             *("tiny-imagenet", "folders:read_tiny_imagenet", 200, 3, 64, ""),
             "110,000 photographs; test is the official val",
+            "zh-plus/tiny-imagenet",
         ),
         _row(
             *("imagenet", "folders:read_imagenet", 1000, 3, 224, ""),
             "train and val class folders; test is val",
+            "ILSVRC/imagenet-1k",
             crop=224 / 256,
         ),
     )

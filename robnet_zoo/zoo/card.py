@@ -1,8 +1,8 @@
 """Model cards: what a reader of a weights folder must know, made from its config.json alone.
 
-The folders of `weights/` hold README.md and the drawing cell.svg, so that each is a repository of
-the Hugging Face Hub as it stands. The embedded folders travel in every wheel and hold neither;
-`robnet-zoo publish` makes both for them.
+The folders of `weights/` hold README.md, the results in the Hub's own format and the drawing
+cell.svg, so that each is a repository of the Hugging Face Hub as it stands. The embedded folders
+travel in every wheel and hold none of them; `robnet-zoo publish` makes them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import markdown_table
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.info import attacked, describe_source, percent
-from robnet_zoo.zoo.weights import EMBEDDED, Weights
+from robnet_zoo.zoo.results import hub_dataset, metric, record_address, rounded, write_results
+from robnet_zoo.zoo.weights import EMBEDDED, Weights, recorded_rates
 
 CARD, DRAWING = "README.md", "cell.svg"
 TASK = "image-classification"
@@ -30,18 +31,19 @@ _TEMPLATE = Environment(
 
 
 def write_card(weights: Weights, organisation: str = "") -> None:
-    """Write README.md and, for networks of cells, cell.svg into a weights folder.
+    """Write README.md, the results and, for networks of cells, cell.svg into a weights folder.
 
     Args:
         weights: what was read from the folder.
         organisation: whose repository of the Hub it is or is to be, where that is known.
 
     Raises:
-        ZooError: matplotlib, which draws, is not installed; README.md is written nevertheless.
+        ZooError: matplotlib, which draws, is not installed; the rest is written nevertheless.
     """
     if weights.folder.resolve().parent == EMBEDDED.resolve():
         return
     write_text(weights.folder / CARD, card(weights, organisation))
+    write_results(weights)
     if weights.genotype is not None:
         from robnet_zoo.plotting.cells import draw
 
@@ -68,39 +70,34 @@ def card(weights: Weights, organisation: str = "") -> str:
 def _front_matter(weights: Weights) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
+    dataset = hub_dataset(weights.dataset)
     measured = [
         EvalResult(
             task_type=TASK,
-            dataset_type=weights.dataset,
+            dataset_type=dataset or weights.dataset,
             dataset_name=weights.dataset,
             dataset_split="test",
             metric_type="accuracy",
-            metric_name=_metric(weights, name),
-            metric_value=round(value["accuracy"], 4),
+            metric_name=metric(weights, name),
+            metric_value=rounded(value),
+            source_url=record_address(weights),
         )
-        for name, value in weights.accuracies.items()
+        for name, value in weights.recorded.items()
     ]
     return ModelCardData(
         library_name="robnet_zoo",
         license="mit" if weights.licence == "MIT" else "other",
         pipeline_tag=TASK,
         tags=[*TAGS, weights.architecture],
-        datasets=[weights.dataset],
+        datasets=[dataset] if dataset else None,
         model_name=weights.name,
         eval_results=measured or None,
     ).to_yaml()
 
 
-def _metric(weights: Weights, name: str) -> str:
-    threat = weights.threat_model
-    if name == "clean":
-        return "clean accuracy"
-    return f"robust accuracy, {name}, {threat.get('norm')} {threat.get('epsilon')}"
-
-
 def _results(weights: Weights) -> str:
     """Return the table of accuracies, beside those of the network trained naturally."""
-    natural = weights.natural
+    natural = recorded_rates(weights.results.get("natural"))
     header = ["", "accuracy", *(["the same network, trained naturally"] if natural else [])]
     rows = [[name, rate] for name, rate in attacked(weights).items()]
     if natural:

@@ -23,9 +23,10 @@ from robnet_zoo.zoo.hub import fetch
 from robnet_zoo.zoo.inputs import Transform, transform_of
 from robnet_zoo.zoo.load import load
 from robnet_zoo.zoo.notices import notice
-from robnet_zoo.zoo.publish import upload
+from robnet_zoo.zoo.results import RESULTS
 from robnet_zoo.zoo.store import save_weights
 from robnet_zoo.zoo.surgery import adapt, changed_arguments, changes_of
+from robnet_zoo.zoo.upload import upload
 from robnet_zoo.zoo.weights import Weights, read_weights, update_config
 
 NEEDED = ("architecture", "arguments", "dataset", "image_size", "threat_model")
@@ -102,7 +103,7 @@ class HubModel(nn.Module):
         dtype: torch.dtype | None = None,
         **push_to_hub_kwargs: Any,
     ) -> str | None:
-        """Write a weights folder: tensors, config.json and model card.
+        """Write a weights folder: tensors, config.json, model card and results.
 
         What was known of loaded parameters (training, results) is kept only while they are
         unchanged; of others it says what they started from. Classes and channels that
@@ -181,6 +182,7 @@ class HubModel(nn.Module):
                 folder,
                 repo_id,
                 commit_message,
+                remove=[RESULTS],
                 private=private,
                 token=token,
                 branch=branch,

@@ -98,6 +98,11 @@ class Weights(Description, frozen=True, kw_only=True):
         return copy.deepcopy(entries | {"genotype": genotype})
 
     @property
+    def recorded(self) -> dict[str, Mapping[str, Any]]:
+        """Those accuracies whose record is named, which alone are published."""
+        return recorded_rates(self.results)
+
+    @property
     def trained_against(self) -> ThreatModel:
         """The threat model of the training: a row of the table, perhaps at another size.
 
@@ -147,6 +152,11 @@ def rates(results: Any) -> dict[str, Mapping[str, Any]]:
         and "accuracy" in value
         and all(isinstance(number, int | float) for number in value.values())
     }
+
+
+def recorded_rates(results: Any) -> dict[str, Mapping[str, Any]]:
+    """Return the accuracies among results, if these name the record of an evaluation."""
+    return rates(results) if isinstance(results, Mapping) and results.get("record") else {}
 
 
 def read_weights(folder: Path) -> Weights:

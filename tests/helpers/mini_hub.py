@@ -46,15 +46,17 @@ class Fault:
 class Repository:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     private: bool = False
+    sdk: str | None = None
 
     @property
     def newest(self):
         return list(self.commits)[-1]
 
     def commit(self, files):
-        """Add files on top of the newest commit; return the new one's hash."""
+        """Put files, None for one that goes, on top of the newest commit; return the new hash."""
         before = self.commits[self.newest] if self.commits else {}
-        state = {**before, **files}
+        both = {**before, **files}
+        state = {path: content for path, content in both.items() if content is not None}
         text = repr((len(self.commits), sorted(state.items())))
         name = hashlib.sha1(text.encode()).hexdigest()
         self.commits[name] = state
@@ -62,7 +64,10 @@ class Repository:
 
 
 class MiniHub(ThreadingHTTPServer):
-    """The server; `requests` lists (method, path, range) of what it was asked."""
+    """The server; `requests` lists (method, path, range) of what it was asked.
+
+    `repositories` holds models by "org/name", and Spaces by "spaces/org/name".
+    """
 
     daemon_threads = True
 
@@ -172,15 +177,20 @@ class Handler(BaseHTTPRequestHandler):
         return 200, self.server.stored[self.path.split("/")[2]], {}
 
     def describe(self):
-        """GET /api/models/ORG/NAME: the newest commit and its files."""
-        name = re.fullmatch(r"/api/models/([^/]+/[^/?]+)(/revision/main)?(\?.*)?", self.path)[1]
+        """GET /api/models/ORG/NAME, or of spaces: the newest commit and its files."""
+        route = r"/api/(?:models/|(spaces/))([^/]+/[^/?]+)(/revision/main|/tree/main)?(?:\?.*)?"
+        kind, repo, place = re.fullmatch(route, self.path).groups("")
+        name = kind + repo
         if name not in self.server.repositories or not self.allowed(name):
             return self.missing("RepoNotFound")
         repository = self.server.repositories[name]
         files = repository.commits[repository.newest] if repository.commits else {}
         siblings = [self.sibling(path, content) for path, content in files.items()]
+        if place == "/tree/main":
+            names = [{"path": entry["rfilename"], "oid": entry["blobId"]} for entry in siblings]
+            return self.json([{"type": "file", "size": 0, **entry} for entry in names])
         sha = repository.newest if repository.commits else "0" * 40
-        return self.json({"id": name, "sha": sha, "siblings": siblings})
+        return self.json({"id": repo, "sha": sha, "siblings": siblings})
 
     def sibling(self, path, content):
         entry = {"rfilename": path, "size": len(content)}
@@ -199,9 +209,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.missing("", 401)
         if self.path == "/api/repos/create":
             asked = json.loads(self.body)
-            name = f"{asked['organization']}/{asked['name']}"
+            spaces = "spaces/" if asked.get("type") == "space" else ""
+            name = f"{spaces}{asked['organization']}/{asked['name']}"
             known = name in self.server.repositories
-            _ = self.server.repositories[name]
+            self.server.repositories[name].sdk = asked.get("sdk")
             return self.json({"url": f"{self.server.url}/{name}"}, 409 if known else 200)
         if self.path == "/api/validate-yaml":
             return self.json({"warnings": [], "errors": []})
@@ -211,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/info/lfs/objects/batch"):
             objects = json.loads(self.body)["objects"]
             return self.json({"transfer": "basic", "objects": [self.place(o) for o in objects]})
-        name = re.fullmatch(r"/api/models/(.+)/commit/main", self.path)[1]
+        name = re.fullmatch(r"/api/(?:models/)?(.+)/commit/main", self.path)[1]
         commit = self.server.repositories[name].commit(dict(self.committed()))
         url = f"{self.server.url}/{name}/commit/{commit}"
         return self.json({"success": True, "commitOid": commit, "commitUrl": url})
@@ -232,6 +243,8 @@ class Handler(BaseHTTPRequestHandler):
                 yield value["path"], base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 yield value["path"], self.server.stored[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                yield value["path"], None
 
     def store(self):
         """PUT /upload/SHA256."""

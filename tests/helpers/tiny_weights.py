@@ -35,6 +35,8 @@ def save_tiny(folder, model="racl", **overrides):
             "n": 450,
             "clean": {"accuracy": 0.953, "low": 0.93, "high": 0.97},
             "pgd20": {"accuracy": 0.704, "low": 0.66, "high": 0.744},
+            "record": "eval/results/racl.tiny.json",
+            "date": "2026-11-21T10:00:00+00:00",
         },
         "licence": "MIT",
     }

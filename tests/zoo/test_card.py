@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from helpers.small_nets import digits
 from helpers.tiny_weights import edit_config, save_tiny
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from robnet_zoo import create_model, get_weights, list_models
 from robnet_zoo.cli.main import main
@@ -16,6 +17,7 @@ from robnet_zoo.genotypes import genotype_to_dict
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.card import card, write_card
 from robnet_zoo.zoo.info import describe
+from robnet_zoo.zoo.results import RESULTS, write_results
 from robnet_zoo.zoo.weights import EMBEDDED, ROOT, read_weights
 
 NAMES = RunMetadata(
@@ -61,12 +63,17 @@ def test_the_front_matter_tells_the_hub_what_it_is(weights):
     assert found["library_name"] == "robnet_zoo"
     assert found["license"] == "mit"
     assert found["pipeline_tag"] == "image-classification"
-    assert found["datasets"] == ["digits"]
+    assert found["datasets"] == ["sklearn-docs/digits"]
     assert {"adversarial-robustness", "racl"} <= set(found["tags"])
     (entry,) = found["model-index"]
     assert entry["name"] == "racl.tiny"
     (result,) = entry["results"]
-    assert result["dataset"] == {"name": "digits", "type": "digits", "split": "test"}
+    assert result["dataset"] == {
+        "name": "digits",
+        "type": "sklearn-docs/digits",
+        "split": "test",
+    }
+    assert result["source"]["url"].endswith("/blob/main/eval/results/racl.tiny.json")
     assert {metric["name"]: metric["value"] for metric in result["metrics"]} == {
         "clean accuracy": 0.953,
         "robust accuracy, pgd20, Linf 0.15": 0.704,
@@ -87,6 +94,59 @@ def test_the_text_tells_what_a_reader_must_know(weights):
         "seed 0",
     ):
         assert words in text
+
+
+def stated(folder):
+    """Return the entries that the Hub's own reader finds in a folder's results, by task."""
+    entries = parse_eval_result_entries(yaml.safe_load((folder / RESULTS).read_text()))
+    return {entry.task_id: entry for entry in entries}
+
+
+def test_the_hub_reads_the_results_beside_the_card(weights):
+    edit_config(weights.folder, results=weights.results | {"failed_checks": ["masking"]})
+    write_results(read_weights(weights.folder))
+    entries = stated(weights.folder)
+    assert {task: entry.value for task, entry in entries.items()} == {
+        "clean-accuracy": 0.953,
+        "robust-accuracy-pgd20-linf-0.15": 0.704,
+    }
+    pgd = entries["robust-accuracy-pgd20-linf-0.15"]
+    assert pgd.dataset_id == "sklearn-docs/digits"
+    assert pgd.date == weights.results["date"]
+    assert pgd.source_url.endswith("/blob/main/eval/results/racl.tiny.json")
+    for words in ("first 450 test images", "66.0-74.4 %", "failed checks: masking"):
+        assert words in pgd.notes
+    assert "failed" not in entries["clean-accuracy"].notes
+
+
+def test_results_without_a_record_are_not_published(weights):
+    write_results(weights)
+    results = {key: value for key, value in weights.results.items() if key != "record"}
+    edit_config(weights.folder, results=results)
+    found = read_weights(weights.folder)
+    write_results(found)
+    assert not (weights.folder / RESULTS).exists()
+    text = card(found)
+    assert "names no record" in text
+    assert "70.4 %" not in text
+    assert "model-index" not in text
+
+
+def test_a_record_that_nobody_else_can_read_is_no_source(weights):
+    edit_config(weights.folder, results=weights.results | {"record": "mine.json"})
+    write_results(read_weights(weights.folder))
+    assert {entry.source_url for entry in stated(weights.folder).values()} == {None}
+
+
+def test_a_data_set_that_the_hub_does_not_have_is_in_the_card_alone(weights):
+    write_results(weights)
+    edit_config(weights.folder, dataset="stripes")
+    found = read_weights(weights.folder)
+    write_results(found)
+    assert not (weights.folder / RESULTS).exists()
+    told = front_matter(card(found))
+    assert "datasets" not in told
+    assert told["model-index"][0]["results"][0]["dataset"]["type"] == "stripes"
 
 
 @pytest.mark.parametrize("changes", [{"results": {}}, {"training": {}}])
@@ -134,7 +194,7 @@ def test_the_zoo_s_own_weights_are_repositories_of_the_hub(name, tmp_path):
         weights = read_weights(shutil.copytree(weights.folder, tmp_path / name))
         write_card(weights)
     drawn = {"cell.svg"} if weights.genotype else set()
-    files = {"README.md", "config.json", "model.safetensors"} | drawn
+    files = {".eval_results", "README.md", "config.json", "model.safetensors"} | drawn
     found = {path.name for path in weights.folder.iterdir()}
     kept = {"curves.png", "history.csv", "log.txt", "smoke.json", "training.json"}
     assert files <= found <= files | kept  # of the training, where kept
@@ -145,6 +205,9 @@ def test_the_zoo_s_own_weights_are_repositories_of_the_hub(name, tmp_path):
     judged |= {attack["name"]: attack["robust"] for attack in report["attacks"]}
     metrics = told["model-index"][0]["results"][0]["metrics"]
     shown = {metric["name"]: metric["value"] for metric in metrics}
+    entries = stated(weights.folder)
+    assert [entry.value for entry in entries.values()] == list(shown.values())
+    assert {entry.date for entry in entries.values()} == {report["created"]}
     for attack, rate in judged.items():
         (value,) = [value for key, value in shown.items() if attack in key.replace(",", "").split()]
         assert value == round(rate["accuracy"], 4)
@@ -163,6 +226,7 @@ def test_attached_results_are_those_of_the_record(weights, record, natural, caps
     found = read_weights(weights.folder)
     assert found.results["n"] == 20
     assert found.results["record"] == "record.json"
+    assert found.results["date"] == report["created"]
     assert list(found.accuracies) == ["clean", "fgsm", "pgd5", "all attacks"]
     pgd = report["attacks"][1]
     assert found.accuracies["pgd5"] == {

@@ -5,12 +5,16 @@ import re
 import shutil
 
 import pytest
+import yaml
 from helpers.mini_hub import ROOT, TOKEN, Client, Fault, mini_hub
 from helpers.tiny_weights import edit_config, save_tiny
 
+from robnet_zoo.cli.main import main
+
 pytestmark = pytest.mark.slow
 
-FILES = ["README.md", "cell.svg", "config.json", "model.safetensors"]
+RESULTS = ".eval_results/robnet_zoo.yaml"
+FILES = [RESULTS, "README.md", "cell.svg", "config.json", "model.safetensors"]
 COMMANDS = """
 import sys
 from robnet_zoo.cli.main import main
@@ -57,7 +61,7 @@ def published(hub, checkout, tmp_path_factory):
 
 
 def states(output):
-    return re.findall(r"^  (new|changed|same) +(\S+)$", output, re.MULTILINE)
+    return re.findall(r"^  (new|changed|same|removed) +(\S+)$", output, re.MULTILINE)
 
 
 def test_a_dry_run_says_what_would_change(published):
@@ -68,7 +72,9 @@ def test_a_dry_run_says_what_would_change(published):
 
 def test_what_is_published_is_the_folder_with_card_and_drawing(published, hub, checkout):
     first, second = hub.repositories["org/racl.tiny"].commits.values()
-    assert sorted(first) == sorted(second) == FILES
+    assert sorted(first) == FILES
+    assert sorted(second) == FILES[1:]  # without results, as config.json has none any more
+    assert {entry["value"] for entry in yaml.safe_load(first[RESULTS])} == {0.953, 0.704}
     folder = checkout / "elsewhere" / "racl.tiny"
     for name in ("config.json", "model.safetensors"):
         assert second[name] == (folder / name).read_bytes()
@@ -80,7 +86,8 @@ def test_what_is_published_is_the_folder_with_card_and_drawing(published, hub, c
 def test_only_what_differs_is_told_and_sent(published, hub):
     assert states(published["sent"])[len(FILES) :] == [("same", name) for name in FILES]
     differing = {"README.md": "changed", "config.json": "changed"}
-    expected = [(differing.get(name, "same"), name) for name in FILES]
+    expected = [(differing.get(name, "same"), name) for name in FILES[1:]]
+    expected.append(("removed", RESULTS))
     assert states(published["changed"])[: len(FILES)] == expected
     assert {state for state, _ in states(published["again"])} == {"same"}
     assert len(hub.repositories["org/racl.tiny"].commits) == 2
@@ -181,14 +188,16 @@ def test_publishing_needs_a_token(hub, client, checkout, token):
     assert "hf auth login" in line
 
 
-def test_damaged_weights_are_not_published(hub, client, checkout):
-    shutil.copytree(checkout / "elsewhere" / "racl.tiny", checkout / "damaged")
-    (checkout / "damaged" / "model.safetensors").write_bytes(b"")
-    assert "truncated" in client.fail("publish damaged --org org", COMMANDS)
+def test_damaged_weights_are_not_published(tmp_path, capsys):
+    folder = save_tiny(tmp_path / "racl.tiny")[1].folder
+    (folder / "model.safetensors").write_bytes(b"")
+    assert main(["publish", str(folder), "--org", "org"]) == 2
+    assert "truncated" in capsys.readouterr().err
 
 
-def test_there_must_be_a_folder_to_publish(client):
-    assert "no weights folder" in client.fail("publish pyproject.toml --org org", COMMANDS)
+def test_there_must_be_a_folder_to_publish(capsys):
+    assert main(["publish", str(ROOT / "pyproject.toml"), "--org", "org"]) == 2
+    assert "no weights folder" in capsys.readouterr().err
 
 
 def test_a_hub_that_fails_is_told(hub, client):

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import torch
+import yaml
 from helpers.mini_hub import TOKEN, Client, mini_hub
 from helpers.tiny_weights import TINY, edit_tensors, save_tiny
 from huggingface_hub import PyTorchModelHubMixin
@@ -18,6 +19,7 @@ from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.zoo import Network
 from robnet_zoo.zoo.architectures import ARCHITECTURES
 from robnet_zoo.zoo.mixin import HubModel
+from robnet_zoo.zoo.results import RESULTS
 from robnet_zoo.zoo.weights import read_weights
 
 TRAINED = {
@@ -107,6 +109,7 @@ def test_what_was_loaded_is_saved_with_all_that_is_known(weights, tmp_path):
     for entry in ("sha256", "arguments", "genotype", "training", "results", "check"):
         assert getattr(saved, entry) == getattr(weights, entry)
     assert {path.name for path in (tmp_path / "copy").iterdir()} == {
+        ".eval_results",
         "README.md",
         "cell.svg",
         "config.json",
@@ -145,6 +148,9 @@ from robnet_zoo.zoo import Network
 model = Network.from_pretrained(sys.argv[1])
 url = model.push_to_hub("me/racl.mine", commit_message="first")
 back = Network.from_pretrained("me/racl.mine", revision=url.rpartition("/")[2])
+tuned = Network.from_pretrained(sys.argv[1])
+tuned.classifier.bias.data += 1
+tuned.push_to_hub("me/racl.mine", commit_message="second")
 states = model.state_dict(), back.state_dict()
 assert all(states[0][name].equal(states[1][name]) for name in states[0])
 assert back.config["results"] == model.config["results"]
@@ -158,9 +164,11 @@ print(url)
     with mini_hub() as hub:
         client = Client(hub, tmp_path)
         url = client.run(str(weights.folder), code, HF_TOKEN=TOKEN)
-        (commit,) = hub.repositories["me/racl.mine"].commits
+        commit, tuned = hub.repositories["me/racl.mine"].commits
         assert url == f"{hub.url}/me/racl.mine/commit/{commit}"
         files = hub.repositories["me/racl.mine"].commits[commit]
         assert files["model.safetensors"] == (weights.folder / "model.safetensors").read_bytes()
         assert json.loads(files["config.json"])["sha256"] == weights.sha256
         assert b"hf-hub:me/racl.mine" in files["README.md"]
+        assert yaml.safe_load(files[RESULTS])[0]["value"] == 0.953
+        assert RESULTS not in hub.repositories["me/racl.mine"].commits[tuned]

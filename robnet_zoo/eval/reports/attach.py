@@ -32,7 +32,12 @@ def attach(folder: Path, path: Path, natural: Path | None = None) -> Weights:
     weights, record = read_weights(folder), read(path)
     _validate_weights(weights, record, path)
     _validate_terms(weights, record, path)
-    results = {"n": record.data.n, **_rates(record), "record": _record_path(path)}
+    results = {
+        "n": record.data.n,
+        **_rates(record),
+        "record": _record_path(path),
+        "date": record.created,
+    }
     if natural is not None:
         twin = read(natural)
         _validate_twin(record, twin, natural)
