@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from robnet_zoo.eval import evaluate
     from robnet_zoo.zoo import create_model, export_onnx, export_torch, get_weights, list_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "create_model",
     "evaluate",

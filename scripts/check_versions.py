@@ -4,7 +4,8 @@
     python -m scripts.check_versions lowest tests/models -x   # one, with options of pytest
 
 Each environment is made by pip, takes up to 8 GB in the temporary folder (TMPDIR moves it) and is
-deleted afterwards. The lowest versions of some packages have wheels for Python 3.11 alone.
+deleted afterwards. The lowest versions of some packages have wheels for Python 3.11 alone. Both
+majors of huggingface_hub, 1 and 2, are among them; what was installed is printed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ADV_LIB = "adv-lib>=0.2.8,<0.3"  # what else it asks for is for plots
+INSTALLED = """
+import sys
+from importlib.metadata import version
+print(", ".join(f"{name} {version(name)}" for name in sys.argv[1:]))
+"""
 LOWER = re.compile(r"([\w.-]+)(?:\[.*?\])?>=([\d.]+)")
 
 
@@ -48,6 +54,9 @@ def passes(versions: str, options: list[str]) -> bool:
         install = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*install, *editable], check=True)
         subprocess.run([*install, "--no-deps", ADV_LIB], check=True)
+        names = [bound.partition("==")[0] for bound in lower_bounds()]
+        print(f"{versions} versions:", flush=True)
+        subprocess.run([python, "-c", INSTALLED, *names], check=True)
         environment = os.environ | {
             "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",

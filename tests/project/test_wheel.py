@@ -127,7 +127,7 @@ def test_the_console_command_knows_the_embedded_weights(home, tmp_path):
 
 
 def test_the_quick_start_runs_from_the_wheel(home, tmp_path):
-    install, attack = blocks(README)[0].commands
+    *_, install, attack = blocks(README)[0].commands
     assert install.startswith("python -m pip install '.[eval]' --extra-index-url")
     module, options = words(attack)
     shown = python(home, tmp_path, "-m", module, *options, "--n", "16", "--device", "cpu")
