@@ -1,4 +1,4 @@
-"""A built site published as a static Space of the Hugging Face Hub. Nothing here imports torch."""
+"""A built site published as a static Space of the Hugging Face Hub."""
 
 from __future__ import annotations
 
