@@ -20,14 +20,19 @@ robnet_large_v2 8 26 8 0.05 epsilon_warmup=0.6 early_until=0.6 craft_mode=train
 dsrna_cb 12 60 30 0.1
 dsrna_jacobian 12 60 30 0.1
 dsrna_combined 12 60 30 0.1
+rep_pgd 8 30 6 0.1
+trnas 8 30 6 0.1
+lrnas 8 30 6 0.1
 "
 
-train() { # run, network, channels, recipe, epochs, settings...
-    [ -e "$1/record.json" ] && return
-    local options=(--out "$1" --model "$2" --channels "$3" --recipe "$4" --epochs "$5")
-    for setting in "${@:6}"; do options+=(--set "$setting"); done
-    [ -e "$1/last.pt" ] && options+=(--resume)
-    python -m robnet_zoo.train --dataset digits "${options[@]}"
+make_weights() { # weights, run, network, channels, recipe, epochs, settings...
+    [ -e "$1/config.json" ] && return
+    if [ ! -e "$2/record.json" ]; then
+        local options=(--out "$2" --model "$3" --channels "$4" --recipe "$5" --epochs "$6" --resume)
+        for setting in "${@:7}"; do options+=(--set "$setting"); done
+        python -m robnet_zoo.train --dataset digits "${options[@]}"
+    fi
+    python -m robnet_zoo.train export "$2" --out "$1"
 }
 
 judge() { # model, record, attacks
@@ -39,17 +44,15 @@ while read -r network channels epochs twin_epochs lr settings; do
     [ -n "$network" ] || continue
     [ $# -eq 0 ] || [[ " $* " == *" $network "* ]] || continue
     run=runs/digits/$network
-    weights=robnet_zoo/zoo/pretrained/$network.digits twin=runs/digits/$network.digits-natural
+    weights=robnet_zoo/zoo/pretrained/$network.digits twin=$weights-natural
     record=eval/results/$network.digits.json twin_record=eval/results/$network.digits-natural.json
 
     # shellcheck disable=SC2086 # settings are words
-    train "$run" "$network" "$channels" digits "$epochs" "lr=$lr" $settings
-    [ -e "$weights/config.json" ] || python -m robnet_zoo.train export "$run" --out "$weights"
+    make_weights "$weights" "$run" "$network" "$channels" digits "$epochs" "lr=$lr" $settings
     judge "$network.digits" "$record" fgsm,pgd20,pgd100,pgd-margin,cr,autoattack
 
-    train "$run.natural" "$network" "$channels" natural "$twin_epochs" "lr=$lr"
-    [ -e "$twin/config.json" ] || python -m robnet_zoo.train export "$run.natural" --out "$twin"
-    judge "local-dir:$twin" "$twin_record" fgsm,pgd20
+    make_weights "$twin" "$run.natural" "$network" "$channels" natural "$twin_epochs" "lr=$lr"
+    judge "$network.digits-natural" "$twin_record" fgsm,pgd20
 
     python -m robnet_zoo attach "$weights" "$record" --natural "$twin_record"
 done <<<"$networks"

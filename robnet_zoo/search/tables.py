@@ -14,6 +14,8 @@ from robnet_zoo.runtime import console
 from robnet_zoo.runtime.errors import ZooError
 from robnet_zoo.runtime.files import write_text
 from robnet_zoo.runtime.tables import fill_tables, markdown_table
+from robnet_zoo.search.ablate.choices import choices_table
+from robnet_zoo.search.ablate.command import SEARCHES
 from robnet_zoo.search.indicators.tables import placed_table, predictions_table
 from robnet_zoo.search.robnet.analysis.one_shot import (
     LABELS,
@@ -63,7 +65,7 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
 
     Names are those of folders, such as "racl-comparison"; "-correlations" follows that of a study
     whose figures are analysed, "-ranks" and "-chosen" that of one whose candidates were trained
-    stand-alone, "-searches" that of an ablation, "-predictions" and "-placed" that of a trial.
+    stand-alone, "-searches" and "-choices" that of an ablation, "-predictions" and "-placed" that of a trial.
     """
 
     def name_of(path: Path) -> str:
@@ -78,6 +80,7 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
         made[name_of(path)] = partial(_table_of, path)
     for path in sorted(records.rglob("ablation.json")):
         made[f"{name_of(path)}-searches"] = partial(_searches, path)
+        made[f"{name_of(path)}-choices"] = partial(choices_table, path.parent / SEARCHES)
     for path in sorted(records.rglob("indicators.json")):
         made[f"{name_of(path)}-predictions"] = partial(predictions_table, path)
         made[f"{name_of(path)}-placed"] = partial(placed_table, path)
