@@ -65,7 +65,8 @@ def tables(records: Path) -> dict[str, Callable[[], str]]:
 
     Names are those of folders, such as "racl-comparison"; "-correlations" follows that of a study
     whose figures are analysed, "-ranks" and "-chosen" that of one whose candidates were trained
-    stand-alone, "-searches" and "-choices" that of an ablation, "-predictions" and "-placed" that of a trial.
+    stand-alone, "-searches" and "-choices" that of an ablation, "-predictions" and "-placed" that
+    of a trial.
     """
 
     def name_of(path: Path) -> str:
