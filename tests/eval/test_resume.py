@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.processes import Program, run_joined
 from helpers.small_nets import DIGITS, digits, robust_net
 from torch import nn
 
@@ -18,7 +18,6 @@ from robnet_zoo.eval import evaluate, evaluation, get_attack, record
 from robnet_zoo.runtime.console import progress
 from robnet_zoo.runtime.errors import ZooError
 
-TESTS = Path(__file__).parents[1]
 ATTACKS = ["pgd20", "fgsm", get_attack("apgd-ce", steps=10), get_attack("square", queries=150)]
 
 
@@ -54,12 +53,10 @@ def run(out, **options):
     return evaluate(robust_net(), digits(450), ATTACKS, DIGITS, seed=3, out=out, **options)
 
 
-def start(*command):
-    """Run this file in a process of its own, with our threads."""
-    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    threads = str(torch.get_num_threads())
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}
-    return subprocess.Popen([sys.executable, *command], env=environment)
+def program(out):
+    """Return the command that runs this file, and its environment, with our threads."""
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    return [__file__, str(out)], os.environ | threads
 
 
 def findings(report):
@@ -82,7 +79,8 @@ def whole():
 
 def test_a_killed_evaluation_resumes_to_the_same_record(whole, tmp_path):
     out, parts = tmp_path / "a.json", tmp_path / "a.json.parts"
-    process = start(__file__, str(out))
+    command, environment = program(out)
+    process = Program(command, env=environment)
     while len(list(parts.glob("*.0*.json"))) < 5:
         assert process.poll() is None, "finished before it could be killed"
         time.sleep(0.01)
@@ -103,9 +101,9 @@ def test_a_killed_evaluation_resumes_to_the_same_record(whole, tmp_path):
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(whole, tmp_path):
     out = tmp_path / "a.json"
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = start(*launcher, __file__, str(out))
-    assert process.wait(timeout=300) == 0
+    command, environment = program(out)
+    ended = run_joined(2, command, env=environment)
+    assert ended.returncode == 0, ended.stderr
     assert findings(record.read(out)) == whole
     done, total = map(float, out.with_suffix(".bar").read_text().split())
     assert done == pytest.approx(total)  # though the first process has the larger block

@@ -1,5 +1,6 @@
 """The project's pages: their code blocks, and the commands and paths that they name."""
 
+import importlib
 import re
 import shlex
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLES = {"ALGORITHM": "racl", "METRIC": "cb"}  # what may stand for a word of ours
-PROGRAMS = r"python -m (?:robnet_zoo|benchmarks|scripts)\b|robnet-zoo |torchrun "
+PROGRAMS = r"(?:\w+=\w+ )?python -m (?:robnet_zoo|benchmarks|scripts)\b|robnet-zoo |torchrun "
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ def named_commands(text):
     """Return every command of ours that a page names, in blocks and inline."""
     written = [line for block in blocks(text) for line in block.commands]
     return [line for line in [*written, *INLINE.findall(prose(text))] if re.match(PROGRAMS, line)]
+
+
+def main_of(module):
+    """Return the function that `python -m MODULE` calls."""
+    if module == "robnet_zoo":
+        return importlib.import_module("robnet_zoo.cli.main").main
+    package = hasattr(importlib.import_module(module), "__path__")
+    return importlib.import_module(f"{module}.__main__" if package else module).main
 
 
 def words(command):

@@ -6,6 +6,7 @@ Where the subject is what a program imports, start a new Python.
 
 import os
 import runpy
+import socket
 import sys
 import tempfile
 from multiprocessing import get_context
@@ -62,6 +63,28 @@ def run(arguments, **options):
     """Run a program to its end; return what subprocess.run does."""
     program = Program(arguments, **options)
     return CompletedProcess(arguments, *_ended(program))
+
+
+def run_joined(count, arguments, *, env=None):
+    """Run a program in joined processes, as torchrun does; return how the first that failed ended.
+
+    One test starts torchrun itself, whose launcher takes longer than the programs.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count}
+    group |= {"LOCAL_WORLD_SIZE": count}
+    programs = [
+        Program(
+            arguments,
+            env=dict(os.environ if env is None else env)
+            | {name: str(value) for name, value in group.items()}
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(count)
+    ]
+    ends = [CompletedProcess(arguments, *_ended(program)) for program in programs]
+    return next((end for end in ends if end.returncode), ends[0])
 
 
 def _ended(program):

@@ -1,12 +1,11 @@
 """What the pages name exists: files, links, commands and their options."""
 
 import argparse
-import importlib
 import re
 import sys
 
 import pytest
-from helpers.documents import INLINE, LINK, PAGES, ROOT, named_commands, prose, words
+from helpers.documents import INLINE, LINK, PAGES, ROOT, main_of, named_commands, prose, words
 
 FOLDERS = (
     "robnet_zoo",
@@ -21,14 +20,6 @@ FOLDERS = (
 )
 MADE = ("flows/study.db",)  # by a run, in its own folder
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-
-
-def main_of(module):
-    """Return the function that `python -m MODULE` calls."""
-    if module == "robnet_zoo":
-        return importlib.import_module("robnet_zoo.cli.main").main
-    package = hasattr(importlib.import_module(module), "__path__")
-    return importlib.import_module(f"{module}.__main__" if package else module).main
 
 
 class Parsed(BaseException):

@@ -1,13 +1,12 @@
 """The README's examples run as they stand; those that do not say why, and only parse."""
 
-import os
 import shutil
-import subprocess
 import sys
 
 import pytest
 import torch
 from helpers.documents import README, ROOT, blocks, words
+from helpers.processes import run
 from torch import nn
 
 EXAMPLES = [block for block in blocks(README) if not block.not_run]
@@ -41,13 +40,7 @@ def test_python_examples_run(folder, example):
 )
 def test_commands_run(folder, command):
     module, arguments = words(command)
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(["-m", module, *arguments])
     assert done.returncode == 0, done.stderr
 
 

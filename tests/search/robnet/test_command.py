@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.processes import run_joined
 
 from robnet_zoo import create_model
 from robnet_zoo.genotypes import RobNetGenotype, read_genotype
@@ -85,11 +84,9 @@ def test_a_cell_free_search_rejects_by_fsp_distance(tmp_path: Path) -> None:
     assert len(read_genotype(tmp_path / "genotype.json").cells) == 3
 
 
-def test_processes_of_torchrun_train_one_supernet_and_share_the_study(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "robnet_zoo.search", "robnet", *TINY, *QUICK]
-    command += ["--architectures", "4", "--out", str(tmp_path)]
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
+def test_joined_processes_train_one_supernet_and_share_the_study(tmp_path: Path) -> None:
+    command = ["-m", "robnet_zoo.search", "robnet", *TINY, *QUICK]
+    result = run_joined(2, [*command, "--architectures", "4", "--out", str(tmp_path)])
     assert result.returncode == 0, result.stderr
     with (tmp_path / "history.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 1
