@@ -34,6 +34,7 @@ PARSED = {
     r"timm:": "downloads; tests/eval/test_own_inputs.py",
     r"eval diff ": "judges many times, or takes your records; tests/eval/test_diff.py",
     r"eval (figures|judges|report) ": "draw for long; test_sweep.py, test_judges.py, test_html.py",
+    r"-m website ": "builds the whole site; tests/website",
     r"-zoo export ": "takes a quarter of a minute; tests/zoo/test_export.py",
     r"cat\.png": "needs your picture; tests/cli/test_image.py takes a digit",
     r"pip install ": "sets an environment up",
