@@ -26,7 +26,10 @@ from robnet_zoo.search.robnet.analysis.one_shot import (
 )
 
 ROOT = Path(__file__).parents[2]
-PAGES = tuple(f"docs/search/{name}.md" for name in ("racl", "arnas", "dsrna", "robnet"))
+PAGES = (
+    "docs/search.md",
+    *(f"docs/search/{name}.md" for name in ("racl", "arnas", "dsrna", "robnet")),
+)
 ENDS = ("", "_low", "_high")  # of an accuracy's columns
 
 

@@ -9,6 +9,7 @@ import pytest
 from robnet_zoo.search.__main__ import main
 
 ROOT = Path(__file__).parents[2]
+SEARCHES = ("arnas", "racl", "dsrna", "robnet", "random")
 
 
 def test_the_tables_of_this_checkout_are_up_to_date():
@@ -17,10 +18,11 @@ def test_the_tables_of_this_checkout_are_up_to_date():
 
 @pytest.fixture
 def checkout(tmp_path):
-    for part in ("docs/search", "search/arnas", "search/racl", "search/dsrna", "search/robnet"):
+    for part in ("docs/search", *(f"search/{name}" for name in SEARCHES)):
         shutil.copytree(
             ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("*.png", "*.svg", "*.tar")
         )
+    shutil.copy(ROOT / "docs" / "search.md", tmp_path / "docs")
     return tmp_path
 
 
