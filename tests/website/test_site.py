@@ -27,6 +27,7 @@ def records():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, records):
     """The built site, with few records."""
+    pytest.importorskip("mkdocs", reason="the extra 'site' is not installed")
     out = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(building, "read_records", lambda folder: records)
