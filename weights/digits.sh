@@ -53,6 +53,7 @@ while read -r network channels epochs twin_epochs lr settings; do
 
     make_weights "$twin" "$run.natural" "$network" "$channels" natural "$twin_epochs" "lr=$lr"
     judge "$network.digits-natural" "$twin_record" fgsm,pgd20
+    python -m robnet_zoo attach "$twin" "$twin_record"
 
     python -m robnet_zoo attach "$weights" "$record" --natural "$twin_record"
 done <<<"$networks"
