@@ -117,7 +117,11 @@ def _describe_weights(weights: Weights) -> str:
         if key in training
     ]
     side = weights.image_size
-    against = f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
+    against = (
+        f"{weights.dataset} naturally"
+        if weights.naturally_trained
+        else f"{weights.dataset} against {threat.get('norm')} {threat.get('epsilon')}"
+    )
     count = "" if weights.images is None else f" of {weights.images:,} images"
     measured = ", ".join(f"{name} {rate}" for name, rate in attacked(weights).items())
     failed = ", ".join(weights.failed_checks)
