@@ -87,7 +87,7 @@ def test_list_leaves_out_what_has_no_weights_of_the_tag(capsys):
     assert [line.split()[0] for line in shown] == [
         f"{name}.digits" for name in ARCHITECTURES if name in names
     ]
-    assert "did you mean digits?" in failure(capsys, "list", "--tag", "digit")
+    assert "did you mean digits" in failure(capsys, "list", "--tag", "digit")
     assert "no weights of vgg19;" in failure(capsys, "list", "vgg*", "--tag", "digits")
 
 

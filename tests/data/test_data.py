@@ -289,7 +289,7 @@ def test_svhn_is_read_from_its_own_layout(tmp_path, monkeypatch):
 @pytest.mark.parity
 def test_real_mnist_is_read(tmp_path, shared):
     with tarfile.open(shared("data/mnist-raw.tar.xz")) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path)  # our own archive; Python 3.11.2 knows no filters
     dataset, test = load_split("mnist", "test", root=tmp_path, download=False)
     assert len(test) == 10_000
     assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

@@ -15,7 +15,7 @@ from robnet_zoo.runtime.errors import ZooError, unknown_name
 from robnet_zoo.zoo.architectures import ARCHITECTURES, dimensions
 from robnet_zoo.zoo.info import FAILED
 from robnet_zoo.zoo.registry import list_models, local_weights, ranked_tags, tags
-from robnet_zoo.zoo.weights import Weights
+from robnet_zoo.zoo.weights import NATURAL, Weights
 
 PLAIN_WIDTH = 220  # of tables that do not go to a terminal
 _NETWORK = ("channels x cells", "parameters", "genotype", "paper")
@@ -70,7 +70,8 @@ def _with_tag(names: list[str], tag: str) -> list[str]:
 def _cells(name: str, tag: str | None) -> tuple[str, ...]:
     """Return an architecture's cells of the table.
 
-    The last ones are of its weights of the tag, or of its default weights.
+    The last ones are of its weights of the tag, or of its default weights. Natural twins are not
+    named, for most weights have one.
     """
     known, ranked = ARCHITECTURES[name], ranked_tags(name)
     chosen = tag or next(iter(ranked), None)
@@ -81,7 +82,7 @@ def _cells(name: str, tag: str | None) -> tuple[str, ...]:
         f"{known.parameters:,}",
         known.status,
         known.paper.short,
-        ", ".join(ranked) or "-",
+        ", ".join(each for each in ranked if not each.endswith(NATURAL)) or "-",
         _data(weights),
         _size(weights),
         *_rates(weights),
