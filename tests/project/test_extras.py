@@ -9,6 +9,7 @@ from helpers.documents import README, ROOT
 from robnet_zoo.data import load_split
 from robnet_zoo.eval.libraries import pretrained
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.search.__main__ import main as search_main
 from robnet_zoo.train.__main__ import main as train_main
 from scripts.check_versions import lower_bounds
 
@@ -49,6 +50,13 @@ def test_what_needs_tensorboard_says_so_before_it_trains(monkeypatch, tmp_path, 
     assert train_main(["--model", "racl", "--log", "tensorboard", "--out", str(run)]) == 2
     assert 'pip install "robnet-zoo[tensorboard]"' in capsys.readouterr().err
     assert not run.exists()
+
+
+def test_what_needs_optuna_says_so_before_it_searches(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert search_main(["robnet", "--smoke", "--out", str(tmp_path / "run")]) == 2
+    assert 'pip install "robnet-zoo[search]"' in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_torchvision_of_another_torch_is_told_from_a_missing_one(monkeypatch):

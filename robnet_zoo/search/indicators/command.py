@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from robnet_zoo.runtime.errors import ZooError, unknown_name
+from robnet_zoo.runtime.extras import import_extra
 from robnet_zoo.runtime.options import override, read_pairs
 from robnet_zoo.search.indicators.registry import Stage
 from robnet_zoo.search.indicators.settings import TrialSettings, keep_settings
@@ -49,6 +50,9 @@ def run(options: argparse.Namespace) -> int:
         raise ZooError(
             f"--cells {options.cells} is too few for a rank correlation; give 10 or more."
         )
+
+    import_extra("sklearn", "A trial's statistics", "search")  # they come after hours
+    import_extra("matplotlib", "A trial's picture", "search")
 
     def body(processes: ProcessGroup) -> None:
         trial(settings, cast(Any, stages), options, processes)

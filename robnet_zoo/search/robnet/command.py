@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from robnet_zoo.runtime.errors import ZooError
+from robnet_zoo.runtime.extras import import_extra
 from robnet_zoo.runtime.options import parse_duration
 from robnet_zoo.search.robnet.recipe import RECIPES
 from robnet_zoo.search.run.command import (
@@ -75,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
     recipe, paths = recipe_from(options, RECIPES, SETTINGS), paths_from(options)
     patience, storage = patience_from(options), options.storage
     supernet_only = options.supernet_only
+    import_extra("optuna", "RobNet's search", "search")  # before others import it
     from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.robnet.stages import check_size, study, train_supernet
     from robnet_zoo.search.run.data import load_search_data

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robnet_zoo.runtime.environment import pick_device
+from robnet_zoo.runtime.extras import import_extra
 from robnet_zoo.train.recipes import get_recipe, override
 
 
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Fine-tune and train candidates, attack both on test images, and write what that says."""
     recipe = override(get_recipe(options.recipe), {"epochs": str(options.epochs)})
     device = pick_device(options.device)
+    import_extra("optuna", "RobNet's search", "search")  # before others import it
     from robnet_zoo.runtime.signals import Stopped
     from robnet_zoo.search.robnet.standalone import Standalone, run_standalone
 

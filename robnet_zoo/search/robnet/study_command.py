@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from robnet_zoo.runtime.environment import pick_device
+from robnet_zoo.runtime.extras import import_extra
 from robnet_zoo.runtime.options import override
 from robnet_zoo.search.robnet.command import CANDIDATES, add_worker, patience_from
 from robnet_zoo.search.robnet.recipe import STUDY_SETTINGS, RobNetRecipe
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Judge candidates with any other workers until all are judged, and write the results."""
     patience = patience_from(options)
+    import_extra("optuna", "RobNet's search", "search")  # before others import it
     from robnet_zoo.runtime.distributed import ProcessGroup
     from robnet_zoo.search.robnet.stages import study, supernet_recipe
     from robnet_zoo.search.run.data import load_search_data
