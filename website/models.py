@@ -34,17 +34,13 @@ def models(records: Mapping[str, EvaluationRecord]) -> dict[str, str | Path]:
     """
     files: dict[str, str | Path] = {INDEX: _index()}
     for name, architecture in ARCHITECTURES.items():
-        own = {tag: weights for tag in ranked_tags(name) if (weights := _here(name, tag))}
-        mine = {key: each for key, each in records.items() if key.partition(".")[0] == name}
-        files[page_of(name)] = _page(architecture, list(own.values()), mine)
-        for weights in own.values():
+        known = (local_weights(f"{name}.{tag}") for tag in ranked_tags(name))
+        own = [weights for weights in known if weights is not None]
+        files[page_of(name)] = _page(architecture, own, records)
+        for weights in own:
             if (weights.folder / CURVES).is_file():
                 files[_curves(weights)] = weights.folder / CURVES
     return files
-
-
-def _here(name: str, tag: str) -> Weights | None:
-    return local_weights(f"{name}.{tag}")
 
 
 def _index() -> str:
@@ -89,10 +85,6 @@ def _page(
         parts += ["## Weights", "There are no weights of this network yet."]
     for each in weights:
         parts += _weights(each, records.get(each.name))
-    left = {key: each for key, each in records.items() if key not in {w.name for w in weights}}
-    for key, record in left.items():
-        parts += [f"## {key}", "These weights are not in the repository; their record is.", ""]
-        parts += [_results(record, key)]
     parts += ["## Cite", f"```bibtex\n{paper.bibtex}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -117,7 +109,7 @@ def _weights(weights: Weights, record: EvaluationRecord | None) -> list[str]:
     facts = {
         "trained against": "nothing: the natural twin"
         if weights.naturally_trained
-        else f"{weights.threat_model.get('norm')} {weights.threat_model.get('epsilon')}",
+        else str(weights.trained_against),
         **{key: str(training[key]) for key in ("recipe", "epochs", "seed") if key in training},
         "parameters": f"{weights.parameters:,}",
         "file": f"{weights.size_bytes / 1e6:.2f} MB, {weights.dtype}, sha256 `{weights.sha256}`",
@@ -133,9 +125,9 @@ def _curves(weights: Weights) -> str:
     return f"files/curves/{weights.name}.png"
 
 
-def _results(record: EvaluationRecord, key: str = "") -> str:
+def _results(record: EvaluationRecord) -> str:
     """Return what an evaluation found: accuracies, what they cost, and checks."""
-    name = key or record.model.name
+    name = record.model.name
     header = ["attack", "accuracy", "95 %", "last iterate", "passes an image", "seconds"]
     rows = [["none", *_rate(record.clean.accuracy), "", "", ""]]
     rows += [
